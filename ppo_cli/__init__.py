@@ -1,0 +1,47 @@
+"""PPO from scratch: an experiment tool for the command line and a small library.
+
+``from ppo_cli import PPOAgent, train, evaluate`` imports torch only when one of them is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ppo_cli.agent import PPOAgent
+    from ppo_cli.config import EnvConfig, EvalConfig, NetworkConfig, TrainConfig
+    from ppo_cli.evaluator import EvalResult, evaluate
+    from ppo_cli.run import TrainResult, train
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "EnvConfig": "config",
+    "EvalConfig": "config",
+    "EvalResult": "evaluator",
+    "NetworkConfig": "config",
+    "PPOAgent": "agent",
+    "TrainConfig": "config",
+    "TrainResult": "run",
+    "evaluate": "evaluator",
+    "train": "run",
+}
+
+__all__ = [
+    "EnvConfig",
+    "EvalConfig",
+    "EvalResult",
+    "NetworkConfig",
+    "PPOAgent",
+    "TrainConfig",
+    "TrainResult",
+    "evaluate",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

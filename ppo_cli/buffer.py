@@ -1,0 +1,121 @@
+"""Where a rollout lies between collecting and learning."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+
+
+class FinalObservations(NamedTuple):
+    """The true last observations of the episodes that a vector step cut short."""
+
+    envs: npt.NDArray[np.intp]  # (cut,) which environments
+    observations: Floats  # (cut, obs_size)
+
+
+class RolloutBuffer:
+    """Transitions of one or more environments in the order they happened, allocated once.
+
+    Rows are vector steps. A full buffer keeps taking rows by doubling its room, because a loop that only updates after
+    an episode may run past the end.
+
+    Args:
+        steps: Vector steps to have room for.
+        num_envs: Environments per step.
+        obs_size: Numbers in one (flattened) observation.
+    """
+
+    def __init__(self, steps: int, num_envs: int, obs_size: int) -> None:
+        self.steps = steps
+        self.num_envs = num_envs
+        self.size = 0
+        self._columns: dict[str, npt.NDArray[Any]] = {
+            "observations": np.empty((steps, num_envs, obs_size), np.float32),
+            "actions": np.empty((steps, num_envs), np.int64),
+            "rewards": np.empty((steps, num_envs), np.float32),
+            "terminated": np.empty((steps, num_envs), np.float32),
+            "truncated": np.empty((steps, num_envs), np.float32),
+            "weights": np.empty((steps, num_envs), np.float32),
+            "log_probs": np.empty((steps, num_envs), np.float32),
+            "values": np.empty((steps, num_envs), np.float32),
+        }
+        self.finals: list[tuple[int, FinalObservations]] = []
+        self.next_observations: Floats | None = None
+
+    def __len__(self) -> int:
+        """Transitions held."""
+        return self.size * self.num_envs
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        """A column's filled part, (steps, envs, …)."""
+        return self._columns[name][: self.size]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return tuple(self._columns)
+
+    def is_full(self) -> bool:
+        """Whether ``buffer_size`` transitions are held, or more."""
+        return self.size >= self.steps
+
+    def append(
+        self,
+        observations: npt.ArrayLike,
+        actions: npt.ArrayLike,
+        rewards: npt.ArrayLike,
+        terminated: npt.ArrayLike,
+        truncated: npt.ArrayLike,
+        *,
+        finals: FinalObservations | None = None,
+        weights: npt.ArrayLike = 1.0,
+        log_probs: npt.ArrayLike | None = None,
+        values: npt.ArrayLike | None = None,
+    ) -> None:
+        """Add one vector step.
+
+        Args:
+            observations: (envs, obs_size) that were acted on.
+            actions: (envs,) that were taken.
+            rewards: (envs,) that followed.
+            terminated: (envs,) whether the task ended.
+            truncated: (envs,) whether the episode was cut short.
+            finals: The last observations of episodes that were cut short; every truncated one must be there.
+            weights: 0 for a row that is no real step.
+            log_probs: (envs,) where known already; otherwise the learner computes them for all rows at once.
+            values: (envs,) likewise.
+        """
+        if self.size == len(self._columns["rewards"]):
+            self._grow()
+        row = self.size
+        columns = self._columns
+        columns["observations"][row] = observations
+        columns["actions"][row] = actions
+        columns["rewards"][row] = rewards
+        columns["terminated"][row] = terminated
+        columns["truncated"][row] = truncated
+        columns["weights"][row] = weights
+        if log_probs is not None:
+            columns["log_probs"][row] = log_probs
+        if values is not None:
+            columns["values"][row] = values
+        if finals is not None:
+            self.finals.append((row, finals))
+        self.size += 1
+
+    def clear(self, keep_last: bool = False) -> None:
+        """Forget all rows, or all but the last."""
+        if keep_last:
+            for column in self._columns.values():
+                column[0] = column[self.size - 1]
+        self.size = int(keep_last)
+        self.finals.clear()
+        self.next_observations = None
+
+    def _grow(self) -> None:
+        for name, column in self._columns.items():
+            self._columns[name] = np.concatenate((column, np.empty_like(column)))

@@ -1,0 +1,120 @@
+"""The checkpoint file: plain data and tensors, written whole or not at all, read without executing anything."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ppo_cli.errors import CheckpointError, Problem
+
+FORMAT_VERSION = 1
+KIND = "ppo-cli checkpoint"
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, flush it to disk, and rename it into place."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_checkpoint(path: Path, agent: dict[str, Any], run: dict[str, Any] | None = None) -> None:
+    """Write a checkpoint.
+
+    Args:
+        path: The file; its folder is made if need be.
+        agent: :meth:`ppo_cli.agent.PPOAgent.state`.
+        run: What a training run adds: its configuration, progress and evaluation; ``None`` for a library user's agent.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    payload = {"kind": KIND, "format_version": FORMAT_VERSION, "agent": agent, "run": run}
+    write_atomically(path, lambda temporary: torch.save(payload, temporary))
+
+
+def find_checkpoint(path: str | os.PathLike[str]) -> Path:
+    """The checkpoint file that ``path`` means: itself, or a run folder's best one, else its last.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    if not os.fspath(path):
+        raise CheckpointError(
+            Problem("no checkpoint was named", "checkpoint=outputs/CartPole-v1/<run>"), "No checkpoint given"
+        )
+    found = Path(path).expanduser()
+    try:
+        if found.is_file():
+            return found
+        if not found.is_dir():
+            raise CheckpointError(Problem(f"{found} does not exist", "checkpoint=<a run's folder or a .pt file>"))
+    except OSError as error:
+        raise CheckpointError(Problem(f"{found} cannot be read: {error}", "a path that can be read")) from error
+    candidates = [folder / name for folder in (found / "checkpoints", found) for name in ("best.pt", "last.pt")]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise CheckpointError(
+        Problem(f"the folder {found} holds no checkpoints/best.pt or checkpoints/last.pt", "checkpoint=<a run's folder>")
+    )
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint; ``agent`` and ``run`` are as they were given to :func:`save_checkpoint`.
+
+    Raises:
+        CheckpointError: if the file is damaged, no checkpoint, of another version, or holds anything but plain data.
+    """
+    if path.stat().st_size == 0:
+        raise CheckpointError(Problem(f"{path} is empty", "another checkpoint of the same run"))
+    if not zipfile.is_zipfile(path):
+        raise CheckpointError(
+            Problem(f"{path} is no checkpoint, or was cut off while it was copied", "a .pt file from a run's checkpoints/")
+        )
+    try:
+        payload = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            Problem(f"{path} holds more than plain data and tensors; nothing in it was executed", "a file ppo-train wrote")
+        ) from error
+    except Exception as error:  # a damaged archive fails in many ways, all of them the file's
+        raise CheckpointError(Problem(f"{path} is damaged: {error}", "another checkpoint of the same run")) from error
+    if not isinstance(payload, dict) or payload.get("kind") != KIND:
+        raise CheckpointError(Problem(f"{path} is a PyTorch file, but no ppo-cli checkpoint", "a file ppo-train wrote"))
+    version = payload.get("format_version")
+    if version != FORMAT_VERSION:
+        raise CheckpointError(
+            Problem(
+                f"{path} has format version {version}, and this ppo-cli reads version {FORMAT_VERSION}",
+                "pip install --upgrade ppo-cli",
+            )
+        )
+    if not isinstance(payload.get("agent"), dict) or not isinstance(payload.get("run"), dict | None):
+        raise CheckpointError(Problem(f"{path} lacks its agent", "another checkpoint of the same run"))
+    return payload
+
+
+def checked_tensor(source: Any, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """The tensor ``name`` of a loaded mapping.
+
+    Raises:
+        CheckpointError: if it is missing or has another shape or type.
+    """
+    tensor = source.get(name) if isinstance(source, dict) else None
+    if not isinstance(tensor, Tensor) or tuple(tensor.shape) != shape or tensor.dtype != dtype:
+        came = f"{tuple(tensor.shape)} {tensor.dtype}" if isinstance(tensor, Tensor) else "nothing"
+        raise CheckpointError(
+            Problem(f"the checkpoint's {name} should be {shape} {dtype}, but is {came}", "another checkpoint")
+        )
+    return tensor

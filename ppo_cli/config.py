@@ -1,0 +1,286 @@
+"""Every setting, with its default, its meaning and its check: the single source of all three.
+
+Only the standard library is imported here, so that ``--help`` and ``--cfg job`` answer at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from ppo_cli.errors import ConfigError, Problem
+
+ACTIVATIONS = ("tanh", "relu", "elu", "gelu", "silu")
+ENCODERS = ("auto", "mlp")
+LOGGERS = ("csv", "tensorboard")
+
+
+def setting(
+    default: Any,
+    meaning: str,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    most: float | None = None,
+    choices: tuple[str, ...] | None = None,
+) -> Any:
+    """A dataclass field with its one line of meaning and the range its values (or a list's items) lie in."""
+    metadata = {"meaning": meaning, "above": above, "least": least, "most": most, "choices": choices}
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class EnvConfig:
+    """Which environment, and how Gymnasium builds it."""
+
+    id: str = setting("CartPole-v1", "Gymnasium id; module:Id imports the module that registers it")
+    kwargs: dict[str, Any] = setting({}, "keyword arguments for the environment's constructor")
+    max_episode_steps: int | None = setting(None, "time limit in steps; null keeps the registered one", least=1)
+
+
+@dataclass
+class NetworkConfig:
+    """The actor-critic's shape."""
+
+    encoder: str = setting("auto", "what reads the observation; auto picks by its space", choices=ENCODERS)
+    hidden_sizes: list[int] = setting([64, 64], "width of each hidden layer", least=1)
+    activation: str = setting("tanh", "nonlinearity after each hidden layer", choices=ACTIVATIONS)
+    shared: bool = setting(True, "one trunk under both heads (false: a trunk for each)")
+
+
+@dataclass
+class PPOConfig:
+    """What the agent needs: network and algorithm. Schulman et al. 2017 (arXiv:1707.06347) unless said otherwise."""
+
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    lr: float = setting(3e-4, "Adam's step size", above=0)
+    gamma: float = setting(0.99, "discount per step", least=0, most=1)
+    lam: float = setting(0.95, "lambda of generalised advantage estimation", least=0, most=1)
+    clip_ratio: float = setting(0.2, "epsilon of the clipped surrogate", above=0)
+    value_clip: float | None = setting(None, "clip of the value's change per update; null is off", above=0)
+    value_coef: float = setting(0.5, "weight of the value loss, which has no factor 1/2", least=0)
+    entropy_coef: float = setting(0.01, "weight of the entropy bonus", least=0)
+    max_grad_norm: float | None = setting(0.5, "clip of the gradient's global norm; null is off", above=0)
+    target_kl: float | None = setting(None, "an epoch whose mean KL passes this is the update's last; null is off", above=0)
+    buffer_size: int = setting(2048, "transitions per update, over all environments", least=1)
+    batch_size: int = setting(64, "transitions per gradient step", least=1)
+    epochs: int = setting(10, "passes over each rollout", least=1)
+    normalize_obs: bool = setting(False, "standardise observations by running statistics")
+    normalize_reward: bool = setting(False, "divide rewards by the running deviation of the discounted return")
+    normalize_value: bool = setting(True, "standardise value targets by running statistics (PopArt)")
+
+
+@dataclass
+class TrainConfig(PPOConfig):
+    """One training run."""
+
+    env: EnvConfig = field(default_factory=EnvConfig)
+    seed: int = setting(0, "root of every random stream of the run", least=0, most=2**63 - 1)
+    device: str = setting("cpu", "where tensors live: cpu, cuda, cuda:1, mps")
+    total_timesteps: int = setting(500_000, "environment steps, over all environments; rounded up to whole iterations", least=1)
+    num_envs: int = setting(8, "environments that step side by side", least=1)
+    anneal_lr: bool = setting(False, "let lr fall linearly to 0 over the run")
+    anneal_clip: bool = setting(False, "let clip_ratio fall linearly to 0 over the run")
+    eval_every: int | None = setting(25_000, "steps between evaluations; null is off", least=1)
+    eval_episodes: int = setting(10, "episodes per evaluation", least=1)
+    target_return: float | None = setting(None, "stop when an evaluation's mean return reaches this; null is off")
+    checkpoint_every: int | None = setting(100_000, "steps between numbered checkpoints; null is off", least=1)
+    log_every: int = setting(10_000, "steps between lines of plain output", least=1)
+    output_dir: str = setting("outputs", "folder under which the run gets a folder of its own")
+    init_from: str | None = setting(None, "checkpoint (or run folder) whose weights the run starts from")
+    logger: list[str] = setting(["csv", "tensorboard"], "where metrics are written", choices=LOGGERS)
+
+
+@dataclass
+class EvalConfig:
+    """One evaluation of a checkpoint."""
+
+    checkpoint: str = setting("", "a run's folder (its best checkpoint, else its last) or a checkpoint file")
+    env: str | None = setting(None, "module:Id, needed when the environment lives in a module of yours")
+    episodes: int = setting(100, "complete episodes to play", least=1)
+    deterministic: bool = setting(True, "take the most probable action (false: sample)")
+    seed: int | str = setting(0, "root of the episodes' seeds; run repeats the training run's own evaluation")
+    num_envs: int = setting(8, "episodes that are played side by side; does not change the result", least=1)
+    video: bool = setting(False, "write a film of the first episodes into the run's folder")
+    render: str | None = setting(None, "human opens a window", choices=("human",))
+    device: str = setting("cpu", "where tensors live: cpu, cuda, cuda:1, mps")
+
+
+def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, dataclasses.Field[Any]]]:
+    """Every leaf setting of a config as ``(dotted key, value, field)``, in the order of declaration."""
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if dataclasses.is_dataclass(value):
+            yield from walk(value, f"{prefix}{item.name}.")
+        else:
+            yield prefix + item.name, value, item
+
+
+def show(value: Any) -> str:
+    """A value as one types it on the command line."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(show(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{show(item)}" for key, item in value.items()) + "}"
+    return str(value)
+
+
+def validate(config: Any) -> None:
+    """Check every setting and the rules between settings.
+
+    Raises:
+        ConfigError: names each violation, the values that fit and one to type.
+    """
+    problems = [problem for key, value, item in walk(config) for problem in _check(config, key, value, item)]
+    if not problems and isinstance(config, TrainConfig):
+        problems = _check_together(config)
+    if problems:
+        raise ConfigError(problems)
+
+
+def _check(config: Any, key: str, value: Any, item: dataclasses.Field[Any]) -> Iterator[Problem]:
+    owner = type(config)
+    for part in key.split(".")[:-1]:
+        owner = typing.get_type_hints(owner)[part]
+    kind = typing.get_type_hints(owner)[item.name]
+    default = item.default if item.default is not dataclasses.MISSING else item.default_factory()  # type: ignore[misc]
+    fix = f"{key}={show(default)}"
+    if not _has_type(value, kind):
+        yield Problem(f"{key}={show(value)} is not {_type_name(kind)}", fix)
+        return
+    entries = value if isinstance(value, list) else [value]
+    if isinstance(value, list) and not value and item.metadata["choices"] is None:
+        yield Problem(f"{key}=[] is empty", fix)
+    for entry in entries:
+        choices = item.metadata["choices"]
+        if choices is not None and entry is not None and entry not in choices:
+            yield Problem(f"{key}={show(value)} is none of {', '.join(choices)}", _closest_fix(key, entry, choices, value, fix))
+        wish = _range_violation(entry, item)
+        if wish:
+            yield Problem(f"{key}={show(value)} must be {wish}", fix)
+            return
+
+
+def _closest_fix(key: str, entry: Any, choices: tuple[str, ...], value: Any, fix: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(str(entry), choices, n=1)
+    if not close:
+        return fix
+    return f"{key}=[{close[0]}]" if isinstance(value, list) else f"{key}={close[0]}"
+
+
+def _has_type(value: Any, kind: Any) -> bool:
+    if kind is Any:
+        return True
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        return any(_has_type(value, arg) for arg in args)
+    if origin is list:
+        return isinstance(value, list) and all(_has_type(item, args[0]) for item in value)
+    if origin is dict:
+        return isinstance(value, dict)
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
+def _type_name(kind: Any) -> str:
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        return " or ".join(_type_name(arg) for arg in args)
+    if origin is list:
+        return f"a list of {_type_name(args[0]).removeprefix('a ').removeprefix('an ')}s"
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
+    return names.get(kind, "a mapping")
+
+
+def _range_violation(value: Any, item: dataclasses.Field[Any]) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return ""
+    above, least, most = (item.metadata[name] for name in ("above", "least", "most"))
+    fits = math.isfinite(value)
+    fits &= above is None or value > above
+    fits &= least is None or value >= least
+    fits &= most is None or value <= most
+    if fits:
+        return ""
+    parts = [
+        f"above {above:g}" if above is not None else "",
+        f"at least {least:g}" if least is not None else "",
+        f"at most {most:g}" if most is not None else "",
+    ]
+    return " and ".join(part for part in parts if part) or "a finite number"
+
+
+def _check_together(config: TrainConfig) -> list[Problem]:
+    problems = []
+    size = config.buffer_size
+    if size % config.num_envs:
+        problems.append(
+            Problem(
+                f"num_envs={config.num_envs} does not divide buffer_size={size}",
+                f"num_envs={_nearest_divisor(size, config.num_envs)}",
+            )
+        )
+    if size % config.batch_size:
+        problems.append(
+            Problem(
+                f"batch_size={config.batch_size} does not divide buffer_size={size}",
+                f"batch_size={_nearest_divisor(size, config.batch_size)}",
+            )
+        )
+    if config.target_return is not None and config.eval_every is None:
+        problems.append(
+            Problem("target_return needs evaluations, and eval_every=null turns them off", "eval_every=10000")
+        )
+    return problems
+
+
+def _nearest_divisor(number: int, wanted: int) -> int:
+    divisors = [d for low in range(1, math.isqrt(number) + 1) if number % low == 0 for d in (low, number // low)]
+    return min(divisors, key=lambda divisor: (abs(divisor - wanted), divisor))
+
+
+def whole_iterations(steps: int, buffer_size: int) -> int:
+    """Number of iterations that hold at least ``steps`` environment steps."""
+    return -(-steps // buffer_size)
+
+
+def to_plain(config: Any) -> dict[str, Any]:
+    """The config as plain dictionaries, lists and scalars, as checkpoints keep it."""
+    return dataclasses.asdict(config)
+
+
+def from_plain(kind: type[Any], plain: dict[str, Any]) -> Any:
+    """Rebuild a config dataclass from :func:`to_plain`'s output.
+
+    Raises:
+        ConfigError: if a key is missing, unknown, or its value does not fit.
+    """
+    names = {item.name for item in fields(kind)}
+    problems = [Problem(f"unknown setting {name!r}", f"one of {', '.join(sorted(names))}") for name in plain if name not in names]
+    problems += [Problem(f"setting {name!r} is missing", f"a file that has {name!r}") for name in names if name not in plain]
+    if problems:
+        raise ConfigError(problems)
+    hints = typing.get_type_hints(kind)
+    values = {
+        name: from_plain(hints[name], value) if dataclasses.is_dataclass(hints[name]) and isinstance(value, dict) else value
+        for name, value in plain.items()
+    }
+    config = kind(**values)
+    validate(config)
+    return config

@@ -1,0 +1,104 @@
+"""Which environment ids Gymnasium knows, and what to type instead of one that it does not.
+
+Nothing here makes an environment or imports torch, so a typo is answered at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import re
+from pathlib import Path
+
+from ppo_cli.errors import Problem
+
+_ID = re.compile(r"^(?:(?P<module>[\w.]+):)?(?P<name>(?:[\w-]+/)*[\w.-]+?)(?:-v(?P<version>\d+))?$")
+_PACKAGES = {
+    "ALE": ("ale_py", 'pip install "gymnasium[atari]"'),
+    "MiniGrid": ("minigrid", "pip install minigrid"),
+    "BabyAI": ("minigrid", "pip install minigrid"),
+}
+"""Families of ids whose package registers them only when it is imported."""
+
+
+def is_registered(env_id: str) -> bool:
+    """Whether Gymnasium can make this id; the module of ``module:Id`` is imported to find out."""
+    import gymnasium
+
+    match = _ID.match(env_id)
+    if match is None or (match["module"] and _import_error(match["module"])):
+        return False
+    package, _ = _PACKAGES.get(_family(match["name"]), (None, None))
+    if package:
+        _import_error(package)
+    return env_id.rpartition(":")[2] in gymnasium.registry
+
+
+def unknown_id(env_id: str, key: str = "env") -> Problem:
+    """What to say of an id for which :func:`is_registered` is false; ``key`` is what it was typed after."""
+    import gymnasium
+
+    match = _ID.match(env_id)
+    if match is None:
+        return Problem(f"{key}={env_id} is not an environment id", f"{key}=CartPole-v1, or {key}=module:Name-v0")
+    error = _import_error(match["module"]) if match["module"] else None
+    if error is not None:
+        return _no_module(f"{key}={env_id}", match["module"], error)
+    prefix = f"{key}={match['module']}:" if match["module"] else f"{key}="
+    versions = _versions(match["name"])
+    if versions:
+        known = ", ".join(versions)
+        reason = f"has no version {match['version']}" if match["version"] else "needs its version"
+        return Problem(f"{key}={env_id}: {match['name']} {reason}; there is {known}", prefix + versions[-1])
+    _, install = _PACKAGES.get(_family(match["name"]), (None, None))
+    close = _closest(match["name"], {spec.name if not spec.namespace else f"{spec.namespace}/{spec.name}"
+                                     for spec in gymnasium.registry.values()})  # fmt: skip
+    if close:
+        right = _versions(close)[-1]
+        return Problem(f"{key}={env_id}: no environment of that name is registered. Did you mean {right}?", prefix + right)
+    if install:
+        return Problem(f"{key}={env_id}: the package that has it is not installed", install)
+    return Problem(
+        f"{key}={env_id}: no environment of that name is registered",
+        f"{key}=CartPole-v1, or {key}=module:{env_id} with the module that registers it",
+    )
+
+
+def _family(name: str) -> str:
+    return re.split(r"[/-]", name)[0]
+
+
+def _versions(name: str) -> list[str]:
+    """All registered ids of a name, oldest version first."""
+    import gymnasium
+
+    namespace, _, bare = name.rpartition("/")
+    specs = [spec for spec in gymnasium.registry.values() if (spec.namespace or "", spec.name) == (namespace, bare)]
+    return [spec.id for spec in sorted(specs, key=lambda spec: -1 if spec.version is None else spec.version)]
+
+
+def _closest(name: str, known: set[str]) -> str | None:
+    by_lower = {candidate.lower(): candidate for candidate in sorted(known)}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.7)
+    return by_lower[close[0]] if close else None
+
+
+def _import_error(module: str) -> Exception | None:
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # a stranger's module may raise anything; the answer names that module
+        return error
+    return None
+
+
+def _no_module(typed: str, module: str, error: Exception) -> Problem:
+    top = module.partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and error.name in (top, module):
+        return Problem(
+            f"{typed}: there is no module {module!r}, neither installed nor in {Path.cwd()}",
+            f"install the package that has it, or start in the folder that holds {top}.py",
+        )
+    return Problem(
+        f"{typed}: importing {module!r} raised {type(error).__name__}: {error}",
+        f'python -c "import {module}", which shows where',
+    )

@@ -1,0 +1,129 @@
+"""The edge to Gymnasium: building environments, reading their spaces, and stepping several side by side."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from ppo_cli.buffer import FinalObservations, Floats
+from ppo_cli.config import EnvConfig
+from ppo_cli.errors import ConfigError, Problem
+from ppo_cli.specs import Spec
+
+
+def make_env(config: EnvConfig, render_mode: str | None = None) -> gym.Env[Any, Any]:
+    """Build one environment.
+
+    Raises:
+        ConfigError: if Gymnasium does not know the id, a package is missing, or the constructor refuses its arguments.
+    """
+    kwargs = dict(config.kwargs) if render_mode is None else {**config.kwargs, "render_mode": render_mode}
+    try:
+        with warnings.catch_warnings():
+            # deprecated and outdated ids are answered in one place, with the id to type
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return gym.make(config.id, max_episode_steps=config.max_episode_steps, disable_env_checker=True, **kwargs)
+    except gym.error.DependencyNotInstalled as error:
+        raise ConfigError(Problem(f"{config.id} needs a package that is missing: {error}", _pip_line(str(error)))) from error
+    except ModuleNotFoundError as error:
+        raise ConfigError(Problem(f"{config.id}: {error}", f"pip install {error.name}, or another env=")) from error
+    except gym.error.Error as error:
+        raise ConfigError(Problem(str(error), "env=CartPole-v1, or any id Gymnasium knows"), "Unknown environment") from error
+    except Exception as error:  # whatever a constructor raises, it is the configuration that it refuses
+        raise ConfigError(
+            Problem(f"{config.id} cannot be built with env.kwargs={config.kwargs}: {error}", "other env.kwargs.…"),
+        ) from error
+
+
+def _pip_line(message: str) -> str:
+    """The installation command in Gymnasium's own message."""
+    quoted = message.split("`")
+    return next((part for part in quoted if part.startswith("pip install")), "pip install 'gymnasium[all]'")
+
+
+def read_spec(config: EnvConfig) -> Spec:
+    """Shapes and ranges of the environment's spaces.
+
+    Raises:
+        ConfigError: if it cannot be built, or a space is of a kind the agent has no network or head for.
+    """
+    env = make_env(config)
+    try:
+        observations, actions = env.observation_space, env.action_space
+    finally:
+        env.close()
+    problems = []
+    if not isinstance(observations, gym.spaces.Box):
+        problems.append(
+            Problem(
+                f"{config.id} has observations of kind {type(observations).__name__}; only Box is supported",
+                "an environment with Box observations, or a wrapper that makes them so",
+            )
+        )
+    if not isinstance(actions, gym.spaces.Discrete):
+        kind = "continuous (Box)" if isinstance(actions, gym.spaces.Box) else f"of kind {type(actions).__name__}"
+        problems.append(
+            Problem(
+                f"{config.id} has actions that are {kind}; only Discrete actions are supported so far",
+                "an environment with Discrete actions, such as env=CartPole-v1 or env=LunarLander-v3",
+            )
+        )
+    if problems:
+        raise ConfigError(problems, "Unsupported environment")
+    scale = 1.0 / 255.0 if observations.dtype == np.uint8 and len(observations.shape) >= 2 else 1.0
+    return Spec(tuple(observations.shape), int(actions.n), scale, int(actions.start))
+
+
+class Transition(NamedTuple):
+    """What one vector step led to."""
+
+    observations: Floats  # (envs, obs_size) to act on next
+    rewards: npt.NDArray[np.float64]  # (envs,)
+    terminated: npt.NDArray[np.bool_]  # (envs,)
+    truncated: npt.NDArray[np.bool_]  # (envs,) and not terminated
+    finals: FinalObservations | None  # of the truncated
+
+
+class VectorEnv:
+    """Environments stepped side by side; one whose episode ended shows the next one's first observation at once.
+
+    Args:
+        config: The environment.
+        spec: Its spaces.
+        seeds: One per environment.
+    """
+
+    def __init__(self, config: EnvConfig, spec: Spec, seeds: Sequence[int]) -> None:
+        self.num_envs = len(seeds)
+        self._spec, self._seeds = spec, list(seeds)
+        self._envs = SyncVectorEnv(
+            [lambda: make_env(config)] * self.num_envs, copy=False, autoreset_mode=AutoresetMode.SAME_STEP
+        )
+
+    def reset(self) -> Floats:
+        """Seed and reset every environment; returns observations (envs, obs_size)."""
+        observations, _ = self._envs.reset(seed=self._seeds)
+        return self._flat(observations)
+
+    def step(self, actions: npt.NDArray[np.int64]) -> Transition:
+        """Apply actions (envs,), counted from 0."""
+        observations, rewards, terminated, truncated, infos = self._envs.step(actions + self._spec.action_start)
+        cut = truncated & ~terminated
+        finals = None
+        if cut.any():
+            where = cut.nonzero()[0]
+            finals = FinalObservations(where, self._flat(np.stack([infos["final_obs"][index] for index in where])))
+        return Transition(self._flat(observations), rewards, terminated, cut, finals)
+
+    def close(self) -> None:
+        """Close every environment."""
+        self._envs.close()
+
+    def _flat(self, observations: npt.NDArray[Any]) -> Floats:
+        return observations.reshape(len(observations), -1).astype(np.float32)

@@ -1,0 +1,273 @@
+"""Playing complete episodes with a fixed policy."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ppo_cli.agent import PPOAgent
+from ppo_cli.buffer import Floats
+from ppo_cli.checkpoint import find_checkpoint, load_checkpoint, write_atomically
+from ppo_cli.config import EnvConfig, EvalConfig, TrainConfig, from_plain, validate
+from ppo_cli.devices import resolve_device
+from ppo_cli.envs import make_env
+from ppo_cli.errors import CheckpointError, ConfigError, Problem
+from ppo_cli.seeding import stream_generator, stream_seed
+from ppo_cli.video import Film
+
+CHUNK = 16  # observations per forward pass, always: a row's result must not depend on how many play side by side
+BOOTSTRAP_DRAWS = 10_000
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """Raw returns and lengths of complete episodes, in the order of their numbers."""
+
+    returns: list[float]
+    lengths: list[int]
+
+    @property
+    def mean(self) -> float:
+        """Mean return."""
+        return float(np.mean(self.returns))
+
+
+class _Slot:
+    """One episode in progress, in an environment built for it alone.
+
+    A reused environment may carry state over its own ``reset(seed)`` (BipedalWalker does).
+    """
+
+    def __init__(
+        self, config: EnvConfig, agent: PPOAgent, seed: int, episode: int, film: Film | None, human: bool
+    ) -> None:
+        self.episode, self.episode_return, self.length = episode, 0.0, 0
+        filmed = film is not None and episode < film.episodes
+        self.env = make_env(config, "human" if human else "rgb_array" if filmed else None)
+        self.start = agent.spec.action_start
+        self.stream = stream_generator(seed, "episode/action", episode)
+        observation, _ = self.env.reset(seed=stream_seed(seed, "episode/env", episode))
+        self.observation: npt.NDArray[Any] = np.asarray(observation)
+        self.reel = film.reel(episode, self.env) if film is not None and filmed else None
+
+    def step(self, action: int) -> bool:
+        """Apply an action; returns whether the episode is over."""
+        observation, reward, terminated, truncated, _ = self.env.step(action + self.start)
+        self.observation = np.asarray(observation)
+        self.episode_return += float(reward)
+        self.length += 1
+        if self.reel is not None:
+            self.reel.add()
+        return bool(terminated or truncated)
+
+    def close(self) -> None:
+        """Close the environment, and its film."""
+        if self.reel is not None:
+            self.reel.close()
+        self.env.close()
+
+
+def play(
+    agent: PPOAgent,
+    env: EnvConfig,
+    *,
+    episodes: int,
+    seed: int,
+    deterministic: bool,
+    num_envs: int,
+    film: Film | None = None,
+    human: bool = False,
+) -> Episodes:
+    """Play ``episodes`` complete episodes; episode k depends on (seed, k) and the policy alone.
+
+    Args:
+        agent: The policy; nothing about it changes.
+        env: The environment.
+        episodes: How many.
+        seed: Root of the episodes' streams.
+        deterministic: Take the most probable action instead of sampling.
+        num_envs: Episodes played side by side.
+        film: Takes pictures of the first episodes.
+        human: Show each environment in a window.
+    """
+    returns, lengths = [0.0] * episodes, [0] * episodes
+    waiting = iter(range(episodes))
+    slots: list[_Slot] = []
+    try:
+        while True:
+            while len(slots) < num_envs and (number := next(waiting, None)) is not None:
+                slots.append(_Slot(env, agent, seed, number, film, human))
+            if not slots:
+                return Episodes(returns, lengths)
+            for slot, action in zip(list(slots), _choose(agent, slots, deterministic), strict=True):
+                if slot.step(action):
+                    returns[slot.episode], lengths[slot.episode] = slot.episode_return, slot.length
+                    slots.remove(slot)
+                    slot.close()
+    finally:
+        for slot in slots:
+            slot.close()
+
+
+def _choose(agent: PPOAgent, slots: list[_Slot], deterministic: bool) -> list[int]:
+    """One action per slot."""
+    actions: list[int] = []
+    for first in range(0, len(slots), CHUNK):
+        chunk = slots[first : first + CHUNK]
+        observations: Floats = np.zeros((CHUNK, agent.spec.obs_size), np.float32)
+        for row, slot in enumerate(chunk):
+            observations[row] = slot.observation.reshape(-1)
+        noise = None
+        if not deterministic:
+            parts = [agent.head.noise((1,), slot.stream) for slot in chunk]
+            noise = torch.cat([*parts, parts[0].expand(CHUNK - len(chunk), -1)]).to(agent.device)
+        actions += agent.act(observations, noise)[: len(chunk)].tolist()
+    return actions
+
+
+@dataclass(frozen=True)
+class EvalResult:
+    """What ``ppo-eval`` found; field by field what ``eval.json`` holds, but for the last two."""
+
+    episode_return_mean: float
+    episode_return_std: float
+    episode_return_median: float
+    episode_return_min: float
+    episode_return_max: float
+    episode_return_ci95: tuple[float, float]
+    episode_returns: list[float]
+    episode_lengths: list[int]
+    seed: int
+    episodes: int
+    deterministic: bool
+    checkpoint: Path
+    written: Path | None
+    video: Path | None
+
+
+def evaluate(checkpoint: str | os.PathLike[str], **settings: Any) -> EvalResult:
+    """Evaluate a checkpoint, as ``ppo-eval checkpoint=… key=value`` does.
+
+    Args:
+        checkpoint: A run's folder or a checkpoint file.
+        **settings: Fields of :class:`ppo_cli.config.EvalConfig`.
+
+    Raises:
+        ConfigError: if a setting or the checkpoint does not fit.
+    """
+    return run_eval(EvalConfig(checkpoint=os.fspath(checkpoint), **settings))
+
+
+def run_eval(config: EvalConfig) -> EvalResult:
+    """Rebuild environment, network and normalisers from the checkpoint alone, and play.
+
+    Raises:
+        ConfigError: if a setting or the checkpoint does not fit.
+    """
+    _validate(config)
+    path = find_checkpoint(config.checkpoint)
+    payload = load_checkpoint(path)
+    train_config = _train_config(path, payload, config.env)
+    agent = PPOAgent.from_state(payload["agent"], resolve_device(config.device))
+    episodes, seed, deterministic = config.episodes, config.seed, config.deterministic
+    if seed == "run":
+        own = payload["run"].get("evaluation")
+        if own is None:
+            raise ConfigError(Problem(f"seed=run, but {path} was saved without an evaluation", "seed=0"))
+        episodes, seed, deterministic = len(own["returns"]), own["seed"], own["deterministic"]
+    film = Film(_run_folder(path) / "video") if config.video else None
+    played = play(
+        agent,
+        train_config.env,
+        episodes=episodes,
+        seed=int(seed),
+        deterministic=deterministic,
+        num_envs=1 if config.render else config.num_envs,
+        film=film,
+        human=config.render is not None,
+    )
+    return _write(_summarise(played, int(seed), deterministic, path, film.folder if film else None))
+
+
+def _validate(config: EvalConfig) -> None:
+    validate(config)
+    if isinstance(config.seed, str) and config.seed != "run":
+        raise ConfigError(Problem(f"seed={config.seed} is neither a whole number nor run", "seed=0"))
+    if isinstance(config.seed, int) and config.seed < 0:
+        raise ConfigError(Problem(f"seed={config.seed} must be at least 0", "seed=0"))
+    if config.video and config.render is not None:
+        raise ConfigError(Problem("video=true films, and render=human shows a window; they exclude each other", "video=true"))
+
+
+def _train_config(path: Path, payload: dict[str, Any], env: str | None) -> TrainConfig:
+    """The configuration the checkpoint's run had; a module is imported only if the user named it too."""
+    if payload["run"] is None:
+        raise CheckpointError(
+            Problem(f"{path} was saved by agent.save() and names no environment", "PPOAgent.load() in Python")
+        )
+    try:
+        config: TrainConfig = from_plain(TrainConfig, payload["run"]["config"])
+    except ConfigError as error:
+        raise CheckpointError(error.problems) from error
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(Problem(f"{path} does not describe its run ({error!r})", "another checkpoint")) from error
+    if env is not None and env != config.env.id:
+        raise ConfigError(Problem(f"env={env}, but the checkpoint was trained on {config.env.id}", f"env={config.env.id}"))
+    if env is None and ":" in config.env.id:
+        raise ConfigError(
+            Problem(
+                f"the checkpoint's environment {config.env.id} lives in a module, which is imported only if you say so",
+                f"env={config.env.id}",
+            )
+        )
+    return config
+
+
+def _summarise(played: Episodes, seed: int, deterministic: bool, path: Path, video: Path | None) -> EvalResult:
+    returns = np.asarray(played.returns)
+    draws = np.random.default_rng(0).choice(returns, (BOOTSTRAP_DRAWS, len(returns))).mean(1)
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return EvalResult(
+        episode_return_mean=float(returns.mean()),
+        episode_return_std=float(returns.std()),
+        episode_return_median=float(np.median(returns)),
+        episode_return_min=float(returns.min()),
+        episode_return_max=float(returns.max()),
+        episode_return_ci95=(float(low), float(high)),
+        episode_returns=played.returns,
+        episode_lengths=played.lengths,
+        seed=seed,
+        episodes=len(returns),
+        deterministic=deterministic,
+        checkpoint=path,
+        written=None,
+        video=video,
+    )
+
+
+def _run_folder(checkpoint: Path) -> Path:
+    return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
+
+
+def _write(result: EvalResult) -> EvalResult:
+    path = _run_folder(result.checkpoint) / "eval.json"
+    content = dataclasses.asdict(result)
+    del content["written"], content["video"]
+    content["checkpoint"] = str(result.checkpoint)
+    try:
+        write_atomically(path, lambda temporary: _dump(temporary, content))
+    except OSError:  # a read-only archive of runs can still be evaluated
+        return result
+    return dataclasses.replace(result, written=path)
+
+
+def _dump(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,135 @@
+"""From what people type to what Hydra's command line takes."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ppo_cli.config import TrainConfig
+from ppo_cli.errors import ConfigError, Problem
+from ppo_cli.hydra_ext.keys import command, unknown_key
+
+_SWITCHES = ("--multirun", "-m", "--run", "-r", "--resolve", "--hydra-help", "--shell-completion", "-sc")
+_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd")
+_INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+_PATHS = {"checkpoint", "init_from", "output_dir"}
+_SHOW = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc")
+
+
+@dataclass
+class CommandLine:
+    """A command line, sorted.
+
+    Attributes:
+        flags: What begins with a dash, with its values.
+        overrides: The ``key=value`` words, as Hydra's grammar wants them.
+        user_dir: The folder named by ``--config-dir``.
+    """
+
+    flags: list[str]
+    overrides: list[str]
+    user_dir: Path | None = None
+
+    @property
+    def multirun(self) -> bool:
+        """Whether a sweep was asked for."""
+        return any(word in ("-m", "--multirun", "hydra.mode=MULTIRUN") for word in self.flags + self.overrides)
+
+    @property
+    def shows(self) -> bool:
+        """Whether Hydra is to print something instead of running."""
+        return any(flag.partition("=")[0] in _SHOW for flag in self.flags)
+
+    def value(self, *names: str) -> str | None:
+        """The value that followed one of these flags."""
+        for flag, following in zip(self.flags, [*self.flags[1:], ""], strict=True):
+            if flag in names:
+                return following
+        return None
+
+    def to_hydra(self) -> list[str]:
+        """The words in the only order that Hydra 1.3 accepts."""
+        return self.flags + self.overrides
+
+
+def parse(argv: Sequence[str], kind: type[Any]) -> CommandLine:
+    """Sort a command line and rewrite what Hydra would misread.
+
+    Raises:
+        ConfigError: if a flag does not exist or lacks its value.
+    """
+    if "-sc" in argv or "--shell-completion" in argv:
+        return CommandLine(flags=list(argv), overrides=[])
+    line, problems = _split(list(argv), kind)
+    if line.user_dir is not None and not line.user_dir.is_dir():
+        problems.append(Problem(f"--config-dir {line.user_dir} is not a folder", "--config-dir . (or another folder)"))
+    if problems:
+        raise ConfigError(problems)
+    chosen = any(word.startswith("env=") for word in line.overrides)
+    line.overrides = [_rewrite(word, chosen, line.multirun, kind) for word in line.overrides]
+    return line
+
+
+def _split(words: list[str], kind: type[Any]) -> tuple[CommandLine, list[Problem]]:
+    line, problems = CommandLine([], []), []
+    while words:
+        word = words.pop(0)
+        name, equals, value = word.partition("=")
+        if not word.startswith("-"):
+            line.overrides.append(word)
+        elif name in _WITH_VALUE:
+            if not equals and not words:
+                problems.append(Problem(f"{word} needs a value", f"{word} {'job' if name in ('--cfg', '-c') else '…'}"))
+                continue
+            value = value if equals else words.pop(0)
+            if name in ("--config-dir", "-cd"):
+                line.user_dir = Path(value)
+            else:
+                line.flags += [name, value]
+        elif name in ("--info", "-i"):
+            line.flags.append(f"{name}={words.pop(0)}" if words and words[0] in _INFO and not equals else word)
+        elif word in _SWITCHES:
+            line.flags.append(word)
+        else:
+            problems.append(_unknown_flag(word, words[0] if words else "", kind))
+    return line, problems
+
+
+def _unknown_flag(word: str, following: str, kind: type[Any]) -> Problem:
+    name, equals, value = word.partition("=")
+    key = name.lstrip("-").replace("-", "_")
+    close = difflib.get_close_matches(name, [*_SWITCHES, *_WITH_VALUE, "--help", "--version", "--info"], n=1, cutoff=0.8)
+    if close:
+        return Problem(f"{word} is not a flag of {command(kind)}", close[0] + (f"={value}" if equals else ""))
+    value = value if equals else following
+    right = unknown_key(key, value, kind)
+    return Problem(f"{word}: settings are typed as key=value, without dashes", right.fix)
+
+
+def _rewrite(word: str, env_is_chosen: bool, multirun: bool, kind: type[Any]) -> str:
+    key, equals, value = word.partition("=")
+    if key in _PATHS and value != "null":
+        # A sweep over checkpoints is the one case in which a comma in a path divides.
+        several = multirun and key == "init_from" and not Path(value).exists()
+        return f"{key}=" + ",".join(quote(part) for part in (value.split(",") if several else [value]))
+    if kind is not TrainConfig or not equals:
+        return word
+    if key.startswith("env.kwargs."):
+        return f"++{word}"
+    if key == "env.id" and not env_is_chosen:
+        # env= also picks the environment's tuned preset; env.id= alone would leave CartPole's in place.
+        return f"env={value}"
+    return word
+
+
+def quote(text: str) -> str:
+    """A text as Hydra's grammar takes it literally, whatever it holds."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    # OmegaConf would read ${…} as a reference.
+    escaped = re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", text)
+    return QuotedString(text=escaped, quote=Quote.single).with_quotes()

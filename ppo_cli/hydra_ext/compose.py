@@ -1,0 +1,96 @@
+"""Compose a config and say everything that is wrong with it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+import ppo_cli
+from ppo_cli.config import validate
+from ppo_cli.errors import ConfigError, Problem
+from ppo_cli.hydra_ext import gym_source, resolvers, schema
+from ppo_cli.hydra_ext.translate import explain
+
+Loader = Callable[[list[str]], DictConfig]
+"""Composes a config from overrides."""
+
+
+def conf_dir() -> Path:
+    """The packaged ``conf/``: inside the package once installed, beside it in a checkout."""
+    package = Path(ppo_cli.__file__).resolve().parent
+    return next(folder for folder in (package / "conf", package.parent / "conf") if (folder / "train.yaml").is_file())
+
+
+def version_base() -> dict[str, Any]:
+    """The argument that Hydra 1.3 asks for and 1.4 warns about."""
+    major, minor = (int(part) for part in hydra.__version__.split(".")[:2])
+    return {"version_base": "1.3"} if (major, minor) < (1, 4) else {}
+
+
+def prepare(user_dir: Path | None = None, eval_env: str | None = None) -> None:
+    """Tell Hydra about our schemas, resolvers, and places to look for configs."""
+    resolvers.register()
+    schema.register(eval_env)
+    gym_source.PpoSearchPath.user_dir = user_dir
+    Plugins.instance().register(gym_source.GymSource)
+    Plugins.instance().register(gym_source.PpoSearchPath)
+
+
+def compose(kind: type[Any], config_name: str, overrides: Sequence[str]) -> Any:
+    """Compose and check one config without running or creating anything.
+
+    Raises:
+        ConfigError: names everything that is wrong.
+    """
+    with hydra.initialize_config_dir(str(conf_dir()), **version_base()):
+        return checked(kind, lambda words: hydra.compose(config_name, words), overrides)
+
+
+def checked(kind: type[Any], load: Loader, overrides: Sequence[str]) -> Any:
+    """Load a config and build its dataclass; whatever stops Hydra is noted and left out, to see what else is wrong.
+
+    Raises:
+        ConfigError: names everything that is wrong.
+    """
+    words, problems = _readable(overrides, kind)
+    plain = None
+    while plain is None:
+        try:
+            plain = OmegaConf.to_container(load(words), resolve=True, throw_on_missing=True)
+        except (HydraException, OmegaConfBaseException) as error:
+            problem, culprit = explain(error, words, kind)
+            problems.append(problem)
+            if culprit is None:
+                raise ConfigError(problems) from error
+            words.remove(culprit)
+    if isinstance(plain, dict):
+        plain.pop("hydra", None)
+    config, wrong_keys = schema.build(kind, plain)
+    problems += wrong_keys
+    try:
+        validate(config)
+    except ConfigError as error:
+        problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _readable(overrides: Sequence[str], kind: type[Any]) -> tuple[list[str], list[Problem]]:
+    parser = OverridesParser.create()
+    words, problems = [], []
+    for word in overrides:
+        try:
+            parser.parse_override(word)
+            words.append(word)
+        except HydraException as error:
+            problems.append(explain(error, [word], kind)[0])
+    return words, problems

@@ -1,0 +1,92 @@
+"""What to answer when someone types the name of a setting that does not exist."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from ppo_cli.config import TrainConfig, walk
+from ppo_cli.errors import Problem
+
+ELSEWHERE = {
+    "learning_rate": "lr",
+    "alpha": "lr",
+    "discount": "gamma",
+    "gae_lambda": "lam",
+    "lambda": "lam",
+    "clip_range": "clip_ratio",
+    "clip_coef": "clip_ratio",
+    "clip_param": "clip_ratio",
+    "clip_range_vf": "value_clip",
+    "clip_vloss": "value_clip",
+    "vf_coef": "value_coef",
+    "ent_coef": "entropy_coef",
+    "grad_clip": "max_grad_norm",
+    "desired_kl": "target_kl",
+    "n_steps": "buffer_size",
+    "num_steps": "buffer_size",
+    "horizon": "buffer_size",
+    "minibatch_size": "batch_size",
+    "num_minibatches": "batch_size",
+    "n_epochs": "epochs",
+    "update_epochs": "epochs",
+    "n_envs": "num_envs",
+    "total_steps": "total_timesteps",
+    "norm_obs": "normalize_obs",
+    "norm_reward": "normalize_reward",
+    "eval_freq": "eval_every",
+    "n_eval_episodes": "eval_episodes",
+    "save_freq": "checkpoint_every",
+    "env_id": "env",
+    "gym_id": "env",
+    "hidden_dim": "network.hidden_sizes",
+    "net_arch": "network.hidden_sizes",
+    "activation_fn": "network.activation",
+    "model": "checkpoint",
+}
+"""Names in Stable-Baselines3, CleanRL and other code, and ours."""
+
+_COUNTED_OTHERWISE = {
+    "n_steps": "n_steps × num_envs",
+    "num_steps": "num_steps × num_envs",
+    "horizon": "horizon × num_envs",
+    "num_minibatches": "buffer_size ÷ num_minibatches",
+    "hidden_dim": "[64,64]",
+    "net_arch": "[64,64]",
+    "clip_vloss": "0.2",
+}
+
+
+def settings(kind: type[Any]) -> list[str]:
+    """Every key that may be typed before a ``=``."""
+    groups = ["env", "network", "hyperparameters"] if kind is TrainConfig else []
+    return groups + [key for key, _, _ in walk(kind())]
+
+
+def command(kind: type[Any]) -> str:
+    """The command whose settings ``kind`` holds."""
+    return "ppo-train" if kind is TrainConfig else "ppo-eval"
+
+
+def unknown_key(key: str, value: str, kind: type[Any]) -> Problem:
+    """Name the setting that was probably meant."""
+    known = settings(kind)
+    ours = ELSEWHERE.get(key.rpartition(".")[2])
+    if ours in known:
+        right = _COUNTED_OTHERWISE.get(key, value)
+        return Problem(f"{key!r} is called {ours} here", f"{ours}={right}")
+    near = _nearest(key, known)
+    if near is not None:
+        return Problem(f"{key!r} is not a setting of {command(kind)}. Did you mean {near}?", f"{near}={value}")
+    return Problem(f"{key!r} is not a setting of {command(kind)}", f"{command(kind)} --help, which lists them all")
+
+
+def _nearest(key: str, known: list[str]) -> str | None:
+    """The key most alike, as a whole or by its last part."""
+    last = key.rpartition(".")[2]
+    by_name = {name.rpartition(".")[2]: name for name in reversed(known)} | {name: name for name in known}
+    for wanted in (key, last):
+        close = difflib.get_close_matches(wanted, by_name, n=1, cutoff=0.6)
+        if close:
+            return by_name[close[0]]
+    return None

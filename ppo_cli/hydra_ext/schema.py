@@ -1,0 +1,83 @@
+"""The dataclasses of ``config.py`` as Hydra's schema, and back from Hydra's plain values to the dataclasses.
+
+The schema decides which keys exist. It leaves the types open, because OmegaConf stops at the first value that does not
+fit and turns ``epochs=1.5`` into 1; ``config.validate`` names every such value at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+
+from ppo_cli.config import EvalConfig, TrainConfig
+from ppo_cli.errors import Problem
+from ppo_cli.hydra_ext.keys import unknown_key
+
+SWEEPER = {"_target_": "hydra_plugins.ppo_cli_plugin.PpoSweeper", "params": None}
+
+
+def register(eval_env: str | None = None) -> None:
+    """Put the schemas, the sweeper and ppo-eval's ``env`` where ``conf/`` refers to them."""
+    store = ConfigStore.instance()
+    store.store(name="train_schema", node=_untyped(TrainConfig))
+    store.store(name="eval_schema", node=_untyped(EvalConfig))
+    store.store(name="eval_env", node={"env": eval_env} if eval_env is not None else {})
+    store.store(group="hydra/sweeper", name="ppo", node=SWEEPER)
+
+
+def _untyped(kind: type[Any]) -> type[Any]:
+    """The same dataclass with every leaf's type left open."""
+    hints = typing.get_type_hints(kind)
+    columns: list[tuple[str, Any, Any]] = []
+    for item in dataclasses.fields(kind):
+        if dataclasses.is_dataclass(hints[item.name]):
+            inner = _untyped(hints[item.name])
+            columns.append((item.name, inner, dataclasses.field(default_factory=inner)))
+        else:
+            copy = dataclasses.field(default=item.default, default_factory=item.default_factory)  # type: ignore[call-overload]
+            columns.append((item.name, Any, copy))
+    return dataclasses.make_dataclass(kind.__name__, columns)
+
+
+def build(kind: type[Any], plain: Any, prefix: str = "") -> tuple[Any, list[Problem]]:
+    """Turn a composed config into its dataclass.
+
+    Returns:
+        The config, in which whatever did not fit kept its default, and what is wrong with the keys. Values are left
+        for :func:`ppo_cli.config.validate`.
+    """
+    config = kind()
+    if not isinstance(plain, dict):
+        return config, [Problem(f"{prefix.rstrip('.')}={plain} is not a group of settings", f"remove {prefix.rstrip('.')}={plain}")]
+    hints = typing.get_type_hints(kind)
+    problems = [unknown_key(prefix + str(key), str(value), kind) for key, value in plain.items() if key not in hints]
+    for name, hint in hints.items():
+        if name not in plain:
+            problems.append(Problem(f"{prefix}{name} was removed, and every setting is needed", f"leave ~{prefix}{name} out"))
+        elif dataclasses.is_dataclass(hint):
+            value, inner = build(typing.cast("type[Any]", hint), plain[name], f"{prefix}{name}.")
+            setattr(config, name, value)
+            problems += inner
+        else:
+            setattr(config, name, _fit(plain[name], hint))
+    return config, problems
+
+
+def _fit(value: Any, hint: Any) -> Any:
+    """Write a value as its setting's type where that loses nothing: ``1e5`` is a whole number, ``1`` a number."""
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if isinstance(value, list) and typing.get_origin(hint) is list:
+        return [_fit(item, typing.get_args(hint)[0]) for item in value]
+    if isinstance(value, float) and float not in kinds and int in kinds and value.is_integer():
+        return int(value)
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int) and float in kinds:
+        return float(value)
+    if isinstance(value, int | float) and str in kinds and int not in kinds:
+        return str(value)
+    return value

@@ -1,0 +1,160 @@
+"""``-m``: check every job, run them one after another, keep going, and tell how each one ended."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from ppo_cli.errors import ConfigError, Problem
+from ppo_cli.folders import slug
+
+if TYPE_CHECKING:
+    from ppo_cli.config import TrainConfig
+    from ppo_cli.hydra_ext.job import Outcome
+
+
+@dataclass
+class SweepJob:
+    """One combination of a sweep.
+
+    Attributes:
+        number: Its place in the order of running.
+        overrides: All of its overrides.
+        swept: Those in which it differs from other jobs.
+        outcome: How it ended; ``None`` if it was not started.
+    """
+
+    number: int
+    overrides: list[str]
+    swept: list[str]
+    outcome: Outcome | None = None
+
+    @property
+    def name(self) -> str:
+        """Its folder's name: the number keeps it apart from all others, the rest says what it is."""
+        return slug("_".join([str(self.number), *(word.lstrip("+").replace("=", "-") for word in self.swept)]))
+
+
+class SweepEndedError(SystemExit):
+    """The sweep is over and has been told of; only the exit status is left."""
+
+
+class Sweep(BasicSweeper):
+    """Hydra's cartesian sweep with all jobs checked first and none of their results lost."""
+
+    def __init__(self, params: dict[str, str] | None = None) -> None:
+        super().__init__(max_batch_size=None, params=params)
+
+    def sweep(self, arguments: list[str]) -> list[Outcome | None]:
+        """Check and run all jobs.
+
+        Raises:
+            ConfigError: if any job cannot run; then none is started and no folder made.
+            SweepEndedError: if a job failed or Ctrl-C stopped the sweep.
+        """
+        from ppo_cli.cli.report_sweep import announce, exit_status, summarise
+
+        assert self.config is not None
+        jobs = self._jobs(self._parse_config() + arguments)
+        self._check(jobs)
+        folder = Path(self.config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, folder / "multirun.yaml")
+        interrupted = False
+        try:
+            for job in jobs:
+                announce(job, len(jobs))
+                job.outcome = self._run(job)
+                if job.outcome.result is not None and job.outcome.result.status == "interrupted":
+                    interrupted = True
+                    break
+        except KeyboardInterrupt:
+            interrupted = True
+        summarise(jobs, folder)
+        status = exit_status(jobs, interrupted)
+        if status:
+            raise SweepEndedError(status)
+        return [job.outcome for job in jobs]
+
+    def _jobs(self, arguments: list[str]) -> list[SweepJob]:
+        assert self.hydra_context is not None
+        parsed = OverridesParser.create(config_loader=self.hydra_context.config_loader).parse_overrides(arguments)
+        swept = {override.get_key_element() for override in parsed if override.is_sweep_override()}
+        combinations = [list(words) for batch in self.split_arguments(parsed, None) for words in batch]
+        if not combinations:
+            empty = [word.input_line for word in parsed if word.is_sweep_override() and not any(word.sweep_iterator())]
+            what = f"the sweep has no jobs: {', '.join(map(str, empty))} stands for nothing"
+            raise ConfigError(Problem(what, "ppo-train -m seed=0,1,2"))
+        return [
+            SweepJob(number, words, [word for word in words if word.partition("=")[0] in swept])
+            for number, words in enumerate(combinations)
+        ]
+
+    def _check(self, jobs: list[SweepJob]) -> None:
+        """Compose and check all jobs; problems that several share are told once."""
+        found: dict[Problem, list[SweepJob]] = {}
+        preflight = _preflight_once()
+        for job in jobs:
+            for problem in self._problems(job, preflight):
+                found.setdefault(problem, []).append(job)
+        if found:
+            raise ConfigError(list(_with_jobs(found, len(jobs))))
+
+    def _problems(self, job: SweepJob, preflight: Any) -> list[Problem]:
+        from ppo_cli.config import TrainConfig
+        from ppo_cli.hydra_ext.compose import checked
+
+        assert self.hydra_context is not None
+        assert self.config is not None
+        load = functools.partial(self.hydra_context.config_loader.load_sweep_config, self.config)
+        try:
+            preflight(checked(TrainConfig, load, job.overrides))
+        except ConfigError as error:
+            return error.problems
+        return []
+
+    def _run(self, job: SweepJob) -> Outcome:
+        assert self.launcher is not None
+        words = [*job.overrides, f"hydra.sweep.subdir={job.name}"]
+        (returned,) = self.launcher.launch([words], initial_job_idx=job.number)
+        outcome: Outcome = returned.return_value
+        return outcome
+
+
+def _preflight_once() -> Any:
+    """The trainer's preflight, made once for all jobs that it cannot tell apart."""
+    seen: dict[str, list[Problem]] = {}
+
+    def preflight(config: TrainConfig) -> None:
+        from ppo_cli.trainer import preflight as make_and_look
+
+        weights = repr(config.network) if config.init_from else ""
+        key = repr((config.env, config.device, config.output_dir, config.init_from, weights))
+        if key not in seen:
+            try:
+                make_and_look(config)
+                seen[key] = []
+            except ConfigError as error:
+                seen[key] = error.problems
+        if seen[key]:
+            raise ConfigError(seen[key])
+
+    return preflight
+
+
+def _with_jobs(found: dict[Problem, list[SweepJob]], total: int) -> Iterator[Problem]:
+    for problem, jobs in found.items():
+        if len(jobs) == total:
+            yield problem
+        elif len(jobs) == 1:
+            yield Problem(f"job {jobs[0].number} ({' '.join(jobs[0].swept)}): {problem.what}", problem.fix)
+        else:
+            numbers = ", ".join(str(job.number) for job in jobs)
+            yield Problem(f"jobs {numbers} of {total}: {problem.what}", problem.fix)

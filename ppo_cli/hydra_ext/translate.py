@@ -1,0 +1,119 @@
+"""Hydra's exceptions, told as what came, what fits and what to type."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+
+from ppo_cli.config import show, walk
+from ppo_cli.env_ids import unknown_id
+from ppo_cli.errors import Problem
+from ppo_cli.hydra_ext.keys import command, settings, unknown_key
+
+_NEEDS_MULTIRUN = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '(.*?)'(?:\n| requires)")
+_CANNOT_OVERRIDE = re.compile(r"Could not override '(.*?)'")
+_ALREADY_THERE = re.compile(r"An item is already at '(.*?)'")
+_CANNOT_DELETE = re.compile(r"Could not delete (?:from config. )?'(.*?)'")
+
+
+def explain(error: Exception, words: Sequence[str], kind: type[Any]) -> tuple[Problem, str | None]:
+    """Translate what stopped a composition.
+
+    Args:
+        error: What Hydra or OmegaConf raised.
+        words: The overrides that were composed.
+        kind: The config's dataclass.
+
+    Returns:
+        The problem, and the override that caused it if it was one.
+    """
+    if isinstance(error, OverrideParseException):
+        return _unreadable(error, kind), error.override
+    if isinstance(error, MissingConfigException):
+        return _missing_choice(error, words)
+    text = str(error)
+    if found := _NEEDS_MULTIRUN.search(text):
+        word = found[1]
+        key, _, value = word.partition("=")
+        what = f"{word} holds several values, and one run takes one"
+        return Problem(what, f"{command(kind)} -m {word} for a run of each, or {key}=[{value}] for a list"), _same(words, word)
+    if found := _CANNOT_OVERRIDE.search(text):
+        word = _setter(words, found[1])
+        return _not_overridable(found[1], word, kind), word
+    if found := _ALREADY_THERE.search(text):
+        word = _setter(words, found[1])
+        return Problem(f"{word}: {found[1]} is there already, + only adds", (word or found[1]).lstrip("+")), word
+    if found := _CANNOT_DELETE.search(text):
+        word = _setter(words, found[1].partition("=")[0])
+        return Problem(f"~{found[1]}: there is nothing of that name to remove", f"leave ~{found[1]} out"), word
+    return _anything_else(error, words, kind)
+
+
+def _unreadable(error: OverrideParseException, kind: type[Any]) -> Problem:
+    key, equals, value = error.override.partition("=")
+    if not equals:
+        known = settings(kind)
+        close = difflib.get_close_matches(key, known, n=1)
+        fix = f"{close[0]}={_default(close[0], kind)}" if close else f"env={key}" if re.search(r"-v\d+$", key) else "lr=0.001"
+        return Problem(f"{key!r} is not of the form key=value", fix)
+    reason = str(error.message).strip().splitlines()[0]
+    if key in settings(kind):
+        fix = f"{key}={_default(key, kind)}"
+    else:
+        fix = unknown_key(key, value, kind).fix
+        near = fix.partition("=")[0]
+        fix = f"{near}={_default(near, kind)}" if near in settings(kind) else fix
+    return Problem(f"{error.override!r} cannot be read ({reason})", f"'{fix}' (quoted, so that the shell leaves it alone)")
+
+
+def _default(key: str, kind: type[Any]) -> str:
+    choices = {"env": "CartPole-v1", "network": "auto", "hyperparameters": "tuned"}
+    return choices.get(key) or next((show(value) for name, value, _ in walk(kind()) if name == key), "…")
+
+
+def _missing_choice(error: MissingConfigException, words: Sequence[str]) -> tuple[Problem, str | None]:
+    group, _, name = str(error.missing_cfg_file or "").rpartition("/")
+    word = next((word for word in words if word.startswith(f"{group}=") and group), None)
+    path = str(error.missing_cfg_file or "")
+    if path.startswith("env/"):
+        word = _setter(words, "env")
+        return unknown_id(path.removeprefix("env/")), word
+    options = [option for option in error.options or [] if not option.startswith("_")]
+    if not group or not options:
+        return Problem(f"there is no config {path!r}", "--config-dir with the folder that holds it, or leave the choice out"), word
+    close = difflib.get_close_matches(name, options, n=1)
+    return Problem(f"{group}={name} is none of {', '.join(options)}", f"{group}={close[0] if close else options[0]}"), word
+
+
+def _not_overridable(key: str, word: str | None, kind: type[Any]) -> Problem:
+    value = (word or "").partition("=")[2]
+    if key.startswith("hydra"):
+        return Problem(f"{key!r} is not a setting of Hydra's", f"{command(kind)} --cfg hydra, which lists them")
+    parent = key.rpartition(".")[0]
+    if parent in settings(kind) and parent not in ("env", "network"):
+        return Problem(f"{key}: {parent} is a single value", f"{parent}={_default(parent, kind)}")
+    return unknown_key(key.replace("/", "."), value, kind)
+
+
+def _anything_else(error: Exception, words: Sequence[str], kind: type[Any]) -> tuple[Problem, str | None]:
+    cause = error.__cause__ if isinstance(error, ConfigCompositionException) and error.__cause__ else error
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()] or [type(cause).__name__]
+    named = [word for word in words if word in str(error)]
+    word = max(named, key=len) if named else _setter(words, str(getattr(cause, "full_key", "") or ""))
+    what = f"{word}: {lines[0]}" if word else lines[0]
+    key = (word or "").lstrip("+~").partition("=")[0]
+    fix = f"{key}={_default(key, kind)}" if key in settings(kind) else f"{command(kind)} --help, which lists every setting"
+    return Problem(what, fix), word
+
+
+def _same(words: Sequence[str], text: str) -> str | None:
+    return next((word for word in words if word == text), None)
+
+
+def _setter(words: Sequence[str], key: str) -> str | None:
+    """The override that set ``key``."""
+    return next((word for word in words if key and re.split("[=@]", word.lstrip("+~"))[0] == key), None)

@@ -1,0 +1,43 @@
+"""Where a run's metrics go: files, TensorBoard, the terminal and a picture. Each is imported only when it is used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ppo_cli.config import TrainConfig
+from ppo_cli.loggers.base import Logger, RunInfo
+from ppo_cli.loggers.lines import PlainLines, run_logging
+
+__all__ = ["Logger", "RunInfo", "make_loggers", "run_logging"]
+
+
+def make_loggers(config: TrainConfig, run_dir: Path, terminal: bool) -> list[Logger]:
+    """Every logger that a run needs.
+
+    Args:
+        config: The run's configuration; ``config.logger`` names the files to write.
+        run_dir: The run's folder.
+        terminal: Whether a person watches in a terminal, which gets the live display.
+
+    Returns:
+        The loggers in the order in which to start and close them: the display first, so that it has given the
+        terminal back before the slow ones finish.
+    """
+    loggers: list[Logger] = []
+    if terminal:
+        from ppo_cli.loggers.console import LiveDisplay
+
+        loggers.append(LiveDisplay())
+    loggers.append(PlainLines(config))
+    if "csv" in config.logger:
+        from ppo_cli.loggers.csv import CsvLogger
+
+        loggers.append(CsvLogger(run_dir / "metrics.csv"))
+    if "tensorboard" in config.logger:
+        from ppo_cli.loggers.tensorboard import TensorBoardLogger
+
+        loggers.append(TensorBoardLogger(run_dir / "tensorboard"))
+    from ppo_cli.loggers.curves import CurvesLogger
+
+    loggers.append(CurvesLogger(run_dir / "curves.png"))
+    return loggers

@@ -1,0 +1,47 @@
+"""What every logger is: something that is told of a run's start, each iteration, and its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ppo_cli.config import TrainConfig
+from ppo_cli.metrics import Row
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What a logger may show of a run before its first iteration.
+
+    Attributes:
+        config: The run's configuration.
+        run_dir: The run's own folder; it exists.
+        total_timesteps: The budget, rounded up to whole iterations.
+        num_parameters: Trainable parameters of the network.
+    """
+
+    config: TrainConfig
+    run_dir: Path
+    total_timesteps: int
+    num_parameters: int
+
+
+class Logger(Protocol):
+    """One destination of a run's metrics."""
+
+    def start(self, run: RunInfo) -> None:
+        """The run begins."""
+
+    def log(self, row: Row) -> None:
+        """One iteration is over; ``row`` has exactly the keys of :data:`ppo_cli.metrics.COLUMNS`."""
+
+    def close(self, summary: dict[str, Any]) -> None:
+        """The run is over, finished or not.
+
+        Called once, also after an error, even if ``start`` was never reached.
+
+        Args:
+            summary: What ``summary.json`` holds. Loggers read its ``status``, ``step``, ``final_return``,
+                ``best_return`` and ``best_step``.
+        """

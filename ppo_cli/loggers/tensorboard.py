@@ -1,0 +1,107 @@
+"""TensorBoard event files: a curve per metric, and the configuration as hyperparameters.
+
+Records are written here, in twenty lines, because the writers that come with torch and TensorBoard take up to two
+seconds to import and load TensorFlow where that is installed.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
+from tensorboard.plugins.hparams import api_pb2
+from tensorboard.plugins.hparams.metadata import (
+    EXPERIMENT_TAG,
+    NULL_TENSOR,
+    SESSION_START_INFO_TAG,
+    create_summary_metadata,
+)
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionStartInfo
+
+from ppo_cli.config import TrainConfig, show, walk
+from ppo_cli.loggers.base import RunInfo
+from ppo_cli.metrics import COLUMNS, Row
+
+CURVES = tuple(name for name in COLUMNS if name not in ("iteration", "step"))
+COMPARED = ("eval/episode_return_mean", "rollout/episode_return_mean")
+"""The metrics that the hyperparameter table shows beside the settings."""
+
+NUMERIC = ("int", "float", "int | None", "float | None")
+
+
+class TensorBoardLogger:
+    """Writes one event file into ``log_dir``.
+
+    Args:
+        log_dir: Folder for the file; made if needed.
+    """
+
+    def __init__(self, log_dir: Path) -> None:
+        self._log_dir = log_dir
+        self._open = ExitStack()
+
+    def start(self, run: RunInfo) -> None:
+        """Create the file and note the run's settings."""
+        self._log_dir.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{os.getpid()}"
+        # Unbuffered: an iteration is one record and one write, there for TensorBoard to read at once.
+        self._file = self._open.enter_context((self._log_dir / name).open("wb", buffering=0))
+        self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        self._write_plugin_data(EXPERIMENT_TAG, HParamsPluginData(experiment=_experiment(run.config)))
+        self._write_plugin_data(SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=_session(run)))
+
+    def log(self, row: Row) -> None:
+        """Write one iteration's values at its step."""
+        values = [Summary.Value(tag=name, simple_value=row[name]) for name in CURVES if row[name] is not None]
+        self._write(Event(wall_time=time.time(), step=row["step"], summary=Summary(value=values)))
+
+    def close(self, summary: dict[str, Any]) -> None:  # noqa: ARG002
+        """Close the file."""
+        self._open.close()
+
+    def _write_plugin_data(self, tag: str, data: HParamsPluginData) -> None:
+        metadata: SummaryMetadata = create_summary_metadata(data)
+        value = Summary.Value(tag=tag, metadata=metadata, tensor=NULL_TENSOR)
+        self._write(Event(wall_time=time.time(), summary=Summary(value=[value])))
+
+    def _write(self, event: Event) -> None:
+        data = event.SerializeToString()
+        header = struct.pack("<Q", len(data))
+        self._file.write(header + _checksum(header) + data + _checksum(data))
+
+
+def _checksum(data: bytes) -> bytes:
+    return struct.pack("<I", masked_crc32c(data))
+
+
+def _experiment(config: TrainConfig) -> api_pb2.Experiment:
+    settings = [api_pb2.HParamInfo(name=key, type=_data_type(item.type)) for key, _, item in walk(config)]
+    metrics = [api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in COMPARED]
+    return api_pb2.Experiment(hparam_infos=settings, metric_infos=metrics)
+
+
+def _data_type(kind: Any) -> int:
+    if kind in NUMERIC:
+        return int(api_pb2.DATA_TYPE_FLOAT64)
+    return int(api_pb2.DATA_TYPE_BOOL if kind == "bool" else api_pb2.DATA_TYPE_STRING)
+
+
+def _session(run: RunInfo) -> SessionStartInfo:
+    session = SessionStartInfo(start_time_secs=time.time())
+    for key, value, item in walk(run.config):
+        if item.type == "bool":
+            session.hparams[key].bool_value = value
+        elif item.type not in NUMERIC:
+            session.hparams[key].string_value = show(value)
+        elif value is not None:
+            # A number that is off stays empty: TensorBoard cannot show a text in a column of numbers.
+            session.hparams[key].number_value = value
+    return session

@@ -1,0 +1,224 @@
+"""The mathematics of PPO as pure functions of tensors.
+
+Schulman et al. 2017, "Proximal Policy Optimization Algorithms" (arXiv:1707.06347), and Schulman et al. 2016,
+"High-Dimensional Continuous Control Using Generalized Advantage Estimation" (arXiv:1506.02438).
+
+Nothing here draws random numbers, reads a tensor back to Python, or keeps state: randomness comes in as tensors,
+metrics go out as tensors. That is what lets one update step be tested by hand, compiled as one graph, or run for many
+runs at once. Every mean is weighted, because minibatches have one static shape and rows that only fill it weigh 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+ADAM_BETA1, ADAM_BETA2, ADAM_EPS = 0.9, 0.999, 1e-5
+ADVANTAGE_EPS = 1e-8
+LOSS_METRICS = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction", "grad_norm")
+
+
+class Minibatch(NamedTuple):
+    """Rows of a rollout, all of length ``batch_size``."""
+
+    observations: Tensor  # (batch, *obs_shape), as the network reads them
+    actions: Tensor  # (batch,)
+    log_probs: Tensor  # (batch,) under the policy that acted
+    values: Tensor  # (batch,) predicted before the update
+    advantages: Tensor  # (batch,)
+    returns: Tensor  # (batch,)
+    weights: Tensor  # (batch,) 1 for a transition, 0 for a row that fills the shape
+
+
+class Coefficients(NamedTuple):
+    """What schedules and sweeps change, as 0-dimensional tensors so that a new value compiles nothing anew."""
+
+    lr: Tensor
+    clip_ratio: Tensor
+    value_clip: Tensor
+    value_coef: Tensor
+    entropy_coef: Tensor
+    max_grad_norm: Tensor
+
+
+class LearnerState(NamedTuple):
+    """All that an update step changes."""
+
+    parameters: Tensor  # (parameters,) flat
+    first_moment: Tensor  # (parameters,) Adam's mean of gradients
+    second_moment: Tensor  # (parameters,) Adam's mean of squared gradients
+    updates: Tensor  # () number of steps taken, for Adam's bias correction
+
+
+Evaluate = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+"""(flat parameters, observations, actions) → (log_probs, entropies, values), each of shape (batch,)."""
+
+UpdateStep = Callable[[LearnerState, Minibatch, Coefficients], tuple[LearnerState, Tensor]]
+"""One gradient step; the tensor holds the :data:`LOSS_METRICS` in their order."""
+
+
+def estimate_advantages(
+    rewards: Tensor,
+    values: Tensor,
+    next_values: Tensor,
+    terminated: Tensor,
+    truncated: Tensor,
+    gamma: float,
+    lam: float,
+) -> tuple[Tensor, Tensor]:
+    """Generalised advantage estimation (arXiv:1506.02438, section 3).
+
+    Args:
+        rewards: (steps, envs).
+        values: (steps, envs), V(s_t).
+        next_values: (steps, envs), V of the observation that really followed: of an episode's last observation where
+            it was truncated, never of the next episode's first.
+        terminated: (steps, envs), 1 where the task ended: what follows is worth 0.
+        truncated: (steps, envs), 1 where the episode was cut: what follows is worth its value.
+        gamma: Discount.
+        lam: GAE's lambda; 0 is the one-step TD error, 1 the discounted return minus the value.
+
+    Returns:
+        Advantages and returns (advantage + value), each (steps, envs).
+    """
+    alive = 1.0 - terminated
+    deltas = rewards + gamma * next_values * alive - values
+    decay = (gamma * lam) * alive * (1.0 - truncated)
+    advantages = torch.empty_like(deltas)
+    following = torch.zeros_like(deltas[0])
+    for delta, factor, out in zip(deltas.flip(0), decay.flip(0), reversed(advantages.unbind(0)), strict=True):
+        following = torch.addcmul(delta, factor, following, out=out)
+    return advantages, advantages + values
+
+
+def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Mean over the rows that count; 0 where none does."""
+    return (values * weights).sum() / weights.sum().clamp(min=1.0)
+
+
+def normalize_advantages(advantages: Tensor, weights: Tensor) -> Tensor:
+    """Advantages of a minibatch with mean 0 and (unbiased) deviation 1; untouched where fewer than two rows count."""
+    count = weights.sum()
+    centred = (advantages - weighted_mean(advantages, weights)) * weights
+    deviation = (centred.square().sum() / (count - 1.0).clamp(min=1.0)).sqrt()
+    return torch.where(count > 1.0, centred / (deviation + ADVANTAGE_EPS), advantages)
+
+
+def surrogate_loss(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip_ratio: Tensor, weights: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The clipped surrogate objective, negated (arXiv:1707.06347, equation 7).
+
+    Returns:
+        The loss, an estimate of KL(old, new) that is never negative (Schulman's k3, mean of (ratio − 1) − ln ratio), and
+        the share of rows whose ratio left ``1 ± clip_ratio``.
+    """
+    log_ratio = log_probs - old_log_probs
+    ratio = log_ratio.exp()
+    clipped = torch.clamp(ratio, 1.0 - clip_ratio, 1.0 + clip_ratio)
+    loss = -weighted_mean(torch.minimum(ratio * advantages, clipped * advantages), weights)
+    with torch.no_grad():
+        approx_kl = weighted_mean((ratio - 1.0) - log_ratio, weights)
+        clip_fraction = weighted_mean(((ratio - 1.0).abs() > clip_ratio).to(ratio.dtype), weights)
+    return loss, approx_kl, clip_fraction
+
+
+def value_loss(values: Tensor, returns: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean of (V − R)², without a factor ½."""
+    return weighted_mean((values - returns).square(), weights)
+
+
+def clipped_value_loss(
+    values: Tensor, old_values: Tensor, returns: Tensor, value_clip: Tensor, weights: Tensor
+) -> Tensor:
+    """As :func:`value_loss`, but moving further than ``value_clip`` from the old value gains nothing.
+
+    The larger of the plain error and the error of the clipped prediction counts, as in the original code.
+    """
+    near = old_values + torch.clamp(values - old_values, -value_clip, value_clip)
+    return weighted_mean(torch.maximum((values - returns).square(), (near - returns).square()), weights)
+
+
+def explained_variance(values: Tensor, returns: Tensor, weights: Tensor) -> Tensor:
+    """1 − Var(R − V) / Var(R); 0 where all returns are equal, so that it is never NaN."""
+
+    def variance(numbers: Tensor) -> Tensor:
+        return weighted_mean((numbers - weighted_mean(numbers, weights)).square(), weights)
+
+    total = variance(returns)
+    return torch.where(total > 0, 1.0 - variance(returns - values) / total.clamp(min=1e-30), torch.zeros_like(total))
+
+
+def adam(state: LearnerState, gradient: Tensor, lr: Tensor) -> LearnerState:
+    """One step of Adam (Kingma & Ba 2015, algorithm 1) on flat parameters."""
+    updates = state.updates + 1.0
+    first = torch.lerp(state.first_moment, gradient, 1.0 - ADAM_BETA1)
+    second = torch.lerp(state.second_moment, gradient.square(), 1.0 - ADAM_BETA2)
+    size = lr / (1.0 - ADAM_BETA1**updates)
+    denominator = (second / (1.0 - ADAM_BETA2**updates)).sqrt() + ADAM_EPS
+    return LearnerState(state.parameters - size * first / denominator, first, second, updates)
+
+
+def make_update_step(evaluate: Evaluate, *, clip_value: bool, clip_gradient: bool) -> UpdateStep:
+    """The gradient step for one network; what is switched off here costs nothing in the loop.
+
+    Args:
+        evaluate: Scores actions under given parameters.
+        clip_value: Use :func:`clipped_value_loss` with ``Coefficients.value_clip``.
+        clip_gradient: Scale the gradient down to ``Coefficients.max_grad_norm`` where its global norm is larger.
+    """
+
+    def losses(parameters: Tensor, batch: Minibatch, coef: Coefficients) -> tuple[Tensor, tuple[Tensor, ...]]:
+        log_probs, entropies, values = evaluate(parameters, batch.observations, batch.actions)
+        advantages = normalize_advantages(batch.advantages, batch.weights)
+        policy, approx_kl, clip_fraction = surrogate_loss(
+            log_probs, batch.log_probs, advantages, coef.clip_ratio, batch.weights
+        )
+        if clip_value:
+            value = clipped_value_loss(values, batch.values, batch.returns, coef.value_clip, batch.weights)
+        else:
+            value = value_loss(values, batch.returns, batch.weights)
+        entropy = weighted_mean(entropies, batch.weights)
+        total = policy + coef.value_coef * value - coef.entropy_coef * entropy
+        return total, (policy.detach(), value.detach(), entropy.detach(), approx_kl, clip_fraction)
+
+    def update_step(state: LearnerState, batch: Minibatch, coef: Coefficients) -> tuple[LearnerState, Tensor]:
+        with torch.enable_grad():
+            parameters = state.parameters.detach().requires_grad_()
+            total, metrics = losses(parameters, batch, coef)
+            (gradient,) = torch.autograd.grad(total, parameters)
+        with torch.no_grad():
+            norm = torch.linalg.vector_norm(gradient)
+            if clip_gradient:
+                gradient = gradient * (coef.max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
+            return adam(state, gradient, coef.lr), torch.stack((*metrics, norm))
+
+    return update_step
+
+
+def annealed(initial: float, step: int, total_timesteps: int) -> float:
+    """``initial`` at step 0, falling in a straight line to 0 at ``total_timesteps``."""
+    return initial * max(0.0, 1.0 - step / total_timesteps)
+
+
+def minibatch_rows(permutation: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
+    """Deal shuffled rows out to the fewest minibatches of one static size, as evenly as they go.
+
+    Args:
+        permutation: (rows,) the rows' numbers in shuffled order.
+        batch_size: Rows a minibatch has room for.
+
+    Returns:
+        Row numbers and weights, each (minibatches, batch_size). Every row stands in exactly one place with weight 1;
+        places left over repeat a row with weight 0, and no two minibatches differ by more than one row that counts.
+    """
+    rows = len(permutation)
+    count = -(-rows // batch_size)
+    places = count * batch_size
+    padded = torch.cat((permutation, permutation[:1].expand(places - rows)))
+    weights = torch.ones(places)
+    weights[rows:] = 0.0
+    return padded.view(batch_size, count).T.contiguous(), weights.view(batch_size, count).T.contiguous()

@@ -1,0 +1,56 @@
+"""Films of evaluation episodes, written frame by frame so that a long episode needs no more memory than a short one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ppo_cli.errors import ConfigError, Problem
+
+DEFAULT_FPS = 30
+
+
+class Film:
+    """Where the films of the first ``episodes`` episodes go: ``folder/episode_<k>.mp4``.
+
+    Raises:
+        ConfigError: if imageio or its ffmpeg is missing.
+    """
+
+    def __init__(self, folder: Path, episodes: int = 3) -> None:
+        try:
+            import imageio_ffmpeg  # noqa: F401  (imageio notices its absence only once it writes)
+            from imageio import v2
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                Problem(f"video=true needs a package that is missing: {error.name}", 'pip install "imageio[ffmpeg]"')
+            ) from error
+        self._writer = v2.get_writer
+        self.folder, self.episodes = folder, episodes
+
+    def reel(self, episode: int, env: Any) -> Reel:
+        """Begin the film of one episode; its environment renders arrays."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"episode_{episode}.mp4"
+        temporary = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
+        # macro_block_size: H.264 wants even sides; the default of 16 would rescale most environments' pictures
+        fps = env.metadata.get("render_fps") or DEFAULT_FPS
+        return Reel(env, self._writer(temporary, fps=fps, macro_block_size=2), temporary, path)
+
+
+class Reel:
+    """One episode's film; it takes its name when it is complete."""
+
+    def __init__(self, env: Any, writer: Any, temporary: Path, path: Path) -> None:
+        self._env, self._writer, self._temporary, self._path = env, writer, temporary, path
+        self.add()
+
+    def add(self) -> None:
+        """Take a picture of the environment as it stands."""
+        self._writer.append_data(self._env.render())
+
+    def close(self) -> None:
+        """End the film."""
+        self._writer.close()
+        self._temporary.replace(self._path)
