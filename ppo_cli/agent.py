@@ -7,39 +7,23 @@ import os
 from dataclasses import fields
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ppo_cli import ppo
-from ppo_cli.buffer import FinalObservations, RolloutBuffer
+from ppo_cli.buffer import FinalObservations, Floats, RolloutBuffer
 from ppo_cli.checkpoint import checked_tensor, load_checkpoint, save_checkpoint
 from ppo_cli.config import NetworkConfig, PPOConfig, from_plain, show, to_plain, validate
-from ppo_cli.distributions import CategoricalHead
 from ppo_cli.errors import CheckpointError, ConfigError, Problem
-from ppo_cli.networks import ActorCritic
-from ppo_cli.normalization import make_normalizers
-from ppo_cli.ppo import Coefficients, LearnerState, Minibatch
-from ppo_cli.seeding import stream_generator
+from ppo_cli.learner import Learner, UpdateResult
+from ppo_cli.policy import Policy
+from ppo_cli.ppo import LearnerState
 from ppo_cli.specs import Spec
 
 DEFAULTS = PPOConfig()
-
-
-class UpdateResult(NamedTuple):
-    """What one update reports: means over its minibatches, and the fit of the values before it."""
-
-    policy_loss: float
-    value_loss: float
-    entropy: float
-    approx_kl: float
-    clip_fraction: float
-    grad_norm: float
-    explained_variance: float
-    epochs: int
 
 
 class PPOAgent:
@@ -114,27 +98,11 @@ class PPOAgent:
         return agent
 
     def _build(self, spec: Spec, config: PPOConfig, device: torch.device, seed: int, num_envs: int) -> None:
-        self.spec, self.device = spec, device
+        self.spec = spec
         self.config = PPOConfig(**{item.name: getattr(config, item.name) for item in fields(PPOConfig)})
-        self.head = CategoricalHead(spec.num_actions)
-        self.network = ActorCritic(spec.obs_size, self.head.num_outputs, config.network)
-        self.normalizers = make_normalizers(config, spec.obs_size, num_envs, device)
+        self.policy = Policy(spec, self.config, device, seed, num_envs)
+        self.learner = Learner(self.policy, self.config, seed)
         self.memory = RolloutBuffer(-(-config.buffer_size // num_envs), num_envs, spec.obs_size)
-        self.lr, self.clip_ratio = config.lr, config.clip_ratio
-        self._action_stream = stream_generator(seed, "action")
-        self._shuffle_stream = stream_generator(seed, "shuffle")
-        self._update_step = ppo.make_update_step(
-            self._evaluate,
-            clip_value=config.value_clip is not None,
-            clip_gradient=config.max_grad_norm is not None,
-        )
-        parameters = self.network.init(stream_generator(seed, "init")).to(device)
-        moment = torch.zeros_like(parameters)
-        self._set_learner(LearnerState(parameters, moment, moment, torch.zeros((), device=device)))
-
-    def _set_learner(self, learner: LearnerState) -> None:
-        self.learner = learner
-        self._views = self.network.unflatten(learner.parameters)
 
     # --- acting -----------------------------------------------------------------------------------------------
 
@@ -144,47 +112,22 @@ class PPOAgent:
         Returns:
             The action, its log-probability under the policy, and the value of ``state``.
         """
-        with torch.inference_mode():
-            outputs, values = self.forward(self._observation(state))
-            if deterministic:
-                action = self.head.mode(outputs)
-            else:
-                action = self.head.sample(outputs, self.noise(1).to(self.device))
-            log_prob, _ = self.head.score(outputs, action)
+        policy = self.policy
+        outputs, values = policy.forward(torch.from_numpy(self._row(state)).to(policy.device))
+        action = policy.head.mode(outputs) if deterministic else policy.head.sample(outputs, policy.noise(1))
+        log_prob, _ = policy.head.score(outputs, action)
         return int(action.item()), float(log_prob.item()), float(values.item())
 
-    def noise(self, *shape: int) -> Tensor:
-        """Randomness for acting, from the agent's action stream: (*shape, outputs of the head), on the CPU."""
-        return self.head.noise(shape, self._action_stream)
-
-    def act(self, observations: npt.NDArray[np.float32], noise: Tensor | None) -> npt.NDArray[np.int64]:
-        """Actions (envs,) for observations (envs, obs_size): sampled with ``noise``, or the most probable without."""
-        with torch.inference_mode():
-            prepared = self._prepare(torch.from_numpy(observations).to(self.device))
-            outputs = self.network.policy(self._views, prepared)
-            actions = self.head.mode(outputs) if noise is None else self.head.sample(outputs, noise)
-            return actions.cpu().numpy()
-
-    def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
-        """Head outputs (batch, outputs) and values (batch,), in units of the return, for (batch, obs_size)."""
-        outputs, values = self.network.forward(self._views, self._prepare(observations))
-        return outputs, self.normalizers.value.denormalize(values)
-
-    def _prepare(self, observations: Tensor) -> Tensor:
-        if self.spec.obs_scale != 1.0:
-            observations = observations * self.spec.obs_scale
-        return self.normalizers.observation(observations)
-
-    def _observation(self, state: npt.ArrayLike) -> Tensor:
-        array = np.asarray(state, np.float32).reshape(1, -1)
-        if array.shape[1] != self.spec.obs_size:
+    def _row(self, state: npt.ArrayLike) -> Floats:
+        row = np.asarray(state, np.float32).reshape(1, -1)
+        if row.shape[1] != self.spec.obs_size:
             raise ConfigError(
                 Problem(
                     f"a state of shape {np.shape(state)} came to an agent with state_dim={self.spec.obs_size}",
-                    f"PPOAgent(state_dim={array.shape[1]}, …)",
+                    f"PPOAgent(state_dim={row.shape[1]}, …)",
                 )
             )
-        return torch.from_numpy(array).to(self.device)
+        return row
 
     # --- remembering ------------------------------------------------------------------------------------------
 
@@ -219,10 +162,10 @@ class PPOAgent:
             raise ConfigError(
                 Problem("a truncated step came without the observation it led to", "next_state=<that observation>")
             )
-        following = None if next_state is None else self._observation(next_state).cpu().numpy()
+        following = None if next_state is None else self._row(next_state)
         finals = FinalObservations(np.array([0]), following) if truncated and following is not None else None
         self.memory.append(
-            self._observation(state).cpu().numpy(),
+            self._row(state),
             action,
             reward,
             bool(done) and not truncated,
@@ -246,128 +189,29 @@ class PPOAgent:
             The update's metrics, or ``None`` where no transition was ready.
         """
         if next_state is not None:
-            self.memory.next_observations = self._observation(next_state).cpu().numpy()
+            self.memory.next_observations = self._row(next_state)
         if len(self.memory) == 0:
             return None
         ended = bool(self.memory["terminated"][-1, 0] or self.memory["truncated"][-1, 0])
         waits = not ended and self.memory.next_observations is None
         rows = self.memory.size - int(waits)
-        result = self._learn(rows) if rows else None
+        result = self.learner.learn(self.memory, rows) if rows else None
         self.memory.clear(keep_last=waits)
         return result
 
     def learn(self) -> UpdateResult:
-        """Learn from a memory that the trainer filled without values and log-probabilities, and empty it."""
-        memory = self.memory
-        with torch.inference_mode():
-            observations = torch.from_numpy(memory["observations"]).to(self.device).flatten(0, 1)
-            outputs, values = self.forward(observations)
-            log_probs, _ = self.head.score(outputs, torch.from_numpy(memory["actions"]).to(self.device).flatten())
-            memory["values"][:] = values.view(memory.size, -1).cpu().numpy()
-            memory["log_probs"][:] = log_probs.view(memory.size, -1).cpu().numpy()
-        result = self._learn(memory.size)
-        memory.clear()
+        """Learn from a memory that was filled without values and log-probabilities, and empty it."""
+        self.learner.fill_in(self.memory)
+        result = self.learner.learn(self.memory, self.memory.size)
+        self.memory.clear()
         return result
-
-    def _next_values(self, values: Tensor) -> Tensor:
-        """V of what really followed each row, (steps, envs)."""
-        memory, steps = self.memory, len(values)
-        following = torch.zeros_like(values[:1])
-        with torch.inference_mode():
-            if steps < memory.size:  # the row after the last one is known, and waits
-                following = torch.from_numpy(memory["values"][steps : steps + 1]).to(self.device)
-            elif memory.next_observations is not None:
-                _, value = self.forward(torch.from_numpy(memory.next_observations).to(self.device))
-                following = value.unsqueeze(0)
-            next_values = torch.cat((values[1:], following))
-            if memory.finals:
-                rows = np.concatenate([np.full(len(final.envs), row) for row, final in memory.finals])
-                envs = np.concatenate([final.envs for _, final in memory.finals])
-                observations = np.concatenate([final.observations for _, final in memory.finals])
-                _, value = self.forward(torch.from_numpy(observations).to(self.device))
-                next_values[torch.from_numpy(rows), torch.from_numpy(envs)] = value
-        return next_values
-
-    def _learn(self, steps: int) -> UpdateResult:
-        config, memory = self.config, self.memory
-        column = {name: torch.from_numpy(memory[name][:steps]).to(self.device) for name in memory.columns}
-        weights = column["weights"]
-        real = weights.flatten() > 0
-        done = torch.maximum(column["terminated"], column["truncated"])
-        advantages, returns = ppo.estimate_advantages(
-            self.normalizers.reward(column["rewards"], done, weights),
-            column["values"],
-            self._next_values(column["values"]),
-            column["terminated"],
-            column["truncated"],
-            config.gamma,
-            config.lam,
-        )
-        explained = ppo.explained_variance(column["values"], returns, weights)
-        observations = column["observations"].flatten(0, 1)
-        self._rescale_value_head(returns.flatten()[real])
-        normalize = self.normalizers.value.normalize
-        rollout = Minibatch(
-            self._prepare(observations),
-            column["actions"].flatten(),
-            column["log_probs"].flatten(),
-            normalize(column["values"].flatten()),
-            advantages.flatten(),
-            normalize(returns.flatten()),
-            weights.flatten(),
-        )
-        metrics, epochs = self._run_epochs(rollout, real.nonzero().squeeze(-1).cpu())
-        self.normalizers.observation.update(observations[real] * self.spec.obs_scale)
-        return UpdateResult(*metrics.tolist(), float(explained.item()), epochs)
-
-    def _rescale_value_head(self, returns: Tensor) -> None:
-        parameters = self.learner.parameters.clone()
-        named = self.network.named(parameters)
-        self.normalizers.value.update(returns, named["value.weight"], named["value.bias"])
-        self._set_learner(self.learner._replace(parameters=parameters))
-
-    def _run_epochs(self, rollout: Minibatch, rows: Tensor) -> tuple[Tensor, int]:
-        """Run the gradient steps; returns the mean metrics, (metrics,), and the number of epochs made."""
-        config, learner, coefficients = self.config, self.learner, self._coefficients()
-        history: list[Tensor] = []
-        epoch = 0
-        for epoch in range(1, config.epochs + 1):
-            shuffled = rows[torch.randperm(len(rows), generator=self._shuffle_stream)]
-            places, weights = (part.to(self.device) for part in ppo.minibatch_rows(shuffled, config.batch_size))
-            columns = [column[places].unbind(0) for column in rollout[:-1]]
-            losses = []
-            for minibatch in zip(*columns, weights.unbind(0), strict=True):
-                learner, metrics = self._update_step(learner, Minibatch(*minibatch), coefficients)
-                losses.append(metrics)
-            history += losses
-            if config.target_kl is not None:
-                divergence = torch.stack(losses).mean(0)[ppo.LOSS_METRICS.index("approx_kl")]
-                if divergence.item() > config.target_kl:
-                    break
-        self._set_learner(learner)
-        return torch.stack(history).mean(0), epoch
-
-    def _coefficients(self) -> Coefficients:
-        config = self.config
-        values = (
-            self.lr,
-            self.clip_ratio,
-            config.value_clip or 0.0,
-            config.value_coef,
-            config.entropy_coef,
-            config.max_grad_norm or 0.0,
-        )
-        return Coefficients(*torch.tensor(values, device=self.device).unbind())
-
-    def _evaluate(self, parameters: Tensor, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        outputs, values = self.network.forward(self.network.unflatten(parameters), observations)
-        return (*self.head.score(outputs, actions), values)
 
     # --- keeping ----------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
         """Everything about the agent as plain data and CPU tensors."""
-        learner, named = self.learner, self.network.named
+        learner, policy = self.learner.state, self.policy
+        named = policy.network.named
         return {
             "config": to_plain(self.config),
             "spec": dataclasses.asdict(self.spec),
@@ -375,9 +219,12 @@ class PPOAgent:
             "first_moment": _on_cpu(named(learner.first_moment)),
             "second_moment": _on_cpu(named(learner.second_moment)),
             "updates": learner.updates.cpu(),
-            "normalizers": {name: _on_cpu(part.state()) for name, part in self.normalizers._asdict().items()},
-            "streams": {"action": self._action_stream.get_state(), "shuffle": self._shuffle_stream.get_state()},
+            "normalizers": {name: _on_cpu(part.state()) for name, part in policy.normalizers._asdict().items()},
+            "streams": {name: stream.get_state() for name, stream in self._streams().items()},
         }
+
+    def _streams(self) -> dict[str, torch.Generator]:
+        return {"action": self.policy.action_stream, "shuffle": self.learner.shuffle_stream}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Become the agent that :meth:`state` described: network and settings come from there, the device stays.
@@ -394,7 +241,7 @@ class PPOAgent:
                     f"PPOAgent(state_dim={spec.obs_size}, action_dim={spec.num_actions})",
                 )
             )
-        loaded = PPOAgent.from_spec(spec, config, seed=0, device=self.device, num_envs=self.memory.num_envs)
+        loaded = PPOAgent.from_spec(spec, config, seed=0, device=self.policy.device, num_envs=self.memory.num_envs)
         loaded._restore(state)
         self.__dict__.update(loaded.__dict__)
 
@@ -418,39 +265,46 @@ class PPOAgent:
         pairs = [(name, attrgetter(name)(config), attrgetter(name)(own)) for name in names]
         pairs += [(item.name, getattr(spec, item.name), getattr(self.spec, item.name)) for item in fields(Spec)]
         problems = [
-            Problem(f"init_from: the checkpoint has {name}={show(saved)}, and this run {show(mine)}", f"{name}={show(saved)}")
+            Problem(
+                f"init_from: the checkpoint has {name}={show(saved)}, and this run {show(mine)}",
+                f"{name}={show(saved)}",
+            )
             for name, saved, mine in pairs
             if saved != mine
         ]
         if problems:
             raise CheckpointError(problems)
-        other = PPOAgent.from_state(state, self.device)
-        self._set_learner(self.learner._replace(parameters=other.learner.parameters))
-        self.normalizers.observation.load(other.normalizers.observation.state())
-        self.normalizers.value.load(other.normalizers.value.state())
+        other = PPOAgent.from_state(state, self.policy.device)
+        self.learner.set_state(self.learner.state._replace(parameters=other.policy.parameters))
+        own_parts, parts = self.policy.normalizers, other.policy.normalizers
+        own_parts.observation.load(parts.observation.state())
+        own_parts.value.load(parts.value.state())
 
     def _restore(self, state: dict[str, Any]) -> None:
-        flat = [self._flat(state, name) for name in ("parameters", "first_moment", "second_moment")]
-        updates = checked_tensor(state, "updates", (), torch.float32).to(self.device)
-        self._set_learner(LearnerState(*flat, updates))
+        first, second, third = (self._flat(state, name) for name in ("parameters", "first_moment", "second_moment"))
+        updates = checked_tensor(state, "updates", (), torch.float32).to(self.policy.device)
+        self.learner.set_state(LearnerState(first, second, third, updates))
         saved = state.get("normalizers")
-        for name, part in self.normalizers._asdict().items():
+        for name, part in self.policy.normalizers._asdict().items():
             section = saved.get(name) if isinstance(saved, dict) else None
             expected = {key: (tuple(tensor.shape), tensor.dtype) for key, tensor in part.state().items()}
-            if name == "reward" and isinstance(section, dict) and isinstance(section.get("discounted"), Tensor):
+            if "discounted" in expected and isinstance(section, dict):
+                # one sum per environment of that run, whose number need not be ours
                 expected["discounted"] = (tuple(section["discounted"].shape), torch.float64)
-            part.load({key: checked_tensor(section, key, *form) for key, form in expected.items()} if expected else {})
-        streams = state.get("streams")
-        for name, stream in (("action", self._action_stream), ("shuffle", self._shuffle_stream)):
-            stream.set_state(checked_tensor(streams, name, tuple(stream.get_state().shape), torch.uint8))
+            part.load({key: checked_tensor(section, key, *form) for key, form in expected.items()})
+        for name, stream in self._streams().items():
+            form = (tuple(stream.get_state().shape), torch.uint8)
+            stream.set_state(checked_tensor(state.get("streams"), name, *form))
 
     def _flat(self, state: dict[str, Any], name: str) -> Tensor:
-        section = state.get(name)
-        if not isinstance(section, dict) or set(section) != set(self.network.shapes):
-            wanted = ", ".join(self.network.shapes)
-            raise CheckpointError(Problem(f"the checkpoint's {name} are not those of its network ({wanted})", "another"))
-        parts = [checked_tensor(section, key, shape, torch.float32) for key, shape in self.network.shapes.items()]
-        return torch.cat([part.reshape(-1) for part in parts]).to(self.device)
+        section, shapes = state.get(name), self.policy.network.shapes
+        if not isinstance(section, dict) or set(section) != set(shapes):
+            wanted = ", ".join(shapes)
+            raise CheckpointError(
+                Problem(f"the checkpoint's {name} are not those of its network ({wanted})", "another")
+            )
+        parts = [checked_tensor(section, key, shape, torch.float32) for key, shape in shapes.items()]
+        return torch.cat([part.reshape(-1) for part in parts]).to(self.policy.device)
 
     def save(self, filepath: str | os.PathLike[str]) -> None:
         """Write a checkpoint: whole or not at all."""

@@ -66,7 +66,9 @@ def find_checkpoint(path: str | os.PathLike[str]) -> Path:
         if candidate.is_file():
             return candidate
     raise CheckpointError(
-        Problem(f"the folder {found} holds no checkpoints/best.pt or checkpoints/last.pt", "checkpoint=<a run's folder>")
+        Problem(
+            f"the folder {found} holds no checkpoints/best.pt or checkpoints/last.pt", "checkpoint=<a run's folder>"
+        )
     )
 
 
@@ -80,13 +82,17 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise CheckpointError(Problem(f"{path} is empty", "another checkpoint of the same run"))
     if not zipfile.is_zipfile(path):
         raise CheckpointError(
-            Problem(f"{path} is no checkpoint, or was cut off while it was copied", "a .pt file from a run's checkpoints/")
+            Problem(
+                f"{path} is no checkpoint, or was cut off while it was copied", "a .pt file from a run's checkpoints/"
+            )
         )
     try:
         payload = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            Problem(f"{path} holds more than plain data and tensors; nothing in it was executed", "a file ppo-train wrote")
+            Problem(
+                f"{path} holds more than plain data and tensors; nothing in it was executed", "a file ppo-train wrote"
+            )
         ) from error
     except Exception as error:  # a damaged archive fails in many ways, all of them the file's
         raise CheckpointError(Problem(f"{path} is damaged: {error}", "another checkpoint of the same run")) from error

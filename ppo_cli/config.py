@@ -68,7 +68,9 @@ class PPOConfig:
     value_coef: float = setting(0.5, "weight of the value loss, which has no factor 1/2", least=0)
     entropy_coef: float = setting(0.01, "weight of the entropy bonus", least=0)
     max_grad_norm: float | None = setting(0.5, "clip of the gradient's global norm; null is off", above=0)
-    target_kl: float | None = setting(None, "an epoch whose mean KL passes this is the update's last; null is off", above=0)
+    target_kl: float | None = setting(
+        None, "an epoch whose mean KL passes this is the update's last; null is off", above=0
+    )
     buffer_size: int = setting(2048, "transitions per update, over all environments", least=1)
     batch_size: int = setting(64, "transitions per gradient step", least=1)
     epochs: int = setting(10, "passes over each rollout", least=1)
@@ -84,7 +86,9 @@ class TrainConfig(PPOConfig):
     env: EnvConfig = field(default_factory=EnvConfig)
     seed: int = setting(0, "root of every random stream of the run", least=0, most=2**63 - 1)
     device: str = setting("cpu", "where tensors live: cpu, cuda, cuda:1, mps")
-    total_timesteps: int = setting(500_000, "environment steps, over all environments; rounded up to whole iterations", least=1)
+    total_timesteps: int = setting(
+        500_000, "environment steps, over all environments; rounded up to whole iterations", least=1
+    )
     num_envs: int = setting(8, "environments that step side by side", least=1)
     anneal_lr: bool = setting(False, "let lr fall linearly to 0 over the run")
     anneal_clip: bool = setting(False, "let clip_ratio fall linearly to 0 over the run")
@@ -154,7 +158,7 @@ def _check(config: Any, key: str, value: Any, item: dataclasses.Field[Any]) -> I
     for part in key.split(".")[:-1]:
         owner = typing.get_type_hints(owner)[part]
     kind = typing.get_type_hints(owner)[item.name]
-    default = item.default if item.default is not dataclasses.MISSING else item.default_factory()  # type: ignore[misc]
+    default = getattr(owner(), item.name)
     fix = f"{key}={show(default)}"
     if not _has_type(value, kind):
         yield Problem(f"{key}={show(value)} is not {_type_name(kind)}", fix)
@@ -165,7 +169,9 @@ def _check(config: Any, key: str, value: Any, item: dataclasses.Field[Any]) -> I
     for entry in entries:
         choices = item.metadata["choices"]
         if choices is not None and entry is not None and entry not in choices:
-            yield Problem(f"{key}={show(value)} is none of {', '.join(choices)}", _closest_fix(key, entry, choices, value, fix))
+            yield Problem(
+                f"{key}={show(value)} is none of {', '.join(choices)}", _closest_fix(key, entry, choices, value, fix)
+            )
         wish = _range_violation(entry, item)
         if wish:
             yield Problem(f"{key}={show(value)} must be {wish}", fix)
@@ -221,9 +227,13 @@ def _range_violation(value: Any, item: dataclasses.Field[Any]) -> str:
     parts = [
         f"above {above:g}" if above is not None else "",
         f"at least {least:g}" if least is not None else "",
-        f"at most {most:g}" if most is not None else "",
+        f"at most {_bound(most)}" if most is not None else "",
     ]
     return " and ".join(part for part in parts if part) or "a finite number"
+
+
+def _bound(value: float) -> str:
+    return str(value) if value > 1e15 else f"{value:g}"
 
 
 def _check_together(config: TrainConfig) -> list[Problem]:
@@ -272,13 +282,21 @@ def from_plain(kind: type[Any], plain: dict[str, Any]) -> Any:
         ConfigError: if a key is missing, unknown, or its value does not fit.
     """
     names = {item.name for item in fields(kind)}
-    problems = [Problem(f"unknown setting {name!r}", f"one of {', '.join(sorted(names))}") for name in plain if name not in names]
-    problems += [Problem(f"setting {name!r} is missing", f"a file that has {name!r}") for name in names if name not in plain]
+    problems = [
+        Problem(f"unknown setting {name!r}", f"one of {', '.join(sorted(names))}")
+        for name in plain
+        if name not in names
+    ]
+    problems += [
+        Problem(f"setting {name!r} is missing", f"a file that has {name!r}") for name in names if name not in plain
+    ]
     if problems:
         raise ConfigError(problems)
     hints = typing.get_type_hints(kind)
     values = {
-        name: from_plain(hints[name], value) if dataclasses.is_dataclass(hints[name]) and isinstance(value, dict) else value
+        name: from_plain(hints[name], value)
+        if dataclasses.is_dataclass(hints[name]) and isinstance(value, dict)
+        else value
         for name, value in plain.items()
     }
     config = kind(**values)

@@ -22,7 +22,9 @@ def resolve_device(name: str) -> torch.device:
         ) from error
     if str(device) not in available and device.type not in available:
         raise ConfigError(
-            Problem(f"device={name} is not on this machine, which has {', '.join(available)}", f"device={available[-1]}")
+            Problem(
+                f"device={name} is not on this machine, which has {', '.join(available)}", f"device={available[-1]}"
+            )
         )
     if device.type == "cuda" and device.index is not None and device.index >= torch.cuda.device_count():
         count = torch.cuda.device_count()

@@ -30,11 +30,15 @@ def make_env(config: EnvConfig, render_mode: str | None = None) -> gym.Env[Any, 
             warnings.simplefilter("ignore", DeprecationWarning)
             return gym.make(config.id, max_episode_steps=config.max_episode_steps, disable_env_checker=True, **kwargs)
     except gym.error.DependencyNotInstalled as error:
-        raise ConfigError(Problem(f"{config.id} needs a package that is missing: {error}", _pip_line(str(error)))) from error
+        raise ConfigError(
+            Problem(f"{config.id} needs a package that is missing: {error}", _pip_line(str(error)))
+        ) from error
     except ModuleNotFoundError as error:
         raise ConfigError(Problem(f"{config.id}: {error}", f"pip install {error.name}, or another env=")) from error
     except gym.error.Error as error:
-        raise ConfigError(Problem(str(error), "env=CartPole-v1, or any id Gymnasium knows"), "Unknown environment") from error
+        raise ConfigError(
+            Problem(str(error), "env=CartPole-v1, or any id Gymnasium knows"), "Unknown environment"
+        ) from error
     except Exception as error:  # whatever a constructor raises, it is the configuration that it refuses
         raise ConfigError(
             Problem(f"{config.id} cannot be built with env.kwargs={config.kwargs}: {error}", "other env.kwargs.…"),
@@ -76,6 +80,8 @@ def read_spec(config: EnvConfig) -> Spec:
         )
     if problems:
         raise ConfigError(problems, "Unsupported environment")
+    assert isinstance(observations, gym.spaces.Box)
+    assert isinstance(actions, gym.spaces.Discrete)
     scale = 1.0 / 255.0 if observations.dtype == np.uint8 and len(observations.shape) >= 2 else 1.0
     return Spec(tuple(observations.shape), int(actions.n), scale, int(actions.start))
 
@@ -101,7 +107,8 @@ class VectorEnv:
 
     def __init__(self, config: EnvConfig, spec: Spec, seeds: Sequence[int]) -> None:
         self.num_envs = len(seeds)
-        self._spec, self._seeds = spec, list(seeds)
+        self._spec = spec
+        self._seeds: list[int | None] = list(seeds)
         self._envs = SyncVectorEnv(
             [lambda: make_env(config)] * self.num_envs, copy=False, autoreset_mode=AutoresetMode.SAME_STEP
         )

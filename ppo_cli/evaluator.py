@@ -20,6 +20,7 @@ from ppo_cli.config import EnvConfig, EvalConfig, TrainConfig, from_plain, valid
 from ppo_cli.devices import resolve_device
 from ppo_cli.envs import make_env
 from ppo_cli.errors import CheckpointError, ConfigError, Problem
+from ppo_cli.policy import Policy
 from ppo_cli.seeding import stream_generator, stream_seed
 from ppo_cli.video import Film
 
@@ -47,12 +48,12 @@ class _Slot:
     """
 
     def __init__(
-        self, config: EnvConfig, agent: PPOAgent, seed: int, episode: int, film: Film | None, human: bool
+        self, config: EnvConfig, policy: Policy, seed: int, episode: int, film: Film | None, human: bool
     ) -> None:
         self.episode, self.episode_return, self.length = episode, 0.0, 0
         filmed = film is not None and episode < film.episodes
         self.env = make_env(config, "human" if human else "rgb_array" if filmed else None)
-        self.start = agent.spec.action_start
+        self.start = policy.spec.action_start
         self.stream = stream_generator(seed, "episode/action", episode)
         observation, _ = self.env.reset(seed=stream_seed(seed, "episode/env", episode))
         self.observation: npt.NDArray[Any] = np.asarray(observation)
@@ -76,7 +77,7 @@ class _Slot:
 
 
 def play(
-    agent: PPOAgent,
+    policy: Policy,
     env: EnvConfig,
     *,
     episodes: int,
@@ -89,7 +90,7 @@ def play(
     """Play ``episodes`` complete episodes; episode k depends on (seed, k) and the policy alone.
 
     Args:
-        agent: The policy; nothing about it changes.
+        policy: Who plays; nothing about it changes.
         env: The environment.
         episodes: How many.
         seed: Root of the episodes' streams.
@@ -104,10 +105,10 @@ def play(
     try:
         while True:
             while len(slots) < num_envs and (number := next(waiting, None)) is not None:
-                slots.append(_Slot(env, agent, seed, number, film, human))
+                slots.append(_Slot(env, policy, seed, number, film, human))
             if not slots:
                 return Episodes(returns, lengths)
-            for slot, action in zip(list(slots), _choose(agent, slots, deterministic), strict=True):
+            for slot, action in zip(list(slots), _choose(policy, slots, deterministic), strict=True):
                 if slot.step(action):
                     returns[slot.episode], lengths[slot.episode] = slot.episode_return, slot.length
                     slots.remove(slot)
@@ -117,19 +118,19 @@ def play(
             slot.close()
 
 
-def _choose(agent: PPOAgent, slots: list[_Slot], deterministic: bool) -> list[int]:
+def _choose(policy: Policy, slots: list[_Slot], deterministic: bool) -> list[int]:
     """One action per slot."""
     actions: list[int] = []
     for first in range(0, len(slots), CHUNK):
         chunk = slots[first : first + CHUNK]
-        observations: Floats = np.zeros((CHUNK, agent.spec.obs_size), np.float32)
+        observations: Floats = np.zeros((CHUNK, policy.spec.obs_size), np.float32)
         for row, slot in enumerate(chunk):
             observations[row] = slot.observation.reshape(-1)
         noise = None
         if not deterministic:
-            parts = [agent.head.noise((1,), slot.stream) for slot in chunk]
-            noise = torch.cat([*parts, parts[0].expand(CHUNK - len(chunk), -1)]).to(agent.device)
-        actions += agent.act(observations, noise)[: len(chunk)].tolist()
+            parts = [policy.head.noise((1,), slot.stream) for slot in chunk]
+            noise = torch.cat([*parts, parts[0].expand(CHUNK - len(chunk), -1)]).to(policy.device)
+        actions += policy.act(observations, noise)[: len(chunk)].tolist()
     return actions
 
 
@@ -185,7 +186,7 @@ def run_eval(config: EvalConfig) -> EvalResult:
         episodes, seed, deterministic = len(own["returns"]), own["seed"], own["deterministic"]
     film = Film(_run_folder(path) / "video") if config.video else None
     played = play(
-        agent,
+        agent.policy,
         train_config.env,
         episodes=episodes,
         seed=int(seed),
@@ -204,7 +205,9 @@ def _validate(config: EvalConfig) -> None:
     if isinstance(config.seed, int) and config.seed < 0:
         raise ConfigError(Problem(f"seed={config.seed} must be at least 0", "seed=0"))
     if config.video and config.render is not None:
-        raise ConfigError(Problem("video=true films, and render=human shows a window; they exclude each other", "video=true"))
+        raise ConfigError(
+            Problem("video=true films, and render=human shows a window; they exclude each other", "video=true")
+        )
 
 
 def _train_config(path: Path, payload: dict[str, Any], env: str | None) -> TrainConfig:
@@ -220,7 +223,9 @@ def _train_config(path: Path, payload: dict[str, Any], env: str | None) -> Train
     except (KeyError, TypeError) as error:
         raise CheckpointError(Problem(f"{path} does not describe its run ({error!r})", "another checkpoint")) from error
     if env is not None and env != config.env.id:
-        raise ConfigError(Problem(f"env={env}, but the checkpoint was trained on {config.env.id}", f"env={config.env.id}"))
+        raise ConfigError(
+            Problem(f"env={env}, but the checkpoint was trained on {config.env.id}", f"env={config.env.id}")
+        )
     if env is None and ":" in config.env.id:
         raise ConfigError(
             Problem(

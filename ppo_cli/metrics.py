@@ -20,27 +20,85 @@ class Metric:
 METRICS: tuple[Metric, ...] = (
     Metric("iteration", "Rollouts collected and learnt from so far.", "Counts up by one."),
     Metric("step", "Environment steps so far, over all environments.", "Grows by `buffer_size` each iteration."),
-    Metric("rollout/episode_return_mean", "Mean raw return of the last 100 finished episodes; empty before the first.", "Rises, with dips; a long flat line means nothing is learnt."),
-    Metric("rollout/episode_length_mean", "Mean length in steps of the same episodes.", "Depends on the task: grows where survival is rewarded, falls where speed is."),
-    Metric("rollout/episodes", "Episodes finished so far.", "Grows; if it stays at 0 the rollouts are shorter than an episode."),
-    Metric("train/policy_loss", "Clipped surrogate, mean over the update's minibatches.", "Small (|x| < 0.1), noisy around or just below 0; its size says little."),
-    Metric("train/value_loss", "Mean squared error of the value, in units of the standardised return when `normalize_value` is on.", "Falls early, then follows the returns; 0.05 to 0.5 when standardised."),
-    Metric("train/entropy", "Mean entropy of the policy in nats.", "Starts near ln(number of actions) and falls slowly; near 0 early means it stopped exploring."),
-    Metric("train/approx_kl", "Estimate of KL(old policy, new policy): mean of (ratio − 1) − ln(ratio).", "0.003 to 0.03; above 0.1 the steps are too large: lower `lr` or set `target_kl`."),
-    Metric("train/clip_fraction", "Share of transitions whose ratio left the clip range.", "0.05 to 0.3; near 0 the step is timid, above 0.5 too bold."),
-    Metric("train/explained_variance", "1 − Var(return − value) / Var(return) over the rollout, before the update.", "Rises towards 1; below 0 the value is worse than a constant."),
-    Metric("train/grad_norm", "Global norm of the gradient before clipping.", "Steady; growth by orders of magnitude announces divergence."),
+    Metric(
+        "rollout/episode_return_mean",
+        "Mean raw return of the last 100 finished episodes; empty before the first.",
+        "Rises, with dips; a long flat line means nothing is learnt.",
+    ),
+    Metric(
+        "rollout/episode_length_mean",
+        "Mean length in steps of the same episodes.",
+        "Depends on the task: grows where survival is rewarded, falls where speed is.",
+    ),
+    Metric(
+        "rollout/episodes",
+        "Episodes finished so far.",
+        "Grows; if it stays at 0 the rollouts are shorter than an episode.",
+    ),
+    Metric(
+        "train/policy_loss",
+        "Clipped surrogate, mean over the update's minibatches.",
+        "Within ±0.1, noisy around or just below 0; its size says little.",
+    ),
+    Metric(
+        "train/value_loss",
+        "Mean squared error of the value, in units of the standardised return when `normalize_value` is on.",
+        "Falls early, then follows the returns; 0.05 to 0.5 when standardised.",
+    ),
+    Metric(
+        "train/entropy",
+        "Mean entropy of the policy in nats.",
+        "Starts near ln(number of actions) and falls slowly; near 0 early means it stopped exploring.",
+    ),
+    Metric(
+        "train/approx_kl",
+        "Estimate of KL(old policy, new policy): mean of (ratio − 1) − ln(ratio).",
+        "0.003 to 0.03; above 0.1 the steps are too large: lower `lr` or set `target_kl`.",
+    ),
+    Metric(
+        "train/clip_fraction",
+        "Share of transitions whose ratio left the clip range.",
+        "0.05 to 0.3; near 0 the step is timid, above 0.5 too bold.",
+    ),
+    Metric(
+        "train/explained_variance",
+        "1 − Var(return − value) / Var(return) over the rollout, before the update.",
+        "Rises towards 1; below 0 the value is worse than a constant.",
+    ),
+    Metric(
+        "train/grad_norm",
+        "Global norm of the gradient before clipping.",
+        "Steady; growth by orders of magnitude announces divergence.",
+    ),
     Metric("train/lr", "Step size used in this iteration.", "As set, or the straight line of `anneal_lr`."),
     Metric("train/clip_ratio", "Clip range used in this iteration.", "As set, or the straight line of `anneal_clip`."),
-    Metric("train/epochs", "Passes over the rollout that were made.", "`epochs`, or fewer where `target_kl` ended the update."),
-    Metric("eval/episode_return_mean", "Mean raw return of the evaluation after this iteration; empty without one.", "At or above the rollout's, since it takes the most probable action."),
+    Metric(
+        "train/epochs",
+        "Passes over the rollout that were made.",
+        "`epochs`, or fewer where `target_kl` ended the update.",
+    ),
+    Metric(
+        "eval/episode_return_mean",
+        "Mean raw return of the evaluation after this iteration; empty without one.",
+        "At or above the rollout's, since it takes the most probable action.",
+    ),
     Metric("eval/episode_return_std", "Standard deviation of those returns.", "Shrinks as the task is solved."),
-    Metric("eval/episode_length_mean", "Mean length of the evaluation's episodes.", "As `rollout/episode_length_mean`."),
-    Metric("time/steps_per_second", "Environment steps of this iteration per second of collecting and updating.", "Steady; a fall means the machine is shared or episodes got dearer."),
+    Metric(
+        "eval/episode_length_mean", "Mean length of the evaluation's episodes.", "As `rollout/episode_length_mean`."
+    ),
+    Metric(
+        "time/steps_per_second",
+        "Environment steps of this iteration per second of collecting and updating.",
+        "Steady; a fall means the machine is shared or episodes got dearer.",
+    ),
     Metric("time/elapsed", "Seconds since the run began.", "Grows."),
     Metric("time/collect", "Seconds this iteration spent collecting.", "The environment's share."),
     Metric("time/update", "Seconds this iteration spent updating.", "Usually the largest for small networks."),
-    Metric("time/evaluate", "Seconds this iteration spent evaluating; 0 without an evaluation.", "A few per cent of the run; raise `eval_every` if more."),
-)  # fmt: skip
+    Metric(
+        "time/evaluate",
+        "Seconds this iteration spent evaluating; 0 without an evaluation.",
+        "A few per cent of the run; raise `eval_every` if more.",
+    ),
+)
 
 COLUMNS: tuple[str, ...] = tuple(metric.name for metric in METRICS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -43,7 +44,7 @@ class ActorCritic:
         widths = [obs_size, *config.hidden_sizes]
         self.num_layers = len(config.hidden_sizes)
         self.shapes: dict[str, tuple[int, ...]] = {}
-        for layer, (width_in, width_out) in enumerate(zip(widths, widths[1:], strict=False)):
+        for layer, (width_in, width_out) in enumerate(pairwise(widths)):
             self.shapes[f"body.{layer}.weight"] = (self.trunks, width_in, width_out)
             self.shapes[f"body.{layer}.bias"] = (self.trunks, 1, width_out)
         self.shapes["policy.weight"] = (widths[-1], num_outputs)
@@ -72,7 +73,7 @@ class ActorCritic:
 
     def unflatten(self, flat: Tensor) -> list[Tensor]:
         """Views of ``flat`` with the layers' shapes."""
-        return [part.view(shape) for part, shape in zip(flat.split(self._sizes), self._shapes, strict=True)]
+        return [part.view(shape) for part, shape in zip(torch.split(flat, self._sizes), self._shapes, strict=True)]
 
     def named(self, flat: Tensor) -> dict[str, Tensor]:
         """The same views by name."""

@@ -52,10 +52,10 @@ class RunningMoments:
 class ObservationPart(Protocol):
     """What reads observations on their way into the network."""
 
-    def __call__(self, observations: Tensor) -> Tensor:
+    def __call__(self, observations: Tensor, /) -> Tensor:
         """Observations as the network reads them."""
 
-    def update(self, observations: Tensor) -> None:
+    def update(self, observations: Tensor, /) -> None:
         """Count real observations of shape (rows, obs_size)."""
 
     def state(self) -> State:
@@ -68,7 +68,7 @@ class ObservationPart(Protocol):
 class RewardPart(Protocol):
     """What rewards pass on their way into the advantages."""
 
-    def __call__(self, rewards: Tensor, done: Tensor, weights: Tensor) -> Tensor:
+    def __call__(self, rewards: Tensor, done: Tensor, weights: Tensor, /) -> Tensor:
         """A rollout's rewards, (steps, envs), as the advantages are made of."""
 
     def state(self) -> State:
@@ -87,7 +87,7 @@ class ValuePart(Protocol):
     def denormalize(self, outputs: Tensor) -> Tensor:
         """The head's outputs in units of the return."""
 
-    def update(self, returns: Tensor, weight: Tensor, bias: Tensor) -> None:
+    def update(self, returns: Tensor, weight: Tensor, bias: Tensor, /) -> None:
         """Count returns (rows,) and keep the meaning of a head with this last layer, changed in place."""
 
     def state(self) -> State:
@@ -101,6 +101,7 @@ class Unchanged:
     """A normaliser that is switched off: everything passes as it is."""
 
     def __call__(self, numbers: Tensor, *_: Tensor) -> Tensor:
+        """The numbers."""
         return numbers
 
     def normalize(self, returns: Tensor) -> Tensor:
@@ -151,6 +152,7 @@ class ObservationNormalizer:
         self._scale = (self.moments.var + EPS).rsqrt().float()
 
     def __call__(self, observations: Tensor) -> Tensor:
+        """Observations (rows, *shape), standardised."""
         return ((observations - self._mean) * self._scale).clamp(-CLIP, CLIP)
 
     def update(self, observations: Tensor) -> None:
@@ -171,7 +173,7 @@ class ObservationNormalizer:
 class RewardScaler:
     """Rewards divided by the deviation of the discounted return so far, clipped to ±10; nothing is subtracted.
 
-    Engstrom et al. 2020 (arXiv:2005.12729), section 3, with the whole rollout entering the statistics before it is scaled.
+    Engstrom et al. 2020 (arXiv:2005.12729), section 3; here a rollout enters the statistics before it is scaled.
     """
 
     def __init__(self, num_envs: int, gamma: float, device: torch.device) -> None:

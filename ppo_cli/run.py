@@ -158,9 +158,7 @@ def _train(config: TrainConfig, run_dir: Path, command: str, live: bool) -> Trai
         trainer.close(summary)
         write_atomically(run_dir / "summary.json", lambda temporary: _dump(temporary, summary))
     progress = trainer.progress
-    return TrainResult(
-        run_dir, status, progress.step, trainer.final_return, progress.best_return, progress.best_step
-    )
+    return TrainResult(run_dir, status, progress.step, trainer.final_return, progress.best_return, progress.best_step)
 
 
 def _dump(path: Path, content: dict[str, Any]) -> None:

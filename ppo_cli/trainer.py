@@ -89,7 +89,7 @@ class Trainer:
 
     def run(self) -> None:
         """Train to the end of the budget, to ``target_return``, or until someone sets ``stopping``."""
-        info = RunInfo(self.config, self.run_dir, self.total_timesteps, self.agent.network.num_parameters)
+        info = RunInfo(self.config, self.run_dir, self.total_timesteps, self.agent.policy.network.num_parameters)
         for logger in self.loggers:
             logger.start(info)
         began = time.perf_counter()
@@ -103,8 +103,9 @@ class Trainer:
     def iterate(self) -> Row:
         """One iteration; returns its metrics."""
         config, agent, progress = self.config, self.agent, self.progress
-        agent.lr = self._schedule(config.lr, config.anneal_lr)
-        agent.clip_ratio = self._schedule(config.clip_ratio, config.anneal_clip)
+        learner = agent.learner
+        learner.lr = self._schedule(config.lr, config.anneal_lr)
+        learner.clip_ratio = self._schedule(config.clip_ratio, config.anneal_clip)
         clock = [time.perf_counter()]
         self.collect()
         clock.append(time.perf_counter())
@@ -122,7 +123,7 @@ class Trainer:
             row["rollout/episode_return_mean"] = float(np.mean(self._returns))
             row["rollout/episode_length_mean"] = float(np.mean(self._lengths))
         row |= {f"train/{name}": value for name, value in update._asdict().items()}
-        row |= {"train/lr": agent.lr, "train/clip_ratio": agent.clip_ratio}
+        row |= {"train/lr": learner.lr, "train/clip_ratio": learner.clip_ratio}
         if evaluation is not None:
             row["eval/episode_return_mean"] = evaluation.mean
             row["eval/episode_return_std"] = float(np.std(evaluation.returns))
@@ -133,11 +134,11 @@ class Trainer:
 
     def collect(self) -> None:
         """Fill the agent's memory with one rollout."""
-        agent, memory = self.agent, self.agent.memory
-        noise = agent.noise(memory.steps, memory.num_envs).to(agent.device).unbind(0)
+        policy, memory = self.agent.policy, self.agent.memory
+        noise = policy.noise(memory.steps, memory.num_envs).unbind(0)
         observations = self._observations
         for step_noise in noise:
-            actions = agent.act(observations, step_noise)
+            actions = policy.act(observations, step_noise)
             result = self.envs.step(actions)
             memory.append(
                 observations,
@@ -178,7 +179,7 @@ class Trainer:
         config = self.config
         seed = stream_seed(config.seed, "evaluation", self.progress.iteration)
         played = play(
-            self.agent,
+            self.agent.policy,
             config.env,
             episodes=config.eval_episodes,
             seed=seed,

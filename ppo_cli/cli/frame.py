@@ -29,20 +29,20 @@ def console(stream: IO[str], longest: int = 0) -> Console:
 
 def show_error(error: UserError) -> None:
     """Print one framed message on stderr: the headline, and for each problem what is wrong and what to type."""
+    from rich.console import Group
     from rich.panel import Panel
+    from rich.table import Table
     from rich.text import Text
 
     words = " ".join(str(problem) for problem in error.problems).split()
-    frame_and_arrow = len("│   → try: │") + 2
-    out = console(sys.stderr, longest=max(map(len, words), default=0) + frame_and_arrow)
+    out = console(sys.stderr, longest=max(map(len, words), default=0) + len("│   -> try:  │"))
     arrow = "→" if out.encoding.startswith("utf") else "->"
-    body = Text()
-    for number, problem in enumerate(error.problems):
-        body.append("\n\n" if number and len(error.problems) < 6 else "\n" if number else "")
-        body.append(problem.what)
-        body.append(f"\n  {arrow} try: ", style="dim")
-        body.append(problem.fix, style="bold green")
-    out.print(Panel(body, title=error.title, title_align="left", border_style="red", expand=False))
+    lines: list[Text | Table] = []
+    for problem in error.problems:
+        fix = Table.grid(padding=(0, 1))
+        fix.add_row(Text(f"  {arrow} try:", "dim"), Text(problem.fix, "bold green", overflow="fold"))
+        lines += [Text(problem.what, overflow="fold"), fix]
+    out.print(Panel(Group(*lines), title=error.title, title_align="left", border_style="red", expand=False))
 
 
 def guarded(body: Callable[[], int]) -> int:
@@ -69,7 +69,7 @@ def guarded(body: Callable[[], int]) -> int:
 def one_line(error: BaseException) -> str:
     """The error in one line, with its type where the message alone says little."""
     if isinstance(error, UserError):
-        return "; ".join(str(problem) for problem in error.problems)
+        return " ".join(str(error).split())
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

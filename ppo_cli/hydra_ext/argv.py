@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,7 @@ class CommandLine:
 
     def value(self, *names: str) -> str | None:
         """The value that followed one of these flags."""
-        for flag, following in zip(self.flags, [*self.flags[1:], ""], strict=True):
-            if flag in names:
-                return following
-        return None
+        return next((following for flag, following in pairwise(self.flags) if flag in names), None)
 
     def to_hydra(self) -> list[str]:
         """The words in the only order that Hydra 1.3 accepts."""

@@ -17,6 +17,7 @@ import ppo_cli
 from ppo_cli.config import validate
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.hydra_ext import gym_source, resolvers, schema
+from ppo_cli.hydra_ext.keys import choices
 from ppo_cli.hydra_ext.translate import explain
 
 Loader = Callable[[list[str]], DictConfig]
@@ -89,8 +90,14 @@ def _readable(overrides: Sequence[str], kind: type[Any]) -> tuple[list[str], lis
     words, problems = [], []
     for word in overrides:
         try:
-            parser.parse_override(word)
-            words.append(word)
+            (override,) = parser.parse_overrides([word])
         except HydraException as error:
             problems.append(explain(error, [word], kind)[0])
+            continue
+        choice = choices(kind).get(override.key_or_group)
+        if choice and not override.is_sweep_override() and not isinstance(override.value(), str | None):
+            key = override.key_or_group
+            problems.append(Problem(f"{word}: {key} takes a name, and single settings are {key}.…=", f"{key}={choice}"))
+        else:
+            words.append(word)
     return words, problems

@@ -59,8 +59,12 @@ _COUNTED_OTHERWISE = {
 
 def settings(kind: type[Any]) -> list[str]:
     """Every key that may be typed before a ``=``."""
-    groups = ["env", "network", "hyperparameters"] if kind is TrainConfig else []
-    return groups + [key for key, _, _ in walk(kind())]
+    return [*choices(kind), *(key for key, _, _ in walk(kind()))]
+
+
+def choices(kind: type[Any]) -> dict[str, str]:
+    """The config groups and a choice of each."""
+    return {"env": "CartPole-v1", "network": "auto", "hyperparameters": "tuned"} if kind is TrainConfig else {}
 
 
 def command(kind: type[Any]) -> str:

@@ -4,46 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
 
 from ppo_cli.errors import ConfigError, Problem
-from ppo_cli.folders import slug
+from ppo_cli.hydra_ext.task import Outcome, SweepJob, SweepRecord, Task
 
 if TYPE_CHECKING:
     from ppo_cli.config import TrainConfig
-    from ppo_cli.hydra_ext.job import Outcome
-
-
-@dataclass
-class SweepJob:
-    """One combination of a sweep.
-
-    Attributes:
-        number: Its place in the order of running.
-        overrides: All of its overrides.
-        swept: Those in which it differs from other jobs.
-        outcome: How it ended; ``None`` if it was not started.
-    """
-
-    number: int
-    overrides: list[str]
-    swept: list[str]
-    outcome: Outcome | None = None
-
-    @property
-    def name(self) -> str:
-        """Its folder's name: the number keeps it apart from all others, the rest says what it is."""
-        return slug("_".join([str(self.number), *(word.lstrip("+").replace("=", "-") for word in self.swept)]))
-
-
-class SweepEndedError(SystemExit):
-    """The sweep is over and has been told of; only the exit status is left."""
 
 
 class Sweep(BasicSweeper):
@@ -51,37 +24,37 @@ class Sweep(BasicSweeper):
 
     def __init__(self, params: dict[str, str] | None = None) -> None:
         super().__init__(max_batch_size=None, params=params)
+        self.task: Task | None = None
 
-    def sweep(self, arguments: list[str]) -> list[Outcome | None]:
-        """Check and run all jobs.
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keep the task: it carries the sweep's results out of Hydra."""
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        assert isinstance(task_function, Task)
+        self.task = task_function
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Check all jobs, then run one after another until the last or Ctrl-C.
 
         Raises:
             ConfigError: if any job cannot run; then none is started and no folder made.
-            SweepEndedError: if a job failed or Ctrl-C stopped the sweep.
         """
-        from ppo_cli.cli.report_sweep import announce, exit_status, summarise
-
         assert self.config is not None
+        assert self.task is not None
         jobs = self._jobs(self._parse_config() + arguments)
         self._check(jobs)
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
-        interrupted = False
+        self.task.sweep = record = SweepRecord(folder, jobs)
         try:
             for job in jobs:
-                announce(job, len(jobs))
+                print(f"\n-- job {job.number} ({job.number + 1} of {len(jobs)}): {job.label}", flush=True)
                 job.outcome = self._run(job)
                 if job.outcome.result is not None and job.outcome.result.status == "interrupted":
-                    interrupted = True
-                    break
+                    record.interrupted = True
+                    return
         except KeyboardInterrupt:
-            interrupted = True
-        summarise(jobs, folder)
-        status = exit_status(jobs, interrupted)
-        if status:
-            raise SweepEndedError(status)
-        return [job.outcome for job in jobs]
+            record.interrupted = True
 
     def _jobs(self, arguments: list[str]) -> list[SweepJob]:
         assert self.hydra_context is not None
@@ -122,7 +95,7 @@ class Sweep(BasicSweeper):
 
     def _run(self, job: SweepJob) -> Outcome:
         assert self.launcher is not None
-        words = [*job.overrides, f"hydra.sweep.subdir={job.name}"]
+        words = [*job.overrides, f"hydra.sweep.subdir='{job.name}'"]
         (returned,) = self.launcher.launch([words], initial_job_idx=job.number)
         outcome: Outcome = returned.return_value
         return outcome
@@ -133,7 +106,7 @@ def _preflight_once() -> Any:
     seen: dict[str, list[Problem]] = {}
 
     def preflight(config: TrainConfig) -> None:
-        from ppo_cli.trainer import preflight as make_and_look
+        from ppo_cli.run import preflight as make_and_look
 
         weights = repr(config.network) if config.init_from else ""
         key = repr((config.env, config.device, config.output_dir, config.init_from, weights))
@@ -154,7 +127,7 @@ def _with_jobs(found: dict[Problem, list[SweepJob]], total: int) -> Iterator[Pro
         if len(jobs) == total:
             yield problem
         elif len(jobs) == 1:
-            yield Problem(f"job {jobs[0].number} ({' '.join(jobs[0].swept)}): {problem.what}", problem.fix)
+            yield Problem(f"job {jobs[0].number} ({jobs[0].label}): {problem.what}", problem.fix)
         else:
             numbers = ", ".join(str(job.number) for job in jobs)
             yield Problem(f"jobs {numbers} of {total}: {problem.what}", problem.fix)

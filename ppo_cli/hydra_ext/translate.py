@@ -12,7 +12,7 @@ from hydra.errors import ConfigCompositionException, MissingConfigException, Ove
 from ppo_cli.config import show, walk
 from ppo_cli.env_ids import unknown_id
 from ppo_cli.errors import Problem
-from ppo_cli.hydra_ext.keys import command, settings, unknown_key
+from ppo_cli.hydra_ext.keys import choices, command, settings, unknown_key
 
 _NEEDS_MULTIRUN = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '(.*?)'(?:\n| requires)")
 _CANNOT_OVERRIDE = re.compile(r"Could not override '(.*?)'")
@@ -42,7 +42,7 @@ def explain(error: Exception, words: Sequence[str], kind: type[Any]) -> tuple[Pr
         what = f"{word} holds several values, and one run takes one"
         return Problem(what, f"{command(kind)} -m {word} for a run of each, or {key}=[{value}] for a list"), _same(words, word)
     if found := _CANNOT_OVERRIDE.search(text):
-        word = _setter(words, found[1])
+        word = _setter(words, found[1].partition("@")[0])
         return _not_overridable(found[1], word, kind), word
     if found := _ALREADY_THERE.search(text):
         word = _setter(words, found[1])
@@ -71,8 +71,7 @@ def _unreadable(error: OverrideParseException, kind: type[Any]) -> Problem:
 
 
 def _default(key: str, kind: type[Any]) -> str:
-    choices = {"env": "CartPole-v1", "network": "auto", "hyperparameters": "tuned"}
-    return choices.get(key) or next((show(value) for name, value, _ in walk(kind()) if name == key), "…")
+    return choices(kind).get(key) or next((show(value) for name, value, _ in walk(kind()) if name == key), "…")
 
 
 def _missing_choice(error: MissingConfigException, words: Sequence[str]) -> tuple[Problem, str | None]:
@@ -84,6 +83,8 @@ def _missing_choice(error: MissingConfigException, words: Sequence[str]) -> tupl
         return unknown_id(path.removeprefix("env/")), word
     options = [option for option in error.options or [] if not option.startswith("_")]
     if not group or not options:
+        if word is None:
+            return Problem(f"--config-name {path}: there is no such configuration", "--config-dir with its folder"), None
         return Problem(f"there is no config {path!r}", "--config-dir with the folder that holds it, or leave the choice out"), word
     close = difflib.get_close_matches(name, options, n=1)
     return Problem(f"{group}={name} is none of {', '.join(options)}", f"{group}={close[0] if close else options[0]}"), word
@@ -96,7 +97,7 @@ def _not_overridable(key: str, word: str | None, kind: type[Any]) -> Problem:
     parent = key.rpartition(".")[0]
     if parent in settings(kind) and parent not in ("env", "network"):
         return Problem(f"{key}: {parent} is a single value", f"{parent}={_default(parent, kind)}")
-    return unknown_key(key.replace("/", "."), value, kind)
+    return unknown_key(key.partition("@")[0].replace("/", "."), value, kind)
 
 
 def _anything_else(error: Exception, words: Sequence[str], kind: type[Any]) -> tuple[Problem, str | None]:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from ppo_cli.config import TrainConfig
 from ppo_cli.loggers.base import Logger, RunInfo
-from ppo_cli.loggers.lines import PlainLines, run_logging
+from ppo_cli.loggers.lines import PlainLines, run_logging, terminal_can_repaint
 
-__all__ = ["Logger", "RunInfo", "make_loggers", "run_logging"]
+__all__ = ["Logger", "RunInfo", "make_loggers", "run_logging", "terminal_can_repaint"]
 
 
 def make_loggers(config: TrainConfig, run_dir: Path, terminal: bool) -> list[Logger]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -67,6 +68,13 @@ class PlainLines:
         ]
         LOGGER.info("%s", " · ".join(part for part in parts if part is not None))
         self._waiting = self._eval = None
+
+
+def terminal_can_repaint() -> bool:
+    """Whether standard output is a terminal that can show the live display; elsewhere plain lines serve better."""
+    if not sys.stdout.isatty() or os.environ.get("TERM", "").lower() in ("dumb", "unknown"):
+        return False
+    return sys.stdout.encoding.lower().startswith("utf")
 
 
 @contextmanager

@@ -1,0 +1,46 @@
+"""``ppo-eval``."""
+
+from __future__ import annotations
+
+import sys
+
+from ppo_cli.cli import help as own_help
+
+
+def main() -> None:
+    """Evaluate a checkpoint."""
+    argv = sys.argv[1:]
+    if own_help.answers("ppo-eval", argv):
+        return
+    # Hydra, rich and the rest are slow to import; asking for help should not wait for them.
+    from ppo_cli.cli.frame import guarded
+
+    sys.exit(guarded(lambda: _evaluate(argv)))
+
+
+def _evaluate(argv: list[str]) -> int:
+    from ppo_cli.cli import results
+    from ppo_cli.config import EvalConfig
+    from ppo_cli.errors import ConfigError, Problem
+    from ppo_cli.hydra_ext import app, argv as words
+    from ppo_cli.hydra_ext.compose import compose
+
+    line = words.parse(argv, EvalConfig)
+    # conf/env makes `env` a config group for Hydra, but here it is a plain value.
+    chosen = [word for word in line.overrides if word.startswith("env=")]
+    line.overrides = [word for word in line.overrides if word not in chosen]
+    app.start(line, eval_env=chosen[-1].partition("=")[2] if chosen else None)
+    if line.shows:
+        app.hydra_main(line, "eval", lambda _: None)
+        return 0
+    if line.multirun:
+        what = "ppo-eval evaluates one checkpoint at a time"
+        raise ConfigError(Problem(what, "a loop of the shell: for run in outputs/CartPole-v1/*; do ppo-eval checkpoint=$run; done"))
+    config = compose(EvalConfig, line.value("--config-name", "-cn") or "eval", line.overrides)
+    if not config.checkpoint:
+        raise ConfigError(Problem("no checkpoint was named", f"ppo-eval {results.example_checkpoint()}"))
+
+    from ppo_cli.evaluator import run_eval
+
+    results.show_evaluation(run_eval(config))
+    return 0

@@ -1,0 +1,103 @@
+"""``--help`` and ``--version``, answered from the dataclasses alone so that they are there at once."""
+
+from __future__ import annotations
+
+import sys
+
+from ppo_cli.config import EvalConfig, PPOConfig, TrainConfig, show, walk
+
+_TRAIN = """\
+ppo-train: train PPO on a Gymnasium environment.
+
+Usage:
+  ppo-train [key=value …]            one run
+  ppo-train -m key=a,b key=c,d …     a sweep: one run for every combination
+
+Examples:
+  ppo-train env=CartPole-v1 lr=1e-4
+  ppo-train env=LunarLander-v3 total_timesteps=200000 seed=3
+  ppo-train network=mlp 'network.hidden_sizes=[128,128]' network.activation=relu
+  ppo-train -m lr=1e-3,1e-4 seed=0,1,2
+  ppo-train env=my_module:MyEnv-v0 env.kwargs.size=5
+"""
+
+_TRAIN_GROUPS = """\
+Groups (what stands behind each: --cfg job):
+  env=…              CartPole-v1, Acrobot-v1, LunarLander-v3, or any other id that Gymnasium knows
+  network=…          auto, mlp
+  hyperparameters=…  tuned: the defaults below, changed by the environment's preset if it has one
+                     default: the defaults below as they are
+"""
+
+_EVAL = """\
+ppo-eval: play complete episodes with a checkpoint and tell how it did.
+
+Usage:
+  ppo-eval checkpoint=<run folder or file> [key=value …]
+
+Examples:
+  ppo-eval checkpoint=outputs/CartPole-v1/2026-01-31_12-00-00_0123abcd
+  ppo-eval checkpoint=outputs/CartPole-v1/2026-01-31_12-00-00_0123abcd/checkpoints/last.pt episodes=10 seed=run
+  ppo-eval checkpoint=model.pt deterministic=false video=true
+"""
+
+_FLAGS = """\
+Flags:
+  -h, --help         this text
+  --version          the version
+  --cfg job          print the composed configuration instead of running
+  --config-dir DIR   look for configuration files in DIR first
+  --config-name NAME start from another configuration than the packaged one
+  --hydra-help       everything else that Hydra offers
+Tab completion for bash: eval "$({command} -sc install=bash)"
+"""
+
+
+def answers(command: str, argv: list[str]) -> bool:
+    """Print the help or the version if the command line asks for it, and say whether it did."""
+    if "-sc" in argv or "--shell-completion" in argv:
+        return False
+    if "--help" in argv or "-h" in argv:
+        _print(train_help() if command == "ppo-train" else eval_help())
+        return True
+    if "--version" in argv:
+        from importlib.metadata import version
+
+        _print(f"{command} {version('ppo-cli')}\n")
+        return True
+    return False
+
+
+def train_help() -> str:
+    """Everything that ``ppo-train`` takes."""
+    config = TrainConfig()
+    algorithm = {key for key, _, _ in walk(PPOConfig())}
+    rows = [(key, show(value), item.metadata["meaning"]) for key, value, item in walk(config)]
+    sections = {
+        "Run": [row for row in rows if row[0] not in algorithm and "." not in row[0]],
+        "Algorithm": [row for row in rows if row[0] in algorithm and "." not in row[0]],
+        "Network": [row for row in rows if row[0].startswith("network.")],
+        "Environment": [row for row in rows if row[0].startswith("env.")],
+    }
+    return "\n".join([_TRAIN, _TRAIN_GROUPS, *_sections(sections), _FLAGS.replace("{command}", "ppo-train")])
+
+
+def eval_help() -> str:
+    """Everything that ``ppo-eval`` takes."""
+    rows = [(key, show(value) or "(needed)", item.metadata["meaning"]) for key, value, item in walk(EvalConfig())]
+    return "\n".join([_EVAL, *_sections({"Settings": rows}), _FLAGS.replace("{command}", "ppo-eval")])
+
+
+def _sections(sections: dict[str, list[tuple[str, str, str]]]) -> list[str]:
+    rows = [row for section in sections.values() for row in section]
+    key_width, value_width = (max(len(row[column]) for row in rows) for column in (0, 1))
+    return [
+        f"{title} (key, default, meaning):\n"
+        + "".join(f"  {key:<{key_width}}  {value:<{value_width}}  {meaning}\n" for key, value, meaning in section)
+        for title, section in sections.items()
+    ]
+
+
+def _print(text: str) -> None:
+    encoding = sys.stdout.encoding or "ascii"
+    sys.stdout.write(text.encode(encoding, errors="replace").decode(encoding))

@@ -1,0 +1,155 @@
+"""What a command tells at its end: where things lie, how well it went, and what to type next."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ppo_cli.cli.frame import INTERRUPTED, PLAIN_WIDTH, console, one_line
+from ppo_cli.errors import Problem, RunError, UserError
+
+if TYPE_CHECKING:
+    from ppo_cli.evaluator import EvalResult
+    from ppo_cli.hydra_ext.task import Outcome, SweepJob, SweepRecord
+
+
+def show_run(outcome: Outcome) -> int:
+    """Print how a single run ended.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        UserError: if the run failed; it says where the traceback lies.
+    """
+    if outcome.result is None:
+        raise _failure(outcome) from outcome.error
+    result = outcome.result
+    folder = result.run_dir
+    stopped = result.status == "interrupted"
+    rows = {
+        "interrupted at" if stopped else "finished at": f"step {result.step:,}",
+        "final return": _number(result.final_return),
+        "best return": _number(result.best_return),
+        "folder": str(folder),
+    }
+    plot, checkpoint = folder / "curves.png", best_checkpoint(folder)
+    if plot.is_file():
+        rows["plot"] = str(plot)
+    if checkpoint is not None:
+        rows["checkpoint"] = str(checkpoint)
+        rows["evaluate it"] = shlex.join(["ppo-eval", f"checkpoint={folder}"])
+    _print_rows(rows)
+    return INTERRUPTED if stopped else 0
+
+
+def best_checkpoint(run_dir: Path) -> Path | None:
+    """The best checkpoint of a run, else its last."""
+    files = (run_dir / "checkpoints" / name for name in ("best.pt", "last.pt"))
+    return next((path for path in files if path.is_file()), None)
+
+
+def example_checkpoint() -> str:
+    """An argument for ``ppo-eval``: the newest run near here, or one that might be."""
+    runs = sorted({path.parent.parent for path in Path("outputs").glob("*/*/checkpoints/*.pt")}, key=lambda run: run.name)
+    return shlex.quote(f"checkpoint={runs[-1]}") if runs else "checkpoint=outputs/CartPole-v1/<the run's folder>"
+
+
+def show_sweep(sweep: SweepRecord) -> None:
+    """Print a table of all jobs of a sweep, and one line for each that failed."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=f"{len(sweep.jobs)} jobs in {sweep.folder}", title_justify="left")
+    table.add_column("job", justify="right")
+    for heading in ("status", "overrides"):
+        table.add_column(heading)
+    for heading in ("final return", "best return"):
+        table.add_column(heading, justify="right")
+    table.add_column("folder", overflow="fold")
+    for job in sweep.jobs:
+        status, style = _status(job)
+        result = job.outcome.result if job.outcome else None
+        numbers = [_number(result.final_return), _number(result.best_return)] if result else ["", ""]
+        table.add_row(str(job.number), Text(status, style), Text(job.label), *numbers, Text(job.name))
+    failed = [(job, job.outcome) for job in sweep.jobs if job.outcome is not None and job.outcome.error is not None]
+    columns = sum(max(len(text) for text in texts) + 3 for texts in _column_texts(sweep.jobs))
+    out = console(sys.stdout, longest=max(columns, len(str(table.title))) + 1)
+    out.print()
+    out.print(table)
+    for job, outcome in failed:
+        assert outcome.error is not None
+        told = one_line(outcome.error)
+        line = told if isinstance(outcome.error, UserError) else f"{told} ({_log(outcome)})"
+        out.print(Text(f"job {job.number} ({job.label}): {line}"), soft_wrap=True)
+
+
+def sweep_status(sweep: SweepRecord) -> int:
+    """The exit status of a sweep: 130 after Ctrl-C, 1 if any job failed."""
+    if sweep.interrupted:
+        return INTERRUPTED
+    return int(any(job.outcome is None or job.outcome.error is not None for job in sweep.jobs))
+
+
+def show_evaluation(result: EvalResult) -> None:
+    """Print the statistics of an evaluation."""
+    low, high = result.episode_return_ci95
+    lengths = result.episode_lengths
+    how = "most probable action" if result.deterministic else "sampled actions"
+    rows = {
+        "checkpoint": str(result.checkpoint),
+        "episodes": f"{result.episodes} (seed {result.seed}, {how})",
+        "mean return": f"{result.episode_return_mean:.2f} (95% bootstrap interval {low:.2f} to {high:.2f})",
+        "std": f"{result.episode_return_std:.2f}",
+        "median": f"{result.episode_return_median:.2f}",
+        "min, max": f"{result.episode_return_min:.2f}, {result.episode_return_max:.2f}",
+        "mean length": f"{sum(lengths) / len(lengths):.1f} steps",
+    }
+    if result.written is not None:
+        rows["written"] = str(result.written)
+    if result.video is not None:
+        rows["video"] = str(result.video)
+    _print_rows(rows)
+
+
+def _failure(outcome: Outcome) -> UserError:
+    error = outcome.error
+    if isinstance(error, UserError):
+        return error
+    assert error is not None
+    return RunError(Problem(one_line(error), f"reading {_log(outcome)}"))
+
+
+def _log(outcome: Outcome) -> str:
+    """Where the traceback lies."""
+    log = outcome.run_dir / "train.log"
+    return f"the traceback in {log}" if log.is_file() else "HYDRA_FULL_ERROR=1 shows the traceback"
+
+
+def _status(job: SweepJob) -> tuple[str, str]:
+    if job.outcome is None:
+        return "not started", "dim"
+    if job.outcome.result is None:
+        return "failed", "bold red"
+    return job.outcome.result.status, "green" if job.outcome.result.status == "finished" else "yellow"
+
+
+def _column_texts(jobs: list[SweepJob]) -> list[list[str]]:
+    columns = [[str(job.number) for job in jobs], [job.label for job in jobs], [job.name for job in jobs]]
+    return [*columns, ["not started"], ["final return"], ["best return"]]
+
+
+def _number(value: float | None) -> str:
+    return "none yet" if value is None else f"{value:.2f}"
+
+
+def _print_rows(rows: dict[str, str]) -> None:
+    from rich.text import Text
+
+    width = max(map(len, rows))
+    out = console(sys.stdout, longest=PLAIN_WIDTH)
+    out.print()
+    for name, value in rows.items():
+        out.print(Text.assemble((f"{name:>{width}}  ", "dim"), value), soft_wrap=True)

@@ -1,0 +1,40 @@
+"""``ppo-train``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+
+from ppo_cli.cli import help as own_help
+
+
+def main() -> None:
+    """Train one agent, or one for each combination of a sweep."""
+    argv = sys.argv[1:]
+    if own_help.answers("ppo-train", argv):
+        return
+    # Hydra, rich and the rest are slow to import; asking for help should not wait for them.
+    from ppo_cli.cli.frame import guarded
+
+    sys.exit(guarded(lambda: _train(argv)))
+
+
+def _train(argv: list[str]) -> int:
+    from ppo_cli.cli import results
+    from ppo_cli.config import TrainConfig
+    from ppo_cli.hydra_ext import app, argv as words
+    from ppo_cli.hydra_ext.task import Task
+
+    line = words.parse(argv, TrainConfig)
+    app.start(line)
+    task = Task(command=shlex.join(["ppo-train", *argv]))
+    if not line.shows and not line.multirun:
+        app.check_run(line)
+    try:
+        app.hydra_main(line, "train", task)
+    finally:
+        if task.sweep is not None:
+            results.show_sweep(task.sweep)
+    if task.sweep is not None:
+        return results.sweep_status(task.sweep)
+    return results.show_run(task.last) if task.last is not None else 0

@@ -1,0 +1,96 @@
+"""What Hydra runs, alone or in a sweep, and what it leaves for the command to tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig, OmegaConf
+
+from ppo_cli.config import TrainConfig
+from ppo_cli.folders import slug
+from ppo_cli.hydra_ext import schema
+
+if TYPE_CHECKING:
+    from ppo_cli.run import TrainResult
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: with a result or with an error.
+
+    Attributes:
+        run_dir: The run's folder.
+        result: What the trainer returned.
+        error: What it raised.
+    """
+
+    run_dir: Path
+    result: TrainResult | None = None
+    error: BaseException | None = None
+
+
+@dataclass
+class SweepJob:
+    """One combination of a sweep.
+
+    Attributes:
+        number: Its place in the order of running.
+        overrides: All of its overrides.
+        swept: Those in which it differs from other jobs.
+        outcome: How it ended; ``None`` if it was not started.
+    """
+
+    number: int
+    overrides: list[str]
+    swept: list[str]
+    outcome: Outcome | None = None
+
+    @property
+    def label(self) -> str:
+        """What it differs in, as one types it."""
+        return " ".join(word.lstrip("+") for word in self.swept)
+
+    @property
+    def name(self) -> str:
+        """Its folder's name: the number keeps it apart from all others, the rest says what it is."""
+        return slug("_".join([str(self.number), *(word.lstrip("+").replace("=", "-") for word in self.swept)]))
+
+
+@dataclass
+class SweepRecord:
+    """A sweep that has begun: its folder, its jobs, and whether Ctrl-C stopped it."""
+
+    folder: Path
+    jobs: list[SweepJob]
+    interrupted: bool = False
+
+
+@dataclass
+class Task:
+    """What Hydra runs. It keeps errors instead of raising them, since Hydra prints lines of its own about those.
+
+    Attributes:
+        command: The command line, as the run's records keep it.
+        last: How the latest run ended.
+        sweep: The sweep, if it is one and was begun.
+    """
+
+    command: str
+    last: Outcome | None = None
+    sweep: SweepRecord | None = None
+
+    def __call__(self, composed: DictConfig) -> Outcome:
+        """Train with a composed config in the folder that Hydra made."""
+        from hydra.core.hydra_config import HydraConfig
+
+        from ppo_cli.run import train
+
+        run_dir = Path(HydraConfig.get().runtime.output_dir)
+        config, _ = schema.build(TrainConfig, OmegaConf.to_container(composed, resolve=True))
+        try:
+            self.last = Outcome(run_dir, result=train(config, run_dir=run_dir, command=self.command))
+        except (Exception, SystemExit) as error:
+            self.last = Outcome(run_dir, error=error)
+        return self.last

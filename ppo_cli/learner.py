@@ -1,0 +1,164 @@
+"""From a rollout to better parameters: values, advantages, epochs of minibatches."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ppo_cli import ppo
+from ppo_cli.buffer import RolloutBuffer
+from ppo_cli.config import PPOConfig
+from ppo_cli.policy import Policy
+from ppo_cli.ppo import Coefficients, LearnerState, Minibatch
+from ppo_cli.seeding import stream_generator
+
+
+class UpdateResult(NamedTuple):
+    """What one update reports: means over its minibatches, and the fit of the values before it."""
+
+    policy_loss: float
+    value_loss: float
+    entropy: float
+    approx_kl: float
+    clip_fraction: float
+    grad_norm: float
+    explained_variance: float
+    epochs: int
+
+
+class Learner:
+    """Improves a policy's parameters.
+
+    Args:
+        policy: What is improved.
+        config: The algorithm's settings.
+        seed: Root of the stream that minibatches are shuffled by.
+
+    Attributes:
+        lr: Step size of the next update; schedules change it.
+        clip_ratio: Clip range of the next update, likewise.
+        optimizer: Adam's moments and count; its ``parameters`` are the policy's.
+    """
+
+    def __init__(self, policy: Policy, config: PPOConfig, seed: int) -> None:
+        self.policy, self.config = policy, config
+        self.lr, self.clip_ratio = config.lr, config.clip_ratio
+        self.shuffle_stream = stream_generator(seed, "shuffle")
+        self._update_step = ppo.make_update_step(
+            policy.score, clip_value=config.value_clip is not None, clip_gradient=config.max_grad_norm is not None
+        )
+        moment = torch.zeros_like(policy.parameters)
+        self.set_state(LearnerState(policy.parameters, moment, moment, torch.zeros((), device=policy.device)))
+
+    def set_state(self, state: LearnerState) -> None:
+        """Go on from these parameters and moments."""
+        self.state = state
+        self.policy.set_parameters(state.parameters)
+
+    def fill_in(self, memory: RolloutBuffer) -> None:
+        """Compute the values and log-probabilities of a whole rollout in one pass.
+
+        The policy has not changed since it acted, so they are those it had then.
+        """
+        observations = torch.from_numpy(memory["observations"]).to(self.policy.device).flatten(0, 1)
+        actions = torch.from_numpy(memory["actions"]).to(self.policy.device).flatten()
+        outputs, values = self.policy.forward(observations)
+        log_probs, _ = self.policy.head.score(outputs, actions)
+        memory["values"][:] = values.view(memory.size, -1).cpu().numpy()
+        memory["log_probs"][:] = log_probs.view(memory.size, -1).cpu().numpy()
+
+    def learn(self, memory: RolloutBuffer, steps: int) -> UpdateResult:
+        """Update the policy with the memory's first ``steps`` rows."""
+        config, policy = self.config, self.policy
+        column = {name: torch.from_numpy(memory[name][:steps]).to(policy.device) for name in memory.columns}
+        weights = column["weights"]
+        real = weights.flatten() > 0
+        done = torch.maximum(column["terminated"], column["truncated"])
+        advantages, returns = ppo.estimate_advantages(
+            policy.normalizers.reward(column["rewards"], done, weights),
+            column["values"],
+            self._next_values(memory, column["values"]),
+            column["terminated"],
+            column["truncated"],
+            config.gamma,
+            config.lam,
+        )
+        explained = ppo.explained_variance(column["values"], returns, weights)
+        observations = column["observations"].flatten(0, 1)
+        self._rescale_value_head(returns.flatten()[real])
+        normalize = policy.normalizers.value.normalize
+        rollout = Minibatch(
+            policy.prepare(observations),
+            column["actions"].flatten(),
+            column["log_probs"].flatten(),
+            normalize(column["values"].flatten()),
+            advantages.flatten(),
+            normalize(returns.flatten()),
+            weights.flatten(),
+        )
+        losses, epochs = self._run_epochs(rollout, real.nonzero().squeeze(-1).cpu())
+        policy.normalizers.observation.update(observations[real] * policy.spec.obs_scale)
+        means = dict(zip(ppo.LOSS_METRICS, losses.tolist(), strict=True))
+        return UpdateResult(**means, explained_variance=float(explained.item()), epochs=epochs)
+
+    def _next_values(self, memory: RolloutBuffer, values: Tensor) -> Tensor:
+        """V of the observation that really followed each row, (steps, envs)."""
+        steps = len(values)
+        following = torch.zeros_like(values[:1])
+        if steps < memory.size:  # the next row is known already, and waits for its own successor
+            following = torch.from_numpy(memory["values"][steps : steps + 1]).to(self.policy.device)
+        elif memory.next_observations is not None:
+            following = self._values_of(memory.next_observations).unsqueeze(0)
+        next_values = torch.cat((values[1:], following))
+        if memory.finals:
+            rows = np.concatenate([np.full(len(final.envs), row) for row, final in memory.finals])
+            envs = np.concatenate([final.envs for _, final in memory.finals])
+            ends = self._values_of(np.concatenate([final.observations for _, final in memory.finals]))
+            next_values[torch.from_numpy(rows), torch.from_numpy(envs)] = ends
+        return next_values
+
+    def _values_of(self, observations: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Tensor:
+        _, values = self.policy.forward(torch.from_numpy(observations).to(self.policy.device))
+        return values
+
+    def _rescale_value_head(self, returns: Tensor) -> None:
+        parameters = self.state.parameters.clone()
+        named = self.policy.network.named(parameters)
+        self.policy.normalizers.value.update(returns, named["value.weight"], named["value.bias"])
+        self.set_state(self.state._replace(parameters=parameters))
+
+    def _run_epochs(self, rollout: Minibatch, rows: Tensor) -> tuple[Tensor, int]:
+        """Take the gradient steps; returns their mean metrics, (metrics,), and the number of epochs made."""
+        config, state, coefficients = self.config, self.state, self._coefficients()
+        history: list[Tensor] = []
+        epochs = 0
+        diverged = False
+        while epochs < config.epochs and not diverged:
+            shuffled = rows[torch.randperm(len(rows), generator=self.shuffle_stream)]
+            places, weights = ppo.minibatch_rows(shuffled, config.batch_size)
+            places, weights = places.to(self.policy.device), weights.to(self.policy.device)
+            columns = [column[places].unbind(0) for column in rollout[:-1]]
+            for minibatch in zip(*columns, weights.unbind(0), strict=True):
+                state, metrics = self._update_step(state, Minibatch(*minibatch), coefficients)
+                history.append(metrics)
+            epochs += 1
+            if config.target_kl is not None:
+                divergence = torch.stack(history[-len(places) :]).mean(0)[ppo.LOSS_METRICS.index("approx_kl")]
+                diverged = divergence.item() > config.target_kl
+        self.set_state(state)
+        return torch.stack(history).mean(0), epochs
+
+    def _coefficients(self) -> Coefficients:
+        config = self.config
+        values = (
+            self.lr,
+            self.clip_ratio,
+            config.value_clip or 0.0,  # not read where it is off
+            config.value_coef,
+            config.entropy_coef,
+            config.max_grad_norm or 0.0,  # likewise
+        )
+        return Coefficients(*torch.tensor(values, device=self.policy.device).unbind())
