@@ -13,7 +13,6 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -29,7 +28,7 @@ from ppo_cli.envs import read_spec
 from ppo_cli.errors import ConfigError, Problem, RunError, UserError
 from ppo_cli.folders import new_run_dir
 from ppo_cli.loggers import make_loggers
-from ppo_cli.loggers.lines import run_logging
+from ppo_cli.loggers.lines import run_logging, terminal_can_repaint
 from ppo_cli.trainer import Trainer
 
 log = logging.getLogger("ppo_cli")
@@ -104,23 +103,16 @@ def train(
     preflight(config)
     run_dir = run_dir or new_run_dir(config.output_dir, config.env.id)
     (run_dir / "checkpoints").mkdir(parents=True)
-    live = show and sys.stdout.isatty()
+    live = show and terminal_can_repaint()
     with run_logging(run_dir, to_stdout=show and not live):
         try:
             return _train(config, run_dir, command or shlex.join(sys.argv), live)
-        except UserError:
-            _keep_traceback(run_dir)
-            raise
         except Exception as error:
-            _keep_traceback(run_dir)
+            log.debug("the run failed", exc_info=True)  # into train.log only: the person gets one message, not two
+            if isinstance(error, UserError):
+                raise
             what = f"{type(error).__name__}: {error}"
-            raise RunError(Problem(what, f"{run_dir / 'train.log'}, which has the traceback")) from error
-
-
-def _keep_traceback(run_dir: Path) -> None:
-    """Put the traceback where it does not bury the message that the person gets."""
-    with (run_dir / "train.log").open("a", encoding="utf-8") as file:
-        file.write(traceback.format_exc())
+            raise RunError(Problem(what, f"reading the traceback in {run_dir / 'train.log'}")) from error
 
 
 def _train(config: TrainConfig, run_dir: Path, command: str, live: bool) -> TrainResult:

@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from ppo_cli.config import TrainConfig
-from ppo_cli.loggers import make_loggers
+from ppo_cli.loggers import make_loggers, terminal_can_repaint
 from ppo_cli.loggers.base import RunInfo
 from ppo_cli.loggers.console import BLOCKS, LiveDisplay, block_chart
 from ppo_cli.loggers.csv import CsvLogger

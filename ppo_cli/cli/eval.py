@@ -23,7 +23,6 @@ def _evaluate(argv: list[str]) -> int:
     from ppo_cli.config import EvalConfig
     from ppo_cli.errors import ConfigError, Problem
     from ppo_cli.hydra_ext import app, argv as words
-    from ppo_cli.hydra_ext.compose import compose
 
     line = words.parse(argv, EvalConfig)
     # conf/env makes `env` a config group for Hydra, but here it is a plain value.
@@ -31,12 +30,12 @@ def _evaluate(argv: list[str]) -> int:
     line.overrides = [word for word in line.overrides if word not in chosen]
     app.start(line, eval_env=chosen[-1].partition("=")[2] if chosen else None)
     if line.shows:
-        app.hydra_main(line, "eval", lambda _: None)
+        app.hydra_main(line, "eval", lambda _: None, EvalConfig)
         return 0
     if line.multirun:
         what = "ppo-eval evaluates one checkpoint at a time"
         raise ConfigError(Problem(what, "a loop of the shell: for run in outputs/CartPole-v1/*; do ppo-eval checkpoint=$run; done"))
-    config = compose(EvalConfig, line.value("--config-name", "-cn") or "eval", line.overrides)
+    config = app.config_of(line, "eval", EvalConfig)
     if not config.checkpoint:
         raise ConfigError(Problem("no checkpoint was named", f"ppo-eval {results.example_checkpoint()}"))
 

@@ -28,10 +28,11 @@ def _train(argv: list[str]) -> int:
     line = words.parse(argv, TrainConfig)
     app.start(line)
     task = Task(command=shlex.join(["ppo-train", *argv]))
-    if not line.shows and not line.multirun:
-        app.check_run(line)
+    if not line.shows:
+        check = app.check_fixed_part if line.multirun else app.check_run
+        check(line)
     try:
-        app.hydra_main(line, "train", task)
+        app.hydra_main(line, "train", task, TrainConfig)
     finally:
         if task.sweep is not None:
             results.show_sweep(task.sweep)

@@ -1,4 +1,4 @@
-"""The whole of Hydra behind three calls: show something, train once, or sweep."""
+"""The whole of Hydra behind a few calls: check, then show, train or sweep."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 import hydra
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 
 from ppo_cli.config import TrainConfig
+from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.folders import STAMP_VARIABLE, new_stamp
-from ppo_cli.hydra_ext.argv import CommandLine
-from ppo_cli.hydra_ext.compose import compose, conf_dir, prepare, version_base
+from ppo_cli.hydra_ext.argv import CommandLine, is_sweep
+from ppo_cli.hydra_ext.compose import checked, composed, conf_dir, loader, prepare, version_base
+from ppo_cli.hydra_ext.translate import explain
 
 
 def start(line: CommandLine, eval_env: str | None = None) -> None:
@@ -23,20 +27,52 @@ def start(line: CommandLine, eval_env: str | None = None) -> None:
     prepare(line.user_dir, eval_env)
 
 
-def hydra_main(line: CommandLine, config_name: str, task: Callable[[Any], Any]) -> None:
-    """Hand a command line over to Hydra: it prints, runs or sweeps."""
+def hydra_main(line: CommandLine, config_name: str, task: Callable[[Any], Any], kind: type[Any]) -> None:
+    """Hand a command line over to Hydra: it prints, runs or sweeps.
+
+    Raises:
+        ConfigError: if it cannot be composed, or the folder that it is to make cannot be made.
+    """
     sys.argv = [sys.argv[0], *line.to_hydra()]
-    hydra.main(config_path=str(conf_dir()), config_name=config_name, **version_base())(task)()
+    try:
+        hydra.main(config_path=str(conf_dir()), config_name=config_name, **version_base())(task)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(explain(error, line.overrides, kind)[0]) from error
+    except OSError as error:
+        problem = Problem(f"{error.filename} cannot be written: {error.strerror}", "output_dir=<a folder of yours>")
+        raise ConfigError(problem) from error
 
 
-def check_run(line: CommandLine) -> None:
-    """Compose and check a single training run, down to its environment and device, before any folder is made.
+def config_of(line: CommandLine, config_name: str, kind: type[Any]) -> Any:
+    """Compose and check the config of a single command.
 
     Raises:
         ConfigError: names everything that is wrong.
     """
-    config = compose(TrainConfig, line.value("--config-name", "-cn") or "train", line.overrides)
+    with loader(line.config_name or config_name) as load:
+        return checked(kind, load, line.overrides)
+
+
+def check_run(line: CommandLine) -> None:
+    """Check a single training run, down to its environment and device, before any folder is made.
+
+    Raises:
+        ConfigError: names everything that is wrong.
+    """
+    config = config_of(line, "train", TrainConfig)
 
     from ppo_cli.run import preflight
 
     preflight(config)
+
+
+def check_fixed_part(line: CommandLine) -> None:
+    """Check what all jobs of a sweep have in common; the sweeper checks each job, once Hydra has come that far.
+
+    Raises:
+        ConfigError: names every override that cannot be composed.
+    """
+    with loader(line.config_name or "train") as load:
+        _, problems = composed(TrainConfig, load, [word for word in line.overrides if not is_sweep(word)])
+    if problems:
+        raise ConfigError(problems)

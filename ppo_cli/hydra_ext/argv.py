@@ -45,9 +45,10 @@ class CommandLine:
         """Whether Hydra is to print something instead of running."""
         return any(flag.partition("=")[0] in _SHOW for flag in self.flags)
 
-    def value(self, *names: str) -> str | None:
-        """The value that followed one of these flags."""
-        return next((following for flag, following in pairwise(self.flags) if flag in names), None)
+    @property
+    def config_name(self) -> str | None:
+        """The configuration to start from, if it is not the packaged one."""
+        return next((name for flag, name in pairwise(self.flags) if flag in ("--config-name", "-cn")), None)
 
     def to_hydra(self) -> list[str]:
         """The words in the only order that Hydra 1.3 accepts."""
@@ -122,6 +123,17 @@ def _rewrite(word: str, env_is_chosen: bool, multirun: bool, kind: type[Any]) ->
         # env= also picks the environment's tuned preset; env.id= alone would leave CartPole's in place.
         return f"env={value}"
     return word
+
+
+def is_sweep(word: str) -> bool:
+    """Whether an override stands for several values."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        return OverridesParser.create().parse_overrides([word])[0].is_sweep_override()
+    except HydraException:  # told of where the whole is composed
+        return False
 
 
 def quote(text: str) -> str:

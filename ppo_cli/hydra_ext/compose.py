@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,35 +46,20 @@ def prepare(user_dir: Path | None = None, eval_env: str | None = None) -> None:
     Plugins.instance().register(gym_source.PpoSearchPath)
 
 
-def compose(kind: type[Any], config_name: str, overrides: Sequence[str]) -> Any:
-    """Compose and check one config without running or creating anything.
-
-    Raises:
-        ConfigError: names everything that is wrong.
-    """
+@contextmanager
+def loader(config_name: str) -> Iterator[Loader]:
+    """Composes without running or creating anything."""
     with hydra.initialize_config_dir(str(conf_dir()), **version_base()):
-        return checked(kind, lambda words: hydra.compose(config_name, words), overrides)
+        yield lambda words: hydra.compose(config_name, words)
 
 
 def checked(kind: type[Any], load: Loader, overrides: Sequence[str]) -> Any:
-    """Load a config and build its dataclass; whatever stops Hydra is noted and left out, to see what else is wrong.
+    """Compose a config and build its dataclass.
 
     Raises:
         ConfigError: names everything that is wrong.
     """
-    words, problems = _readable(overrides, kind)
-    plain = None
-    while plain is None:
-        try:
-            plain = OmegaConf.to_container(load(words), resolve=True, throw_on_missing=True)
-        except (HydraException, OmegaConfBaseException) as error:
-            problem, culprit = explain(error, words, kind)
-            problems.append(problem)
-            if culprit is None:
-                raise ConfigError(problems) from error
-            words.remove(culprit)
-    if isinstance(plain, dict):
-        plain.pop("hydra", None)
+    plain, problems = composed(kind, load, overrides)
     config, wrong_keys = schema.build(kind, plain)
     problems += wrong_keys
     try:
@@ -83,6 +69,26 @@ def checked(kind: type[Any], load: Loader, overrides: Sequence[str]) -> Any:
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def composed(kind: type[Any], load: Loader, overrides: Sequence[str]) -> tuple[Any, list[Problem]]:
+    """Compose plain values; whatever stops Hydra is noted and left out, to see what else is wrong.
+
+    Raises:
+        ConfigError: if nothing can be composed even so.
+    """
+    words, problems = _readable(overrides, kind)
+    while True:
+        try:
+            config = load(words)
+            own = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+            return OmegaConf.to_container(own, resolve=True, throw_on_missing=True), problems
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            problem, culprit = explain(error, words, kind)
+            problems.append(problem)
+            if culprit is None:
+                raise ConfigError(problems) from error
+            words.remove(culprit)
 
 
 def _readable(overrides: Sequence[str], kind: type[Any]) -> tuple[list[str], list[Problem]]:
@@ -95,7 +101,7 @@ def _readable(overrides: Sequence[str], kind: type[Any]) -> tuple[list[str], lis
             problems.append(explain(error, [word], kind)[0])
             continue
         choice = choices(kind).get(override.key_or_group)
-        if choice and not override.is_sweep_override() and not isinstance(override.value(), str | None):
+        if choice and not override.is_sweep_override() and not isinstance(override.value(), str):
             key = override.key_or_group
             problems.append(Problem(f"{word}: {key} takes a name, and single settings are {key}.…=", f"{key}={choice}"))
         else:

@@ -38,7 +38,7 @@ class GymSource(ConfigSource):
     def load_config(self, config_path: str) -> ConfigResult:
         """The config of one environment: its id."""
         config = OmegaConf.create({"id": _env_id(config_path)})
-        return ConfigResult(provider=self.provider, path=self.full_path(), config=config, header={})
+        return ConfigResult(provider=self.provider, path=self.full_path(), config=config, header={"package": None})
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         """Every registered id, for completion and ``glob(…)``."""

@@ -39,8 +39,9 @@ def explain(error: Exception, words: Sequence[str], kind: type[Any]) -> tuple[Pr
     if found := _NEEDS_MULTIRUN.search(text):
         word = found[1]
         key, _, value = word.partition("=")
-        what = f"{word} holds several values, and one run takes one"
-        return Problem(what, f"{command(kind)} -m {word} for a run of each, or {key}=[{value}] for a list"), _same(words, word)
+        is_list = any(name == key and isinstance(default, list) for name, default, _ in walk(kind()))
+        fix = f"{key}=[{value}]" if is_list else f"{command(kind)} -m {word}, which makes a run of each"
+        return Problem(f"{word} holds several values, and one run takes one", fix), word if word in words else None
     if found := _CANNOT_OVERRIDE.search(text):
         word = _setter(words, found[1].partition("@")[0])
         return _not_overridable(found[1], word, kind), word
@@ -56,18 +57,18 @@ def explain(error: Exception, words: Sequence[str], kind: type[Any]) -> tuple[Pr
 def _unreadable(error: OverrideParseException, kind: type[Any]) -> Problem:
     key, equals, value = error.override.partition("=")
     if not equals:
-        known = settings(kind)
-        close = difflib.get_close_matches(key, known, n=1)
-        fix = f"{close[0]}={_default(close[0], kind)}" if close else f"env={key}" if re.search(r"-v\d+$", key) else "lr=0.001"
+        fix = f"env={key}" if re.search(r"-v\d+$", key) else _example(key, kind)
         return Problem(f"{key!r} is not of the form key=value", fix)
-    reason = str(error.message).strip().splitlines()[0]
-    if key in settings(kind):
-        fix = f"{key}={_default(key, kind)}"
-    else:
-        fix = unknown_key(key, value, kind).fix
-        near = fix.partition("=")[0]
-        fix = f"{near}={_default(near, kind)}" if near in settings(kind) else fix
+    lines = [line for line in str(error.message).splitlines() if line and not line.startswith(("Error parsing", "See "))]
+    reason = (lines or ["it does not follow Hydra's grammar"])[0].partition(" expecting {")[0]
+    fix = _example(key, kind)
     return Problem(f"{error.override!r} cannot be read ({reason})", f"'{fix}' (quoted, so that the shell leaves it alone)")
+
+
+def _example(key: str, kind: type[Any]) -> str:
+    """The setting of that name, or the nearest, with its default."""
+    near = key if key in settings(kind) else unknown_key(key, "", kind).fix.partition("=")[0]
+    return f"{near}={_default(near, kind)}" if near in settings(kind) else near
 
 
 def _default(key: str, kind: type[Any]) -> str:
@@ -94,10 +95,13 @@ def _not_overridable(key: str, word: str | None, kind: type[Any]) -> Problem:
     value = (word or "").partition("=")[2]
     if key.startswith("hydra"):
         return Problem(f"{key!r} is not a setting of Hydra's", f"{command(kind)} --cfg hydra, which lists them")
+    base, at, _ = key.partition("@")
+    if at and base in settings(kind):
+        return Problem(f"{word}: {base} has one place only", f"{base}={value}")
     parent = key.rpartition(".")[0]
     if parent in settings(kind) and parent not in ("env", "network"):
         return Problem(f"{key}: {parent} is a single value", f"{parent}={_default(parent, kind)}")
-    return unknown_key(key.partition("@")[0].replace("/", "."), value, kind)
+    return unknown_key(base.replace("/", "."), value, kind)
 
 
 def _anything_else(error: Exception, words: Sequence[str], kind: type[Any]) -> tuple[Problem, str | None]:
@@ -109,10 +113,6 @@ def _anything_else(error: Exception, words: Sequence[str], kind: type[Any]) -> t
     key = (word or "").lstrip("+~").partition("=")[0]
     fix = f"{key}={_default(key, kind)}" if key in settings(kind) else f"{command(kind)} --help, which lists every setting"
     return Problem(what, fix), word
-
-
-def _same(words: Sequence[str], text: str) -> str | None:
-    return next((word for word in words if word == text), None)
 
 
 def _setter(words: Sequence[str], key: str) -> str | None:
