@@ -288,13 +288,18 @@ class PPOAgent:
         for name, part in self.policy.normalizers._asdict().items():
             section = saved.get(name) if isinstance(saved, dict) else None
             expected = {key: (tuple(tensor.shape), tensor.dtype) for key, tensor in part.state().items()}
-            if "discounted" in expected and isinstance(section, dict):
+            sums = section.get("discounted") if isinstance(section, dict) else None
+            if "discounted" in expected and isinstance(sums, Tensor):
                 # one sum per environment of that run, whose number need not be ours
-                expected["discounted"] = (tuple(section["discounted"].shape), torch.float64)
+                expected["discounted"] = ((sums.numel(),), torch.float64)
             part.load({key: checked_tensor(section, key, *form) for key, form in expected.items()})
         for name, stream in self._streams().items():
             form = (tuple(stream.get_state().shape), torch.uint8)
-            stream.set_state(checked_tensor(state.get("streams"), name, *form))
+            tensor = checked_tensor(state.get("streams"), name, *form)
+            try:
+                stream.set_state(tensor)
+            except RuntimeError as error:
+                raise CheckpointError(Problem(f"the checkpoint's {name} stream: {error}", "another")) from error
 
     def _flat(self, state: dict[str, Any], name: str) -> Tensor:
         section, shapes = state.get(name), self.policy.network.shapes

@@ -87,6 +87,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             )
         )
     try:
+        with zipfile.ZipFile(path) as archive:  # torch reads a spoilt tensor without noticing
+            spoilt = archive.testzip()
+        if spoilt is not None:
+            raise zipfile.BadZipFile(f"the checksum of {spoilt} is wrong")
         payload = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(

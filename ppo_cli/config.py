@@ -146,11 +146,16 @@ def validate(config: Any) -> None:
     Raises:
         ConfigError: names each violation, the values that fit and one to type.
     """
-    problems = [problem for key, value, item in walk(config) for problem in _check(config, key, value, item)]
+    problems = wrong_values(config)
     if not problems and isinstance(config, TrainConfig):
         problems = _check_together(config)
     if problems:
         raise ConfigError(problems)
+
+
+def wrong_values(config: Any) -> list[Problem]:
+    """What is wrong with single settings, whatever the others are."""
+    return [problem for key, value, item in walk(config) for problem in _check(config, key, value, item)]
 
 
 def _check(config: Any, key: str, value: Any, item: dataclasses.Field[Any]) -> Iterator[Problem]:

@@ -34,33 +34,34 @@ def is_registered(env_id: str) -> bool:
     return env_id.rpartition(":")[2] in gymnasium.registry
 
 
-def unknown_id(env_id: str, key: str = "env") -> Problem:
-    """What to say of an id for which :func:`is_registered` is false; ``key`` is what it was typed after."""
+def unknown_id(env_id: str) -> Problem:
+    """What to say of an id for which :func:`is_registered` is false."""
     import gymnasium
 
     match = _ID.match(env_id)
     if match is None:
-        return Problem(f"{key}={env_id} is not an environment id", f"{key}=CartPole-v1, or {key}=module:Name-v0")
+        return Problem(f"env={env_id} is not an environment id", "env=CartPole-v1, or env=module:Name-v0")
     error = _import_error(match["module"]) if match["module"] else None
     if error is not None:
-        return _no_module(f"{key}={env_id}", match["module"], error)
-    prefix = f"{key}={match['module']}:" if match["module"] else f"{key}="
+        return _no_module(f"env={env_id}", match["module"], error)
+    prefix = f"env={match['module']}:" if match["module"] else "env="
     versions = _versions(match["name"])
     if versions:
         known = ", ".join(versions)
         reason = f"has no version {match['version']}" if match["version"] else "needs its version"
-        return Problem(f"{key}={env_id}: {match['name']} {reason}; there is {known}", prefix + versions[-1])
+        return Problem(f"env={env_id}: {match['name']} {reason}; there is {known}", prefix + versions[-1])
     _, install = _PACKAGES.get(_family(match["name"]), (None, None))
-    close = _closest(match["name"], {spec.name if not spec.namespace else f"{spec.namespace}/{spec.name}"
-                                     for spec in gymnasium.registry.values()})  # fmt: skip
+    names = {re.sub(r"-v\d+$", "", known) for known in gymnasium.registry}
+    close = _closest(match["name"], names)
     if close:
         right = _versions(close)[-1]
-        return Problem(f"{key}={env_id}: no environment of that name is registered. Did you mean {right}?", prefix + right)
+        what = f"env={env_id}: no environment of that name is registered. Did you mean {right}?"
+        return Problem(what, prefix + right)
     if install:
-        return Problem(f"{key}={env_id}: the package that has it is not installed", install)
+        return Problem(f"env={env_id}: the package that has it is not installed", install)
     return Problem(
-        f"{key}={env_id}: no environment of that name is registered",
-        f"{key}=CartPole-v1, or {key}=module:{env_id} with the module that registers it",
+        f"env={env_id}: no environment of that name is registered",
+        f"env=CartPole-v1, or env=module:{env_id} with the module that registers it",
     )
 
 

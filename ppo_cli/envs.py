@@ -12,7 +12,8 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from ppo_cli.buffer import FinalObservations, Floats
-from ppo_cli.config import EnvConfig
+from ppo_cli.config import EnvConfig, show
+from ppo_cli.env_ids import unknown_id
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.specs import Spec
 
@@ -35,14 +36,15 @@ def make_env(config: EnvConfig, render_mode: str | None = None) -> gym.Env[Any, 
         ) from error
     except ModuleNotFoundError as error:
         raise ConfigError(Problem(f"{config.id}: {error}", f"pip install {error.name}, or another env=")) from error
-    except gym.error.Error as error:
-        raise ConfigError(
-            Problem(str(error), "env=CartPole-v1, or any id Gymnasium knows"), "Unknown environment"
-        ) from error
+    except gym.error.UnregisteredEnv as error:
+        raise ConfigError(unknown_id(config.id), "Unknown environment") from error
     except Exception as error:  # whatever a constructor raises, it is the configuration that it refuses
-        raise ConfigError(
-            Problem(f"{config.id} cannot be built with env.kwargs={config.kwargs}: {error}", "other env.kwargs.…"),
-        ) from error
+        what = f"{config.id} cannot be built: {error}"
+        if config.kwargs:
+            raise ConfigError(
+                Problem(f"{what} (with env.kwargs={show(config.kwargs)})", "other env.kwargs.…")
+            ) from error
+        raise ConfigError(Problem(what, "env=CartPole-v1, or another environment")) from error
 
 
 def _pip_line(message: str) -> str:

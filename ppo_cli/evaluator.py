@@ -17,7 +17,7 @@ from ppo_cli.agent import PPOAgent
 from ppo_cli.buffer import Floats
 from ppo_cli.checkpoint import find_checkpoint, load_checkpoint, write_atomically
 from ppo_cli.config import EnvConfig, EvalConfig, TrainConfig, from_plain, validate
-from ppo_cli.devices import resolve_device
+from ppo_cli.devices import intra_op_threads, resolve_device, suitable_threads
 from ppo_cli.envs import make_env
 from ppo_cli.errors import CheckpointError, ConfigError, Problem
 from ppo_cli.policy import Policy
@@ -185,16 +185,18 @@ def run_eval(config: EvalConfig) -> EvalResult:
             raise ConfigError(Problem(f"seed=run, but {path} was saved without an evaluation", "seed=0"))
         episodes, seed, deterministic = len(own["returns"]), own["seed"], own["deterministic"]
     film = Film(_run_folder(path) / "video") if config.video else None
-    played = play(
-        agent.policy,
-        train_config.env,
-        episodes=episodes,
-        seed=int(seed),
-        deterministic=deterministic,
-        num_envs=1 if config.render else config.num_envs,
-        film=film,
-        human=config.render is not None,
-    )
+    widths = [agent.spec.obs_size, *train_config.network.hidden_sizes]
+    with intra_op_threads(suitable_threads(widths, CHUNK)):
+        played = play(
+            agent.policy,
+            train_config.env,
+            episodes=episodes,
+            seed=int(seed),
+            deterministic=deterministic,
+            num_envs=1 if config.render else config.num_envs,
+            film=film,
+            human=config.render is not None,
+        )
     return _write(_summarise(played, int(seed), deterministic, path, film.folder if film else None))
 
 

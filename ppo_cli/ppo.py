@@ -113,8 +113,8 @@ def surrogate_loss(
     """The clipped surrogate objective, negated (arXiv:1707.06347, equation 7).
 
     Returns:
-        The loss, an estimate of KL(old, new) that is never negative (Schulman's k3, mean of (ratio − 1) − ln ratio), and
-        the share of rows whose ratio left ``1 ± clip_ratio``.
+        The loss, an estimate of KL(old, new) that is never negative (Schulman's k3, mean of (ratio − 1) − ln ratio),
+        and the share of rows whose ratio left ``1 ± clip_ratio``.
     """
     log_ratio = log_probs - old_log_probs
     ratio = log_ratio.exp()
@@ -143,13 +143,15 @@ def clipped_value_loss(
 
 
 def explained_variance(values: Tensor, returns: Tensor, weights: Tensor) -> Tensor:
-    """1 − Var(R − V) / Var(R); 0 where all returns are equal, so that it is never NaN."""
+    """1 − Var(R − V) / Var(R), always a number: 0 where all returns are equal, be it only up to rounding."""
 
     def variance(numbers: Tensor) -> Tensor:
         return weighted_mean((numbers - weighted_mean(numbers, weights)).square(), weights)
 
     total = variance(returns)
-    return torch.where(total > 0, 1.0 - variance(returns - values) / total.clamp(min=1e-30), torch.zeros_like(total))
+    # returns are sums with values: equal ones differ by the rounding of both
+    rounding = weighted_mean(returns.square() + values.square(), weights) * (8.0 * torch.finfo(returns.dtype).eps) ** 2
+    return torch.where(total > rounding, 1.0 - variance(returns - values) / total, torch.zeros_like(total))
 
 
 def adam(state: LearnerState, gradient: Tensor, lr: Tensor) -> LearnerState:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import os
 import platform
 import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from typing import Any
 from ppo_cli.agent import PPOAgent
 from ppo_cli.checkpoint import find_checkpoint, load_checkpoint, write_atomically
 from ppo_cli.config import TrainConfig, validate
-from ppo_cli.devices import resolve_device
+from ppo_cli.devices import intra_op_threads, resolve_device, suitable_threads
 from ppo_cli.envs import read_spec
 from ppo_cli.errors import ConfigError, Problem, RunError, UserError
 from ppo_cli.folders import new_run_dir
@@ -79,10 +79,12 @@ def preflight(config: TrainConfig) -> None:
 
 def _check_output_dir(folder: Path) -> None:
     existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
-    if not existing.is_dir():
-        raise ConfigError(Problem(f"output_dir={folder}: {existing} is a file", "output_dir=outputs"))
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise ConfigError(Problem(f"output_dir={folder} cannot be written", "output_dir=<a folder of yours>"))
+    try:  # to write is the only sure way to know: root passes every check of permissions, even where nobody can write
+        with tempfile.TemporaryDirectory(dir=existing):
+            return
+    except OSError as error:
+        what = f"output_dir={folder} cannot be written: {existing}: {error.strerror}"
+        raise ConfigError(Problem(what, "output_dir=outputs, or another folder of yours")) from error
 
 
 def train(
@@ -104,7 +106,9 @@ def train(
     run_dir = run_dir or new_run_dir(config.output_dir, config.env.id)
     (run_dir / "checkpoints").mkdir(parents=True)
     live = show and terminal_can_repaint()
-    with run_logging(run_dir, to_stdout=show and not live):
+    widths = [read_spec(config.env).obs_size, *config.network.hidden_sizes]
+    threads = intra_op_threads(suitable_threads(widths, config.batch_size))
+    with threads, run_logging(run_dir, to_stdout=show and not live):
         try:
             return _train(config, run_dir, command or shlex.join(sys.argv), live)
         except Exception as error:

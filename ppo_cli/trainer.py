@@ -6,6 +6,8 @@ import dataclasses
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import numpy as np
 
 from ppo_cli import ppo
 from ppo_cli.agent import PPOAgent
+from ppo_cli.buffer import Floats
 from ppo_cli.checkpoint import load_checkpoint, save_checkpoint
 from ppo_cli.config import TrainConfig, to_plain, whole_iterations
 from ppo_cli.devices import resolve_device
@@ -85,13 +88,14 @@ class Trainer:
         self._lengths: deque[int] = deque(maxlen=WINDOW)
         self._running_return = np.zeros(config.num_envs)
         self._running_length = np.zeros(config.num_envs, np.int64)
-        self._observations = self.envs.reset()
+        self._observations: Floats = np.empty((0, spec.obs_size), np.float32)
 
     def run(self) -> None:
         """Train to the end of the budget, to ``target_return``, or until someone sets ``stopping``."""
         info = RunInfo(self.config, self.run_dir, self.total_timesteps, self.agent.policy.network.num_parameters)
         for logger in self.loggers:
             logger.start(info)
+        self._observations = self.envs.reset()
         began = time.perf_counter()
         while self.progress.iteration < self.iterations and not self.stopping:
             row = self.iterate()
@@ -226,9 +230,12 @@ class Trainer:
 
     def close(self, summary: dict[str, Any]) -> None:
         """Close environments and loggers; one that fails does not keep the others from closing."""
-        self.envs.close()
-        for logger in self.loggers:
+        closings = [
+            (self.envs, self.envs.close),
+            *((logger, partial(logger.close, summary)) for logger in self.loggers),
+        ]
+        for owner, close in closings:
             try:
-                logger.close(summary)
+                close()
             except Exception:
-                log.exception("%s could not be closed", type(logger).__name__)
+                log.exception("%s could not be closed", type(owner).__name__)

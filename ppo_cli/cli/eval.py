@@ -22,7 +22,8 @@ def _evaluate(argv: list[str]) -> int:
     from ppo_cli.cli import results
     from ppo_cli.config import EvalConfig
     from ppo_cli.errors import ConfigError, Problem
-    from ppo_cli.hydra_ext import app, argv as words
+    from ppo_cli.hydra_ext import app
+    from ppo_cli.hydra_ext import argv as words
 
     line = words.parse(argv, EvalConfig)
     # conf/env makes `env` a config group for Hydra, but here it is a plain value.
@@ -33,8 +34,8 @@ def _evaluate(argv: list[str]) -> int:
         app.hydra_main(line, "eval", lambda _: None, EvalConfig)
         return 0
     if line.multirun:
-        what = "ppo-eval evaluates one checkpoint at a time"
-        raise ConfigError(Problem(what, "a loop of the shell: for run in outputs/CartPole-v1/*; do ppo-eval checkpoint=$run; done"))
+        loop = 'for run in outputs/CartPole-v1/*; do ppo-eval checkpoint="$run"; done'
+        raise ConfigError(Problem("ppo-eval evaluates one checkpoint at a time", loop))
     config = app.config_of(line, "eval", EvalConfig)
     if not config.checkpoint:
         raise ConfigError(Problem("no checkpoint was named", f"ppo-eval {results.example_checkpoint()}"))

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 from ppo_cli.cli.frame import INTERRUPTED, PLAIN_WIDTH, console, one_line
 from ppo_cli.errors import Problem, RunError, UserError
 
+UNLIMITED = 10_000
+"""Width of a table that goes to a file: nothing in it is folded."""
+
 if TYPE_CHECKING:
     from ppo_cli.evaluator import EvalResult
     from ppo_cli.hydra_ext.task import Outcome, SweepJob, SweepRecord
@@ -40,7 +43,9 @@ def show_run(outcome: Outcome) -> int:
         rows["plot"] = str(plot)
     if checkpoint is not None:
         rows["checkpoint"] = str(checkpoint)
-        rows["evaluate it"] = shlex.join(["ppo-eval", f"checkpoint={folder}"])
+        # A checkpoint alone never imports a module: the one that registers the environment has to be named again.
+        module = [f"env={outcome.env_id}"] if ":" in outcome.env_id else []
+        rows["evaluate it"] = shlex.join(["ppo-eval", f"checkpoint={folder}", *module])
     _print_rows(rows)
     return INTERRUPTED if stopped else 0
 
@@ -53,7 +58,8 @@ def best_checkpoint(run_dir: Path) -> Path | None:
 
 def example_checkpoint() -> str:
     """An argument for ``ppo-eval``: the newest run near here, or one that might be."""
-    runs = sorted({path.parent.parent for path in Path("outputs").glob("*/*/checkpoints/*.pt")}, key=lambda run: run.name)
+    files = Path("outputs").glob("*/*/checkpoints/*.pt")
+    runs = sorted({path.parent.parent for path in files}, key=lambda run: run.name)
     return shlex.quote(f"checkpoint={runs[-1]}") if runs else "checkpoint=outputs/CartPole-v1/<the run's folder>"
 
 
@@ -62,7 +68,7 @@ def show_sweep(sweep: SweepRecord) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=f"{len(sweep.jobs)} jobs in {sweep.folder}", title_justify="left")
+    table = Table()
     table.add_column("job", justify="right")
     for heading in ("status", "overrides"):
         table.add_column(heading)
@@ -75,9 +81,8 @@ def show_sweep(sweep: SweepRecord) -> None:
         numbers = [_number(result.final_return), _number(result.best_return)] if result else ["", ""]
         table.add_row(str(job.number), Text(status, style), Text(job.label), *numbers, Text(job.name))
     failed = [(job, job.outcome) for job in sweep.jobs if job.outcome is not None and job.outcome.error is not None]
-    columns = sum(max(len(text) for text in texts) + 3 for texts in _column_texts(sweep.jobs))
-    out = console(sys.stdout, longest=max(columns, len(str(table.title))) + 1)
-    out.print()
+    out = console(sys.stdout, longest=UNLIMITED)
+    out.print(Text(f"\n{len(sweep.jobs)} jobs in {sweep.folder}"), soft_wrap=True)
     out.print(table)
     for job, outcome in failed:
         assert outcome.error is not None
@@ -136,13 +141,8 @@ def _status(job: SweepJob) -> tuple[str, str]:
     return job.outcome.result.status, "green" if job.outcome.result.status == "finished" else "yellow"
 
 
-def _column_texts(jobs: list[SweepJob]) -> list[list[str]]:
-    columns = [[str(job.number) for job in jobs], [job.label for job in jobs], [job.name for job in jobs]]
-    return [*columns, ["not started"], ["final return"], ["best return"]]
-
-
 def _number(value: float | None) -> str:
-    return "none yet" if value is None else f"{value:.2f}"
+    return "none" if value is None else f"{value:.2f}"
 
 
 def _print_rows(rows: dict[str, str]) -> None:

@@ -22,7 +22,8 @@ def main() -> None:
 def _train(argv: list[str]) -> int:
     from ppo_cli.cli import results
     from ppo_cli.config import TrainConfig
-    from ppo_cli.hydra_ext import app, argv as words
+    from ppo_cli.hydra_ext import app
+    from ppo_cli.hydra_ext import argv as words
     from ppo_cli.hydra_ext.task import Task
 
     line = words.parse(argv, TrainConfig)

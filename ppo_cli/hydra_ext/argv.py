@@ -101,7 +101,8 @@ def _split(words: list[str], kind: type[Any]) -> tuple[CommandLine, list[Problem
 def _unknown_flag(word: str, following: str, kind: type[Any]) -> Problem:
     name, equals, value = word.partition("=")
     key = name.lstrip("-").replace("-", "_")
-    close = difflib.get_close_matches(name, [*_SWITCHES, *_WITH_VALUE, "--help", "--version", "--info"], n=1, cutoff=0.8)
+    flags = [*_SWITCHES, *_WITH_VALUE, "--help", "--version", "--info"]
+    close = difflib.get_close_matches(name, flags, n=1, cutoff=0.8)
     if close:
         return Problem(f"{word} is not a flag of {command(kind)}", close[0] + (f"={value}" if equals else ""))
     value = value if equals else following

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import ppo_cli
-from ppo_cli.config import validate
+from ppo_cli.config import validate, walk, wrong_values
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.hydra_ext import gym_source, resolvers, schema
 from ppo_cli.hydra_ext.keys import choices
@@ -53,6 +54,28 @@ def loader(config_name: str) -> Iterator[Loader]:
         yield lambda words: hydra.compose(config_name, words)
 
 
+def reusing(kind: type[Any], load: Loader) -> Loader:
+    """The same loader for many jobs that differ in plain values: those are set in a copy of one composition.
+
+    A composition takes 60 ms and a copy 5, which decides how long a sweep of a hundred jobs waits before its first.
+    """
+    leaves = {key for key, _, _ in walk(kind())}
+    parser = OverridesParser.create()
+    compositions: dict[tuple[str, ...], DictConfig] = {}
+
+    def quick(words: list[str]) -> DictConfig:
+        values = [word for word in words if word.partition("=")[0] in leaves and "${" not in word]
+        rest = tuple(word for word in words if word not in values)
+        if rest not in compositions:
+            compositions[rest] = load(list(rest))
+        config = copy.deepcopy(compositions[rest])
+        for override in parser.parse_overrides(values):
+            OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+        return config
+
+    return quick
+
+
 def checked(kind: type[Any], load: Loader, overrides: Sequence[str]) -> Any:
     """Compose a config and build its dataclass.
 
@@ -61,13 +84,15 @@ def checked(kind: type[Any], load: Loader, overrides: Sequence[str]) -> Any:
     """
     plain, problems = composed(kind, load, overrides)
     config, wrong_keys = schema.build(kind, plain)
-    problems += wrong_keys
-    try:
-        validate(config)
-    except ConfigError as error:
-        problems += error.problems
+    problems += wrong_keys + wrong_values(config)
+    if "${" in getattr(config, "output_dir", ""):
+        # Hydra keeps the run's folder in a config of its own, where this would be resolved once more.
+        what = f"output_dir={config.output_dir}: a folder's name cannot hold ${{"
+        problems.append(Problem(what, "output_dir=outputs"))
     if problems:
+        # Rules between settings are left for later: what was left out may have brought other values.
         raise ConfigError(problems)
+    validate(config)
     return config
 
 
@@ -81,7 +106,7 @@ def composed(kind: type[Any], load: Loader, overrides: Sequence[str]) -> tuple[A
     while True:
         try:
             config = load(words)
-            own = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+            own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
             return OmegaConf.to_container(own, resolve=True, throw_on_missing=True), problems
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             problem, culprit = explain(error, words, kind)

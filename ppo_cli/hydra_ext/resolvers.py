@@ -13,6 +13,6 @@ def register() -> None:
     # OmegaConf before 2.4 has an older function under the name that 2.4 wants to be used.
     modern = tuple(int(part) for part in omegaconf.__version__.split(".")[:2]) >= (2, 4)
     add = OmegaConf.register_resolver if modern else OmegaConf.register_new_resolver
-    for name, function in {"ppo.slug": lambda text: slug(str(text)), "ppo.stamp": command_stamp}.items():
+    for name, function in (("ppo.slug", slug), ("ppo.stamp", command_stamp)):
         if not OmegaConf.has_resolver(name):
             add(name, function)

@@ -38,7 +38,7 @@ def _untyped(kind: type[Any]) -> type[Any]:
             inner = _untyped(hints[item.name])
             columns.append((item.name, inner, dataclasses.field(default_factory=inner)))
         else:
-            copy = dataclasses.field(default=item.default, default_factory=item.default_factory)  # type: ignore[call-overload]
+            copy = dataclasses.field(default=item.default, default_factory=item.default_factory)
             columns.append((item.name, Any, copy))
     return dataclasses.make_dataclass(kind.__name__, columns)
 
@@ -52,12 +52,14 @@ def build(kind: type[Any], plain: Any, prefix: str = "") -> tuple[Any, list[Prob
     """
     config = kind()
     if not isinstance(plain, dict):
-        return config, [Problem(f"{prefix.rstrip('.')}={plain} is not a group of settings", f"remove {prefix.rstrip('.')}={plain}")]
+        given = f"{prefix.rstrip('.')}={plain}"
+        return config, [Problem(f"{given} is not a group of settings", f"the same without {given}")]
     hints = typing.get_type_hints(kind)
     problems = [unknown_key(prefix + str(key), str(value), kind) for key, value in plain.items() if key not in hints]
     for name, hint in hints.items():
         if name not in plain:
-            problems.append(Problem(f"{prefix}{name} was removed, and every setting is needed", f"leave ~{prefix}{name} out"))
+            what = f"{prefix}{name} was removed, and every setting is needed"
+            problems.append(Problem(what, f"the same without ~{prefix}{name}"))
         elif dataclasses.is_dataclass(hint):
             value, inner = build(typing.cast("type[Any]", hint), plain[name], f"{prefix}{name}.")
             setattr(config, name, value)

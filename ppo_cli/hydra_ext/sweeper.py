@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from ppo_cli.config import TrainConfig
 from ppo_cli.errors import ConfigError, Problem
+from ppo_cli.hydra_ext.compose import Loader, checked, reusing
 from ppo_cli.hydra_ext.task import Outcome, SweepJob, SweepRecord, Task
-
-if TYPE_CHECKING:
-    from ppo_cli.config import TrainConfig
 
 
 class Sweep(BasicSweeper):
@@ -73,25 +71,22 @@ class Sweep(BasicSweeper):
     def _check(self, jobs: list[SweepJob]) -> None:
         """Compose and check all jobs; problems that several share are told once."""
         found: dict[Problem, list[SweepJob]] = {}
+        load = self._loader()
         preflight = _preflight_once()
         for job in jobs:
-            for problem in self._problems(job, preflight):
-                found.setdefault(problem, []).append(job)
+            try:
+                preflight(checked(TrainConfig, load, job.overrides))
+            except ConfigError as error:
+                for problem in error.problems:
+                    found.setdefault(problem, []).append(job)
         if found:
             raise ConfigError(list(_with_jobs(found, len(jobs))))
 
-    def _problems(self, job: SweepJob, preflight: Any) -> list[Problem]:
-        from ppo_cli.config import TrainConfig
-        from ppo_cli.hydra_ext.compose import checked
-
+    def _loader(self) -> Loader:
         assert self.hydra_context is not None
         assert self.config is not None
         load = functools.partial(self.hydra_context.config_loader.load_sweep_config, self.config)
-        try:
-            preflight(checked(TrainConfig, load, job.overrides))
-        except ConfigError as error:
-            return error.problems
-        return []
+        return reusing(TrainConfig, load)
 
     def _run(self, job: SweepJob) -> Outcome:
         assert self.launcher is not None
@@ -101,7 +96,7 @@ class Sweep(BasicSweeper):
         return outcome
 
 
-def _preflight_once() -> Any:
+def _preflight_once() -> Callable[[TrainConfig], None]:
     """The trainer's preflight, made once for all jobs that it cannot tell apart."""
     seen: dict[str, list[Problem]] = {}
 

@@ -22,11 +22,13 @@ class Outcome:
 
     Attributes:
         run_dir: The run's folder.
+        env_id: The environment.
         result: What the trainer returned.
         error: What it raised.
     """
 
     run_dir: Path
+    env_id: str
     result: TrainResult | None = None
     error: BaseException | None = None
 
@@ -55,7 +57,7 @@ class SweepJob:
     @property
     def name(self) -> str:
         """Its folder's name: the number keeps it apart from all others, the rest says what it is."""
-        return slug("_".join([str(self.number), *(word.lstrip("+").replace("=", "-") for word in self.swept)]))
+        return slug("_".join([str(self.number), *(word.lstrip("+") for word in self.swept)]))
 
 
 @dataclass
@@ -90,7 +92,7 @@ class Task:
         run_dir = Path(HydraConfig.get().runtime.output_dir)
         config, _ = schema.build(TrainConfig, OmegaConf.to_container(composed, resolve=True))
         try:
-            self.last = Outcome(run_dir, result=train(config, run_dir=run_dir, command=self.command))
+            self.last = Outcome(run_dir, config.env.id, result=train(config, run_dir=run_dir, command=self.command))
         except (Exception, SystemExit) as error:
-            self.last = Outcome(run_dir, error=error)
+            self.last = Outcome(run_dir, config.env.id, error=error)
         return self.last

@@ -55,14 +55,14 @@ def explain(error: Exception, words: Sequence[str], kind: type[Any]) -> tuple[Pr
 
 
 def _unreadable(error: OverrideParseException, kind: type[Any]) -> Problem:
-    key, equals, value = error.override.partition("=")
+    key, equals, _ = error.override.partition("=")
     if not equals:
         fix = f"env={key}" if re.search(r"-v\d+$", key) else _example(key, kind)
         return Problem(f"{key!r} is not of the form key=value", fix)
-    lines = [line for line in str(error.message).splitlines() if line and not line.startswith(("Error parsing", "See "))]
+    lines = [line for line in error.message.splitlines() if line and not line.startswith(("Error parsing", "See "))]
     reason = (lines or ["it does not follow Hydra's grammar"])[0].partition(" expecting {")[0]
-    fix = _example(key, kind)
-    return Problem(f"{error.override!r} cannot be read ({reason})", f"'{fix}' (quoted, so that the shell leaves it alone)")
+    fix = f"'{_example(key, kind)}' (quoted, so that the shell leaves it alone)"
+    return Problem(f"{error.override!r} cannot be read ({reason})", fix)
 
 
 def _example(key: str, kind: type[Any]) -> str:
@@ -76,19 +76,19 @@ def _default(key: str, kind: type[Any]) -> str:
 
 
 def _missing_choice(error: MissingConfigException, words: Sequence[str]) -> tuple[Problem, str | None]:
-    group, _, name = str(error.missing_cfg_file or "").rpartition("/")
-    word = next((word for word in words if word.startswith(f"{group}=") and group), None)
     path = str(error.missing_cfg_file or "")
     if path.startswith("env/"):
-        word = _setter(words, "env")
-        return unknown_id(path.removeprefix("env/")), word
-    options = [option for option in error.options or [] if not option.startswith("_")]
-    if not group or not options:
-        if word is None:
-            return Problem(f"--config-name {path}: there is no such configuration", "--config-dir with its folder"), None
-        return Problem(f"there is no config {path!r}", "--config-dir with the folder that holds it, or leave the choice out"), word
-    close = difflib.get_close_matches(name, options, n=1)
-    return Problem(f"{group}={name} is none of {', '.join(options)}", f"{group}={close[0] if close else options[0]}"), word
+        return unknown_id(path.removeprefix("env/")), _setter(words, "env")
+    group, _, name = path.rpartition("/")
+    word = _setter(words, group)
+    if not error.options:
+        typed = word or (path if group else f"--config-name {path}")
+        return Problem(
+            f"{typed}: there is no such configuration", "--config-dir DIR with the folder that holds it"
+        ), word
+    close = difflib.get_close_matches(name, error.options, n=1)
+    fix = f"{group}={close[0] if close else error.options[0]}"
+    return Problem(f"{group}={name} is none of {', '.join(error.options)}", fix), word
 
 
 def _not_overridable(key: str, word: str | None, kind: type[Any]) -> Problem:
@@ -111,7 +111,8 @@ def _anything_else(error: Exception, words: Sequence[str], kind: type[Any]) -> t
     word = max(named, key=len) if named else _setter(words, str(getattr(cause, "full_key", "") or ""))
     what = f"{word}: {lines[0]}" if word else lines[0]
     key = (word or "").lstrip("+~").partition("=")[0]
-    fix = f"{key}={_default(key, kind)}" if key in settings(kind) else f"{command(kind)} --help, which lists every setting"
+    known = key in settings(kind)
+    fix = f"{key}={_default(key, kind)}" if known else f"{command(kind)} --help, which lists every setting"
     return Problem(what, fix), word
 
 

@@ -1,0 +1,102 @@
+"""Write the generated tables of ``docs/configuration.md``: every setting from ``config.py``, every preset from ``conf/``.
+
+``make docs`` runs it; ``tests/test_docs.py`` fails where a page is out of date.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterable
+from dataclasses import Field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from ppo_cli.config import EvalConfig, PPOConfig, TrainConfig, show, walk
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "configuration.md"
+PRESETS = ROOT / "conf" / "preset" / "tuned"
+
+KINDS = {int: "whole number", float: "number", bool: "`true`, `false`", str: "text", type(None): "`null`"}
+
+
+def main() -> None:
+    """Bring the page up to date."""
+    PAGE.write_text(render(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def render(page: str) -> str:
+    """The page with its tables made anew: each stands between ``<!-- name -->`` and ``<!-- /name -->``."""
+    for name, table in tables().items():
+        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        before, _, rest = page.partition(begin)
+        _, _, after = rest.partition(end)
+        page = f"{before}{begin}\n{table}\n{end}{after}"
+    return page
+
+
+def tables() -> dict[str, str]:
+    """Every generated table by its name."""
+    algorithm = {key for key, _, _ in walk(PPOConfig()) if "." not in key}
+    rows = {key: _row(TrainConfig, key, value, item) for key, value, item in walk(TrainConfig())}
+    sections = {
+        "run": [row for key, row in rows.items() if "." not in key and key not in algorithm],
+        "algorithm": [row for key, row in rows.items() if key in algorithm],
+        "network": [row for key, row in rows.items() if key.startswith("network.")],
+        "environment": [row for key, row in rows.items() if key.startswith("env.")],
+        "evaluation": [_row(EvalConfig, key, value, item) for key, value, item in walk(EvalConfig())],
+    }
+    head = ("key", "default", "takes", "meaning")
+    return {name: _table(head, section) for name, section in sections.items()} | {"presets": _presets()}
+
+
+def _row(owner: type[Any], key: str, value: Any, item: Field[Any]) -> tuple[str, ...]:
+    for part in key.split(".")[:-1]:
+        owner = typing.get_type_hints(owner)[part]
+    kind = typing.get_type_hints(owner)[item.name]
+    default = f"`{show(value)}`" if value != "" else "none: it is needed"
+    return f"`{key}`", default, _takes(kind, item), item.metadata["meaning"]
+
+
+def _takes(kind: Any, item: Field[Any]) -> str:
+    """What values a setting takes, in words."""
+    if isinstance(kind, types.UnionType):
+        return " or ".join(_takes(part, item) for part in typing.get_args(kind))
+    if typing.get_origin(kind) is list:
+        entry = _takes(typing.get_args(kind)[0], item)
+        return f"list of {entry}" if item.metadata["choices"] else f"list, each a {entry}"
+    if typing.get_origin(kind) is dict:
+        return "mapping"
+    if kind is str and item.metadata["choices"]:
+        return ", ".join(f"`{choice}`" for choice in item.metadata["choices"])
+    return " ".join([KINDS[kind], *_range(item)]) if kind in (int, float) else KINDS[kind]
+
+
+def _range(item: Field[Any]) -> Iterable[str]:
+    above, least, most = (item.metadata[name] for name in ("above", "least", "most"))
+    if above is not None:
+        yield f"> {above:g}"
+    if least is not None:
+        yield f"≥ {least:g}"
+    if most is not None and most < 1e15:
+        yield f"and ≤ {most:g}"
+
+
+def _presets() -> str:
+    files = sorted(PRESETS.glob("*.yaml"))
+    presets = [(file.stem, OmegaConf.to_container(OmegaConf.load(file))) for file in files]
+    keys = [key for key, _, _ in walk(TrainConfig()) if any(key in preset for _, preset in presets)]
+    rows = [(f"`{key}`", *(f"`{show(preset[key])}`" if key in preset else "" for _, preset in presets)) for key in keys]
+    return _table(("key", *(name for name, _ in presets)), rows)
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    main()

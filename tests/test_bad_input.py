@@ -1,0 +1,169 @@
+"""Everything one can get wrong on the command line: one framed message, the right exit code, nothing left behind."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from console import FRAME_BOTTOM, FRAME_TOP, Answer, files_in, run
+
+TRAIN = {
+    "misspelt key": ("lrr=1e-4", "Did you mean lr?", "lr=1e-4"),
+    "added key": ("+foo=1", "'foo' is not a setting of ppo-train", "ppo-train --help"),
+    "added group": ("+network.dropout=0.1", "'network.dropout' is not a setting", "try:"),
+    "text for a number": ("lr=abc", "lr=abc is not a number", "lr=0.0003"),
+    "negative": ("lr=-1", "lr=-1.0 must be above 0", "lr=0.0003"),
+    "gamma above 1": ("gamma=1.5", "gamma=1.5 must be at least 0 and at most 1", "gamma=0.99"),
+    "negative lam": ("lam=-0.1", "lam=-0.1 must be at least 0", "lam=0.95"),
+    "nan": ("clip_ratio=nan", "clip_ratio=nan must be above 0", "clip_ratio=0.2"),
+    "negative seed": ("seed=-1", "seed=-1 must be at least 0", "seed=0"),
+    "no epochs": ("epochs=0", "epochs=0 must be at least 1", "epochs=10"),
+    "half an epoch": ("epochs=1.5", "epochs=1.5 is not a whole number", "epochs=10"),
+    "negative budget": ("total_timesteps=-5", "total_timesteps=-5 must be at least 1", "total_timesteps=500000"),
+    "no environments": ("num_envs=0", "num_envs=0 must be at least 1", "num_envs=8"),
+    "empty batch": ("batch_size=0", "batch_size=0 must be at least 1", "batch_size=64"),
+    "batch that does not divide": ("batch_size=63", "batch_size=63 does not divide buffer_size=256", "batch_size=64"),
+    "no such network": ("network=nosuch", "network=nosuch is none of auto, mlp", "network=auto"),
+    "no such activation": ("network.activation=foo", "none of tanh, relu, elu", "network.activation=tanh"),
+    "misspelt environment": ("env=CartPol-v1", "no environment of that name", "env=CartPole-v1"),
+    "old environment": ("env=LunarLander-v2", "LunarLander has no version 2", "env=LunarLander-v3"),
+    "no version": ("env=CartPole", "CartPole needs its version", "env=CartPole-v1"),
+    "no such module": ("env=nosuch:Env-v0", "no module 'nosuch'", "install the package"),
+    "missing package": ("env=ALE/Pong-v5", "is not installed", "gymnasium[atari]"),
+    "wrong id in the group": ("env.id=CartPol-v1", "no environment of that name", "env=CartPole-v1"),
+    "continuous actions": ("env=Pendulum-v1", "continuous", "env=CartPole-v1"),
+    "no such device": ("device=banana", "device=banana", "device=cpu"),
+    "unbalanced bracket": ("hidden=]", "'hidden=]' cannot be read", "network.hidden_sizes=[64,64]"),
+    "no equals sign": ("seed", "'seed' is not of the form key=value", "seed=0"),
+    "several values": ("lr=1e-3,1e-4", "holds several values", "ppo-train -m lr=1e-3,1e-4"),
+    "group as a value": ("network=5", "network takes a name", "network=auto"),
+    "setting below a setting": ("lr.x=1", "lr is a single value", "lr=0.0003"),
+    "removed setting": ("~lr", "lr was removed", "without ~lr"),
+    "reference to nothing": ("lr=${nothing}", "'nothing' not found", "lr=0.0003"),
+    "Stable-Baselines3's name": ("learning_rate=3e-4", "is called lr here", "lr=3e-4"),
+    "CleanRL's name": ("update_epochs=4", "is called epochs here", "epochs=4"),
+    "dashes": ("--clip-coef=0.1", "without dashes", "clip_ratio=0.1"),
+    "misspelt flag": ("--multi-run", "not a flag of ppo-train", "--multirun"),
+    "target without evaluations": ("target_return=1 eval_every=null", "eval_every=null", "eval_every=10000"),
+    "no such config folder": ("--config-dir=nowhere", "nowhere is not a folder", "--config-dir"),
+    "no such config": ("--config-name nowhere", "there is no such configuration", "--config-dir"),
+    "unwritable": ("output_dir=/proc/nowhere", "cannot be written", "output_dir="),
+    "output_dir is a file": ("output_dir=/dev/null", "/dev/null", "output_dir=outputs"),
+    "no such weights": ("init_from=nowhere", "nowhere does not exist", "try:"),
+}
+
+
+def assert_framed(answer: Answer, *phrases: str) -> None:
+    assert answer.code == 2
+    assert answer.err.count(FRAME_TOP) == answer.err.count(FRAME_BOTTOM) == 1
+    assert "→ try:" in answer.err
+    assert "Traceback" not in answer.out + answer.err
+    for phrase in phrases:
+        assert phrase in answer.words
+
+
+@pytest.mark.parametrize(("typed", "what", "fix"), TRAIN.values(), ids=TRAIN.keys())
+def test_training_refuses(tmp_path: Path, typed: str, what: str, fix: str) -> None:
+    answer = run(tmp_path, "ppo-train", *typed.split())
+    assert_framed(answer, what, fix)
+    assert not files_in(tmp_path)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_cuda_without_one(tmp_path: Path) -> None:
+    assert_framed(run(tmp_path, "ppo-train", "device=cuda"), "device=cuda", "device=cpu")
+    assert not files_in(tmp_path)
+
+
+def test_everything_wrong_is_named_at_once(tmp_path: Path) -> None:
+    answer = run(tmp_path, "ppo-train", "lrr=1", "hidden=]", "env=CartPol-v1", "gamma=2", "network.hidden_sizes=[0]")
+    assert_framed(answer, "lr=1", "hidden=]", "env=CartPole-v1", "gamma=2", "network.hidden_sizes=[0]")
+
+
+def test_module_that_breaks(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("raise ValueError('half written')\n")
+    assert_framed(run(tmp_path, "ppo-train", "env=broken:Env-v0"), "importing 'broken' raised ValueError: half written")
+
+
+def test_a_word_is_never_broken_by_the_frame(tmp_path: Path) -> None:
+    long = "nowhere-" * 20
+    assert long in run(tmp_path, "ppo-train", f"env={long}:Env-v0").err
+
+
+def test_the_users_own_full_error_gives_the_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("console.environment", lambda: __import__("os").environ | {"HYDRA_FULL_ERROR": "1"})
+    answer = run(tmp_path, "ppo-train", "lr=abc")
+    assert answer.code == 2
+    assert "Traceback" in answer.err
+
+
+class _Payload:
+    """Unpickling this makes a file, as a hostile checkpoint would."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)
+
+
+def bad_checkpoint(kind: str, folder: Path) -> Path:
+    path = folder / "bad.pt"
+    if kind == "empty file":
+        path.touch()
+    elif kind == "folder without checkpoints":
+        path.mkdir()
+    elif kind == "truncated":
+        torch.save({"kind": "ppo-cli checkpoint", "weights": torch.zeros(1000)}, path)
+        path.write_bytes(path.read_bytes()[:1500])
+    elif kind == "text":
+        path.write_text("not a checkpoint\n")
+    elif kind == "another PyTorch file":
+        torch.save({"weights": torch.zeros(3)}, path)
+    elif kind == "another version":
+        torch.save({"kind": "ppo-cli checkpoint", "format_version": 999, "agent": {}, "run": None}, path)
+    elif kind == "hostile":
+        torch.save({"kind": "ppo-cli checkpoint", "agent": _Payload(folder / "executed")}, path)
+    elif kind == "hostile pickle":
+        path.write_bytes(pickle.dumps(_Payload(folder / "executed")))
+    return path
+
+
+CHECKPOINTS = {
+    "missing": "does not exist",
+    "empty file": "is empty",
+    "folder without checkpoints": "holds no",
+    "truncated": "bad.pt",
+    "text": "no checkpoint",
+    "another PyTorch file": "no ppo-cli checkpoint",
+    "another version": "999",
+    "hostile": "bad.pt",
+    "hostile pickle": "bad.pt",
+}
+
+
+@pytest.mark.parametrize(("kind", "what"), CHECKPOINTS.items(), ids=CHECKPOINTS.keys())
+def test_evaluation_refuses_checkpoint(tmp_path: Path, kind: str, what: str) -> None:
+    path = bad_checkpoint(kind, tmp_path)
+    before = files_in(tmp_path)
+    assert_framed(run(tmp_path, "ppo-eval", f"checkpoint={path}"), what)
+    assert files_in(tmp_path) == before
+
+
+EVAL = {
+    "no checkpoint": ("", "no checkpoint was named", "ppo-eval checkpoint="),
+    "empty checkpoint": ("checkpoint=", "no checkpoint was named", "ppo-eval checkpoint="),
+    "misspelt key": ("checkpoint=x seedd=1", "Did you mean seed?", "seed=1"),
+    "no episodes": ("checkpoint=x episodes=0", "episodes=0 must be at least 1", "episodes=100"),
+    "seed as a word": ("checkpoint=x seed=often", "neither a whole number nor run", "seed=0"),
+    "sweep": ("-m checkpoint=x seed=1,2", "one checkpoint at a time", "for run in"),
+    "training's setting": ("checkpoint=x lr=1", "'lr' is not a setting of ppo-eval", "ppo-eval --help"),
+}
+
+
+@pytest.mark.parametrize(("typed", "what", "fix"), EVAL.values(), ids=EVAL.keys())
+def test_evaluation_refuses(tmp_path: Path, typed: str, what: str, fix: str) -> None:
+    assert_framed(run(tmp_path, "ppo-eval", *typed.split()), what, fix)
+    assert not files_in(tmp_path)

@@ -1,0 +1,91 @@
+"""The memory: how it grows, fills, forgets."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ppo_cli.buffer import FinalObservations, RolloutBuffer
+
+
+def append(buffer: RolloutBuffer, number: float) -> None:
+    """A row in which every column says which one it is."""
+    buffer.append(
+        np.full((buffer.num_envs, 3), number),
+        int(number),
+        number,
+        terminated=number % 2,
+        truncated=0,
+        log_probs=-number,
+        values=10 * number,
+    )
+
+
+def test_a_new_memory_is_empty_and_not_full() -> None:
+    buffer = RolloutBuffer(4, 2, 3)
+    assert len(buffer) == 0
+    assert not buffer.is_full()
+    assert buffer["rewards"].shape == (0, 2)
+
+
+def test_length_counts_transitions_of_all_environments_and_fullness_vector_steps() -> None:
+    buffer = RolloutBuffer(2, 3, 3)
+    append(buffer, 1)
+    assert len(buffer) == 3
+    assert not buffer.is_full()
+    append(buffer, 2)
+    assert len(buffer) == 6
+    assert buffer.is_full()
+
+
+def test_a_full_memory_grows_and_keeps_every_row() -> None:
+    buffer = RolloutBuffer(3, 1, 3)
+    for number in range(14):
+        append(buffer, number)
+    assert len(buffer) == 14
+    assert buffer.is_full()
+    numbers = np.arange(14)
+    assert (buffer["observations"] == numbers[:, None, None]).all()
+    for name, column in {
+        "actions": numbers,
+        "rewards": numbers,
+        "terminated": numbers % 2,
+        "truncated": numbers * 0,
+        "weights": numbers * 0 + 1,
+        "log_probs": -numbers,
+        "values": 10 * numbers,
+    }.items():
+        assert buffer[name][:, 0].tolist() == column.tolist(), name
+
+
+def test_clearing_forgets_everything() -> None:
+    buffer = RolloutBuffer(2, 1, 3)
+    for number in range(3):
+        append(buffer, number)
+    buffer.finals.append((0, FinalObservations(np.array([0]), np.zeros((1, 3), np.float32))))
+    buffer.next_observations = np.zeros((1, 3), np.float32)
+    buffer.clear()
+    assert len(buffer) == 0
+    assert not buffer.is_full()
+    assert buffer.finals == []
+    assert buffer.next_observations is None
+
+
+def test_clearing_but_for_the_last_row_keeps_all_its_columns() -> None:
+    buffer = RolloutBuffer(2, 1, 3)
+    for number in range(1, 4):
+        append(buffer, number)
+    last = {name: buffer[name][-1].tolist() for name in buffer.columns}
+    buffer.clear(keep_last=True)
+    assert len(buffer) == 1
+    assert not buffer.is_full()
+    assert {name: buffer[name][0].tolist() for name in buffer.columns} == last
+    append(buffer, 8)
+    assert buffer["rewards"][:, 0].tolist() == [3, 8]
+
+
+def test_what_was_appended_is_a_copy() -> None:
+    buffer = RolloutBuffer(2, 1, 3)
+    observations = np.ones((1, 3), np.float32)
+    buffer.append(observations, 0, 0.0, False, False)
+    observations[:] = 5
+    assert (buffer["observations"] == 1).all()

@@ -1,0 +1,127 @@
+"""``conf/`` says what the dataclasses say, and presets are differences only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from ppo_cli.config import EnvConfig, EvalConfig, NetworkConfig, PPOConfig, TrainConfig, to_plain, walk
+from ppo_cli.hydra_ext.compose import checked, conf_dir, loader, prepare, reusing
+
+GROUPS = ("env.", "network.")
+PRESETS = sorted(path.stem for path in conf_dir().glob("preset/tuned/*.yaml"))
+
+
+def compose(config_name: str, kind: type[Any], *overrides: str) -> Any:
+    prepare()
+    with loader(config_name) as load:
+        return checked(kind, load, overrides)
+
+
+def root_settings() -> list[tuple[str, Any, Any]]:
+    return [row for row in walk(TrainConfig()) if not row[0].startswith(GROUPS)]
+
+
+FILES = {
+    "hyperparameters/default.yaml": root_settings(),
+    "env/CartPole-v1.yaml": list(walk(EnvConfig())),
+    "network/auto.yaml": list(walk(NetworkConfig())),
+    "eval.yaml": list(walk(EvalConfig())),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_file_lists_every_setting_with_its_default(name: str) -> None:
+    values = OmegaConf.to_container(OmegaConf.load(conf_dir() / name))
+    assert isinstance(values, dict)
+    values.pop("defaults", None)
+    values.pop("hydra", None)
+    assert values == {key: value for key, value, _ in FILES[name]}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_file_says_what_every_setting_means(name: str) -> None:
+    lines = (conf_dir() / name).read_text(encoding="utf-8").splitlines()
+    for key, _, item in FILES[name]:
+        (line,) = [line for line in lines if line.startswith(f"{key}:")]
+        assert line.partition("  # ")[2] == item.metadata["meaning"]
+
+
+def test_plain_defaults_are_the_dataclass() -> None:
+    assert compose("train", TrainConfig, "hyperparameters=default") == TrainConfig()
+    assert compose("eval", EvalConfig) == EvalConfig()
+
+
+def test_mlp_differs_in_its_encoder_only() -> None:
+    assert compose("train", TrainConfig, "hyperparameters=default", "network=mlp").network == NetworkConfig(
+        encoder="mlp"
+    )
+
+
+def test_presets_ship_for_the_three_environments() -> None:
+    assert PRESETS == ["Acrobot-v1", "CartPole-v1", "LunarLander-v3"]
+
+
+@pytest.mark.parametrize("env", PRESETS)
+def test_preset_is_taken_up_by_env_alone_and_is_whole_iterations(env: str) -> None:
+    delta = OmegaConf.load(conf_dir() / "preset/tuned" / f"{env}.yaml")
+    config = compose("train", TrainConfig, f"env={env}")
+    assert config.env.id == env
+    taken = OmegaConf.create(to_plain(config))
+    assert OmegaConf.merge(taken, delta) == taken
+    assert config.total_timesteps % config.buffer_size == 0
+
+
+def test_command_line_overrides_the_preset() -> None:
+    assert compose("train", TrainConfig, "env=CartPole-v1", "lr=1e-4").lr == 1e-4
+    assert compose("train", TrainConfig, "lr=1e-4", "env=CartPole-v1").lr == 1e-4
+
+
+def test_any_registered_id_is_an_environment() -> None:
+    config = compose("train", TrainConfig, "env=MountainCar-v0")
+    assert config.env == EnvConfig(id="MountainCar-v0")
+    assert config.total_timesteps == TrainConfig().total_timesteps
+
+
+def test_users_folder_comes_before_the_packaged_one(tmp_path: Path) -> None:
+    (tmp_path / "env").mkdir()
+    (tmp_path / "env/CartPole-v1.yaml").write_text("id: CartPole-v1\nmax_episode_steps: 7\n")
+    (tmp_path / "env/mine.yaml").write_text("id: Acrobot-v1\n")
+    prepare(user_dir=tmp_path)
+    with loader("train") as load:
+        assert checked(TrainConfig, load, []).env.max_episode_steps == 7
+        assert checked(TrainConfig, load, ["env=mine"]).env.id == "Acrobot-v1"
+
+
+@pytest.mark.parametrize(
+    ("typed", "key", "value"),
+    [
+        ("total_timesteps=1e5", "total_timesteps", 100_000),
+        ("total_timesteps=1_000", "total_timesteps", 1000),
+        ("lr=1", "lr", 1.0),
+        ("max_grad_norm=null", "max_grad_norm", None),
+        ("logger=[csv]", "logger", ["csv"]),
+        ("init_from=2024", "init_from", "2024"),
+    ],
+)
+def test_value_becomes_its_settings_type(typed: str, key: str, value: Any) -> None:
+    got = getattr(compose("train", TrainConfig, typed), key)
+    assert (got, type(got)) == (value, type(value))
+
+
+def test_every_setting_of_the_agent_reaches_the_command_line() -> None:
+    agent = {item[0] for item in walk(PPOConfig())}
+    assert agent <= {item[0] for item in walk(TrainConfig())}
+
+
+def test_reused_composition_is_the_real_one() -> None:
+    prepare()
+    words = ["network.hidden_sizes=[8]", "lr=1e-5", "env=Acrobot-v1", "seed=3", "++env.kwargs.x=1", "gamma=${lam}"]
+    with loader("train") as load:
+        quick = reusing(TrainConfig, load)
+        assert checked(TrainConfig, quick, words) == checked(TrainConfig, load, words)
+        assert checked(TrainConfig, quick, [*words, "lr=1"]).lr == 1.0
+        assert checked(TrainConfig, quick, words).lr == 1e-5

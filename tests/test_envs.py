@@ -1,0 +1,188 @@
+"""The edge to Gymnasium: spaces, seeds, and what follows an episode's end."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import toys
+
+from ppo_cli.agent import PPOAgent
+from ppo_cli.config import EnvConfig, NetworkConfig, PPOConfig, TrainConfig
+from ppo_cli.envs import VectorEnv, make_env, read_spec
+from ppo_cli.errors import ConfigError
+from ppo_cli.seeding import stream_generator, stream_seed
+from ppo_cli.specs import Spec
+from ppo_cli.trainer import Trainer
+
+
+def vector(name: str, seeds: list[int], *, limit: int | None = None, **kwargs: Any) -> VectorEnv:
+    config = EnvConfig(id=name, kwargs=kwargs, max_episode_steps=limit)
+    return VectorEnv(config, read_spec(config), seeds)
+
+
+# spaces
+
+
+def test_spaces_of_cartpole_are_read() -> None:
+    assert read_spec(EnvConfig()) == Spec((4,), 2)
+
+
+def test_pictures_are_scaled_to_1_and_vectors_of_bytes_are_not() -> None:
+    spec = read_spec(EnvConfig(id="Pixels-v0"))
+    assert spec == Spec((4, 5, 3), 2, obs_scale=1 / 255)
+    assert spec.obs_size == 60
+    agent = PPOAgent.from_spec(spec, PPOConfig(), seed=0)
+    assert agent.policy.prepare(torch.full((1, 60), 255.0)).tolist() == [[pytest.approx(1.0)] * 60]
+    assert read_spec(EnvConfig(id="Bytes-v0")).obs_scale == 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Steered-v0", r"actions that are continuous \(Box\).*only Discrete"),
+        ("Buttons-v0", "MultiDiscrete.*only Discrete"),
+        ("Named-v0", "observations of kind Dict; only Box"),
+    ],
+)
+def test_unsupported_spaces_are_named_with_what_is_supported(name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        read_spec(EnvConfig(id=name))
+    assert caught.value.title == "Unsupported environment"
+
+
+def test_the_environments_own_names_of_its_actions_are_used() -> None:
+    envs = vector("FromFive-v0", [1])
+    assert read_spec(EnvConfig(id="FromFive-v0")) == Spec((1,), 3, action_start=5)
+    envs.reset()
+    assert [envs.step(np.array([action])).rewards.item() for action in (0, 1, 2)] == [5.0, 6.0, 7.0]
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (EnvConfig(id="CartPol-v1"), "CartPol"),
+        (EnvConfig(id="Nowhere-v3"), "Nowhere"),
+        (EnvConfig(id="no_such_module:Env-v0"), "no_such_module"),
+        (EnvConfig(id="Clock-v0", kwargs={"colour": "red"}), r"env.kwargs=\{'colour': 'red'\}.*colour"),
+    ],
+)
+def test_an_environment_that_cannot_be_built_is_a_configuration_error(config: EnvConfig, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make_env(config)
+
+
+# seeds
+
+
+def test_environments_of_different_seeds_and_numbers_share_no_stream() -> None:
+    seeds = [stream_seed(root, "env", index) for root, index in product(range(20), range(20))]
+    assert len(set(seeds)) == 400
+    assert all(0 <= seed < 2**31 for seed in seeds)
+    first = [vector("Walk-v0", [stream_seed(root, "env", index)]).reset().item() for root, index in [(0, 1), (1, 0)]]
+    assert first[0] != first[1]
+
+
+def test_streams_of_different_names_differ_and_repeat() -> None:
+    names = ("init", "action", "shuffle")
+    draws = {name: torch.rand(3, generator=stream_generator(0, name)).tolist() for name in names}
+    assert len({tuple(numbers) for numbers in draws.values()}) == 3
+    assert torch.rand(3, generator=stream_generator(0, "init")).tolist() == draws["init"]
+    assert torch.rand(3, generator=stream_generator(1, "init")).tolist() != draws["init"]
+
+
+def test_each_environment_of_a_vector_has_its_own_seed() -> None:
+    observations = vector("Walk-v0", [3, 4, 3]).reset().flatten().tolist()
+    assert observations[0] == observations[2] != observations[1]
+
+
+# an episode's end
+
+
+def steps(envs: VectorEnv, count: int) -> list[Any]:
+    return [envs.step(np.zeros(envs.num_envs, np.int64)) for _ in range(count)]
+
+
+def test_a_cut_episodes_true_last_observation_is_kept_and_the_next_ones_first_is_shown() -> None:
+    envs = vector("Clock-v0", [1, 2], limit=3)
+    assert envs.reset().tolist() == [[0.0], [0.0]]
+    *before, last, after = steps(envs, 4)
+    assert [step.observations.tolist() for step in before] == [[[1.0], [1.0]], [[2.0], [2.0]]]
+    assert all(step.finals is None for step in (*before, after))
+    assert last.observations.tolist() == [[0.0], [0.0]]
+    assert last.truncated.tolist() == [True, True]
+    assert last.terminated.tolist() == [False, False]
+    assert last.finals.envs.tolist() == [0, 1]
+    assert last.finals.observations.tolist() == [[3.0], [3.0]]
+    assert after.observations.tolist() == [[1.0], [1.0]]
+
+
+def test_a_terminated_episode_starts_the_next_and_keeps_no_observation() -> None:
+    envs = vector("Clock-v0", [1], length=2)
+    envs.reset()
+    _, last, after = steps(envs, 3)
+    assert last.terminated.tolist() == [True]
+    assert last.finals is None
+    assert (last.observations.item(), after.observations.item()) == (0.0, 1.0)
+
+
+def test_an_end_that_is_termination_and_truncation_at_once_is_termination() -> None:
+    envs = vector("Both-v0", [1])
+    envs.reset()
+    last = steps(envs, 3)[-1]
+    assert last.terminated.tolist() == [True]
+    assert last.truncated.tolist() == [False]
+    assert last.finals is None
+
+
+def test_observations_of_earlier_steps_do_not_change_later() -> None:
+    envs = vector("Clock-v0", [1])
+    envs.reset()
+    assert [step.observations.item() for step in steps(envs, 3)] == [1.0, 2.0, 3.0]
+
+
+def make_trainer(run_dir: Path, env: EnvConfig, **settings: Any) -> Trainer:
+    common: dict[str, Any] = {"network": NetworkConfig(hidden_sizes=[16]), "num_envs": 2, "eval_every": None}
+    return Trainer(TrainConfig(env=env, checkpoint_every=None, **common, **settings), run_dir, [])
+
+
+def test_the_final_observation_reaches_the_memory_at_its_own_place(tmp_path: Path) -> None:
+    trainer = make_trainer(
+        tmp_path, EnvConfig(id="Clock-v0", max_episode_steps=3), buffer_size=16, batch_size=16, total_timesteps=16
+    )
+    memory, seen = trainer.agent.memory, []
+    trainer.agent.learn = lambda: seen.append(True)  # type: ignore[method-assign, assignment, return-value]
+    with pytest.raises(AttributeError):  # there was nothing learnt to report
+        trainer.run()
+    assert seen
+    assert memory["observations"][:, 0, 0].tolist() == [0, 1, 2, 0, 1, 2, 0, 1]
+    assert memory["truncated"][:, 1].tolist() == [0, 0, 1, 0, 0, 1, 0, 0]
+    assert not memory["terminated"].any()
+    finals = [(row, cut.envs.tolist(), cut.observations.tolist()) for row, cut in memory.finals]
+    assert finals == [(2, [0, 1], [[3.0], [3.0]]), (5, [0, 1], [[3.0], [3.0]])]
+    assert memory.next_observations is not None
+    assert memory.next_observations.tolist() == [[2.0], [2.0]]
+    trainer.close({})
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        (EnvConfig(id="Toy-v0", max_episode_steps=3), {0: 5.0}),  # cut, but endless: 1/(1 − 0.8)
+        (EnvConfig(id="Clock-v0", kwargs={"length": 3}), {0: 2.44, 1: 1.8, 2: 1.0}),  # 1 + 0.8 + 0.64, 1 + 0.8, 1
+    ],
+)
+def test_a_cut_task_is_worth_what_endlessness_is_and_a_finished_one_what_was_left(
+    tmp_path: Path, env: EnvConfig, expected: dict[int, float]
+) -> None:
+    trainer = make_trainer(tmp_path, env, gamma=0.8, lam=0.9, lr=0.01, buffer_size=64, total_timesteps=64 * 30)
+    trainer.run()
+    trainer.close({})
+    assert {number: trainer.agent.get_action([number])[2] for number in expected} == pytest.approx(expected, abs=0.2)
+
+
+assert toys.TOYS  # importing them registers them
