@@ -230,10 +230,8 @@ class Trainer:
 
     def close(self, summary: dict[str, Any]) -> None:
         """Close environments and loggers; one that fails does not keep the others from closing."""
-        closings = [
-            (self.envs, self.envs.close),
-            *((logger, partial(logger.close, summary)) for logger in self.loggers),
-        ]
+        closings: list[tuple[object, Callable[[], None]]] = [(self.envs, self.envs.close)]
+        closings += [(logger, partial(logger.close, summary)) for logger in self.loggers]
         for owner, close in closings:
             try:
                 close()
