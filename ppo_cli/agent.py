@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from ppo_cli.buffer import FinalObservations, Floats, RolloutBuffer
-from ppo_cli.checkpoint import checked_tensor, load_checkpoint, save_checkpoint
+from ppo_cli.checkpoint import checked_tensor, find_checkpoint, load_checkpoint, save_checkpoint
 from ppo_cli.config import NetworkConfig, PPOConfig, from_plain, show, to_plain, validate
+from ppo_cli.devices import resolve_device
 from ppo_cli.errors import CheckpointError, ConfigError, Problem
 from ppo_cli.learner import Learner, UpdateResult
 from ppo_cli.policy import Policy
@@ -48,7 +49,7 @@ class PPOAgent:
             ``torch.manual_seed`` repeats a run.
 
     Raises:
-        ConfigError: if a value is out of its range.
+        ConfigError: if a value is out of its range, or the device is not there.
     """
 
     def __init__(
@@ -84,9 +85,10 @@ class PPOAgent:
             epochs=epochs,
         )
         validate(config)
+        spec = Spec((_count("state_dim", state_dim),), _count("action_dim", action_dim))
         if seed is None:
             seed = int(torch.randint(2**63 - 1, ()).item())
-        self._build(Spec((state_dim,), action_dim), config, torch.device(device), seed, num_envs=1)
+        self._build(spec, config, resolve_device(str(device)), _count("seed", seed, least=0), num_envs=1)
 
     @classmethod
     def from_spec(
@@ -261,7 +263,8 @@ class PPOAgent:
         """
         config, spec = read_description(state)
         own = self.config
-        names = ("normalize_obs", "normalize_value", "network.hidden_sizes", "network.activation", "network.shared")
+        names = ["normalize_obs", "normalize_reward", "normalize_value"]
+        names += [f"network.{item.name}" for item in fields(NetworkConfig)]
         pairs = [(name, attrgetter(name)(config), attrgetter(name)(own)) for name in names]
         pairs += [(item.name, getattr(spec, item.name), getattr(self.spec, item.name)) for item in fields(Spec)]
         problems = [
@@ -279,6 +282,7 @@ class PPOAgent:
         own_parts, parts = self.policy.normalizers, other.policy.normalizers
         own_parts.observation.load(parts.observation.state())
         own_parts.value.load(parts.value.state())
+        own_parts.reward.load(parts.reward.state())
 
     def _restore(self, state: dict[str, Any]) -> None:
         first, second, third = (self._flat(state, name) for name in ("parameters", "first_moment", "second_moment"))
@@ -323,10 +327,7 @@ class PPOAgent:
         Raises:
             CheckpointError: if the file is unusable or its agent has other spaces.
         """
-        path = Path(filepath)
-        if not path.is_file():
-            raise CheckpointError(Problem(f"{path} does not exist", "the path of a .pt file"))
-        self.load_state(load_checkpoint(path)["agent"])
+        self.load_state(load_checkpoint(find_checkpoint(filepath))["agent"])
 
 
 def read_description(state: dict[str, Any]) -> tuple[PPOConfig, Spec]:
@@ -337,12 +338,19 @@ def read_description(state: dict[str, Any]) -> tuple[PPOConfig, Spec]:
     """
     try:
         config = from_plain(PPOConfig, state["config"])
-        spec = Spec(**{**state["spec"], "obs_shape": tuple(state["spec"]["obs_shape"])})
-    except (KeyError, TypeError, AttributeError) as error:
+        spec = Spec.from_plain(state["spec"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(Problem(f"the checkpoint does not describe its agent ({error!r})", "another")) from error
     except ConfigError as error:
         raise CheckpointError(error.problems) from error
     return config, spec
+
+
+def _count(name: str, number: Any, least: int = 1) -> int:
+    """A whole number as Python's own: a space's ``n`` is NumPy's, which no checkpoint can hold."""
+    if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least:
+        raise ConfigError(Problem(f"{name}={number} must be a whole number of at least {least}", f"{name}={least}"))
+    return int(number)
 
 
 def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -40,25 +40,35 @@ def save_checkpoint(path: Path, agent: dict[str, Any], run: dict[str, Any] | Non
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     payload = {"kind": KIND, "format_version": FORMAT_VERSION, "agent": agent, "run": run}
-    write_atomically(path, lambda temporary: torch.save(payload, temporary))
+
+    def write(temporary: Path) -> None:
+        # into an open file: given a path, torch writes its name into the archive, and equal runs would differ
+        with temporary.open("wb") as file:
+            torch.save(payload, file)
+
+    write_atomically(path, write)
 
 
-def find_checkpoint(path: str | os.PathLike[str]) -> Path:
+def find_checkpoint(path: str | os.PathLike[str], key: str = "checkpoint") -> Path:
     """The checkpoint file that ``path`` means: itself, or a run folder's best one, else its last.
+
+    Args:
+        path: A file or a run's folder.
+        key: What it was typed after, for the messages.
 
     Raises:
         CheckpointError: if there is none.
     """
     if not os.fspath(path):
         raise CheckpointError(
-            Problem("no checkpoint was named", "checkpoint=outputs/CartPole-v1/<run>"), "No checkpoint given"
+            Problem("no checkpoint was named", f"{key}=outputs/CartPole-v1/<run>"), "No checkpoint given"
         )
     found = Path(path).expanduser()
     try:
         if found.is_file():
             return found
         if not found.is_dir():
-            raise CheckpointError(Problem(f"{found} does not exist", "checkpoint=<a run's folder or a .pt file>"))
+            raise CheckpointError(Problem(f"{found} does not exist", f"{key}=<a run's folder or a .pt file>"))
     except OSError as error:
         raise CheckpointError(Problem(f"{found} cannot be read: {error}", "a path that can be read")) from error
     candidates = [folder / name for folder in (found / "checkpoints", found) for name in ("best.pt", "last.pt")]
@@ -66,9 +76,7 @@ def find_checkpoint(path: str | os.PathLike[str]) -> Path:
         if candidate.is_file():
             return candidate
     raise CheckpointError(
-        Problem(
-            f"the folder {found} holds no checkpoints/best.pt or checkpoints/last.pt", "checkpoint=<a run's folder>"
-        )
+        Problem(f"the folder {found} holds no checkpoints/best.pt or checkpoints/last.pt", f"{key}=<a run's folder>")
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 import types
 import typing
 from collections.abc import Iterator
@@ -16,7 +17,6 @@ from typing import Any
 from ppo_cli.errors import ConfigError, Problem
 
 ACTIVATIONS = ("tanh", "relu", "elu", "gelu", "silu")
-ENCODERS = ("auto", "mlp")
 LOGGERS = ("csv", "tensorboard")
 
 
@@ -49,7 +49,6 @@ class EnvConfig:
 class NetworkConfig:
     """The actor-critic's shape."""
 
-    encoder: str = setting("auto", "what reads the observation; auto picks by its space", choices=ENCODERS)
     hidden_sizes: list[int] = setting([64, 64], "width of each hidden layer", least=1)
     activation: str = setting("tanh", "nonlinearity after each hidden layer", choices=ACTIVATIONS)
     shared: bool = setting(True, "one trunk under both heads (false: a trunk for each)")
@@ -203,9 +202,9 @@ def _has_type(value: Any, kind: Any) -> bool:
     if origin is dict:
         return isinstance(value, dict)
     if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return isinstance(value, numbers.Real) and not isinstance(value, bool)
     if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+        return isinstance(value, numbers.Integral) and not isinstance(value, bool)
     return isinstance(value, kind)
 
 
@@ -220,7 +219,7 @@ def _type_name(kind: Any) -> str:
 
 
 def _range_violation(value: Any, item: dataclasses.Field[Any]) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return ""
     above, least, most = (item.metadata[name] for name in ("above", "least", "most"))
     fits = math.isfinite(value)
@@ -277,7 +276,21 @@ def whole_iterations(steps: int, buffer_size: int) -> int:
 
 def to_plain(config: Any) -> dict[str, Any]:
     """The config as plain dictionaries, lists and scalars, as checkpoints keep it."""
-    return dataclasses.asdict(config)
+    plain: dict[str, Any] = _plain(dataclasses.asdict(config))
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, tuple):  # among env.kwargs, where the constructor may insist on it
+        return tuple(_plain(item) for item in value)
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return value
+    # NumPy's numbers are Real too, but no checkpoint that holds one can be read
+    return int(value) if isinstance(value, numbers.Integral) else float(value)
 
 
 def from_plain(kind: type[Any], plain: dict[str, Any]) -> Any:

@@ -34,6 +34,13 @@ def is_registered(env_id: str) -> bool:
     return env_id.rpartition(":")[2] in gymnasium.registry
 
 
+def newer_version(env_id: str) -> str | None:
+    """The registered id that replaces a registered one of an older version."""
+    match = _ID.match(env_id)
+    newest = _versions(match["name"])[-1:] if match is not None else []
+    return newest[0] if newest and newest[0] != env_id.rpartition(":")[2] else None
+
+
 def unknown_id(env_id: str) -> Problem:
     """What to say of an id for which :func:`is_registered` is false."""
     import gymnasium

@@ -180,13 +180,10 @@ def run_eval(config: EvalConfig) -> EvalResult:
     agent = PPOAgent.from_state(payload["agent"], resolve_device(config.device))
     episodes, seed, deterministic = config.episodes, config.seed, config.deterministic
     if seed == "run":
-        own = payload["run"].get("evaluation")
-        if own is None:
-            raise ConfigError(Problem(f"seed=run, but {path} was saved without an evaluation", "seed=0"))
-        episodes, seed, deterministic = len(own["returns"]), own["seed"], own["deterministic"]
+        episodes, seed, deterministic = _own_evaluation(path, payload["run"])
     film = Film(_run_folder(path) / "video") if config.video else None
     widths = [agent.spec.obs_size, *train_config.network.hidden_sizes]
-    with intra_op_threads(suitable_threads(widths, CHUNK)):
+    with intra_op_threads(suitable_threads(widths, train_config.batch_size)):
         played = play(
             agent.policy,
             train_config.env,
@@ -236,6 +233,18 @@ def _train_config(path: Path, payload: dict[str, Any], env: str | None) -> Train
             )
         )
     return config
+
+
+def _own_evaluation(path: Path, run: dict[str, Any]) -> tuple[int, int, bool]:
+    """Episodes, seed and determinism of the evaluation that the training run made for this checkpoint."""
+    own = run.get("evaluation")
+    if own is None:
+        raise ConfigError(Problem(f"seed=run, but {path} was saved without an evaluation", "seed=0"))
+    try:
+        return len(own["returns"]), int(own["seed"]), bool(own["deterministic"])
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"{path} does not describe its own evaluation ({error!r})"
+        raise CheckpointError(Problem(what, "seed=0")) from error
 
 
 def _summarise(played: Episodes, seed: int, deterministic: bool, path: Path, video: Path | None) -> EvalResult:

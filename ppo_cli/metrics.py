@@ -63,7 +63,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "train/explained_variance",
         "1 − Var(return − value) / Var(return) over the rollout, before the update.",
-        "Rises towards 1; below 0 the value is worse than a constant.",
+        "Rises towards 1; below 0 the value is worse than a constant, which does no harm once all returns are alike.",
     ),
     Metric(
         "train/grad_norm",

@@ -15,6 +15,7 @@ from ppo_cli.config import PPOConfig
 
 CLIP = 10.0
 EPS = 1e-8
+SMALLEST_DEVIATION = 1e-2
 
 State = dict[str, Tensor]
 
@@ -218,7 +219,8 @@ class ValueNormalizer:
 
     def _freeze(self) -> None:
         self._mean = self.moments.mean.float()
-        self._deviation = (self.moments.var + EPS).sqrt().float()
+        # a floor, or returns that are all alike (no reward yet) would blow the head's weights up beyond repair
+        self._deviation = self.moments.var.sqrt().clamp(min=SMALLEST_DEVIATION).float()
 
     def normalize(self, returns: Tensor) -> Tensor:
         """Returns in the head's units."""

@@ -24,6 +24,7 @@ from ppo_cli.agent import PPOAgent
 from ppo_cli.checkpoint import find_checkpoint, load_checkpoint, write_atomically
 from ppo_cli.config import TrainConfig, validate
 from ppo_cli.devices import intra_op_threads, resolve_device, suitable_threads
+from ppo_cli.env_ids import newer_version
 from ppo_cli.envs import read_spec
 from ppo_cli.errors import ConfigError, Problem, RunError, UserError
 from ppo_cli.folders import new_run_dir
@@ -73,7 +74,7 @@ def preflight(config: TrainConfig) -> None:
     device = resolve_device(config.device)
     spec = read_spec(config.env)
     if config.init_from is not None:
-        state = load_checkpoint(find_checkpoint(config.init_from))["agent"]
+        state = load_checkpoint(find_checkpoint(config.init_from, key="init_from"))["agent"]
         PPOAgent.from_spec(spec, config, seed=0, device=device).load_weights(state)
 
 
@@ -121,10 +122,12 @@ def train(
 
 def _train(config: TrainConfig, run_dir: Path, command: str, live: bool) -> TrainResult:
     started, began = datetime.now(timezone.utc), time.perf_counter()
-    init_from = None if config.init_from is None else find_checkpoint(config.init_from)
+    init_from = None if config.init_from is None else find_checkpoint(config.init_from, key="init_from")
     trainer = Trainer(config, run_dir, make_loggers(config, run_dir, live), init_from)
     status = "failed"
     try:
+        if (newer := newer_version(config.env.id)) is not None:
+            log.warning("env=%s is out of date; there is env=%s", config.env.id, newer)
         if trainer.total_timesteps != config.total_timesteps:
             log.info(
                 "total_timesteps=%d is rounded up to %d: whole iterations of buffer_size=%d",

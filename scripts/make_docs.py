@@ -1,4 +1,4 @@
-"""Write the generated tables of ``docs/configuration.md``: every setting from ``config.py``, every preset from ``conf/``.
+"""Write the generated tables of ``docs/configuration.md``: the settings of ``config.py`` and the presets of ``conf/``.
 
 ``make docs`` runs it; ``tests/test_docs.py`` fails where a page is out of date.
 """
@@ -87,10 +87,18 @@ def _range(item: Field[Any]) -> Iterable[str]:
 
 def _presets() -> str:
     files = sorted(PRESETS.glob("*.yaml"))
-    presets = [(file.stem, OmegaConf.to_container(OmegaConf.load(file))) for file in files]
-    keys = [key for key, _, _ in walk(TrainConfig()) if any(key in preset for _, preset in presets)]
-    rows = [(f"`{key}`", *(f"`{show(preset[key])}`" if key in preset else "" for _, preset in presets)) for key in keys]
-    return _table(("key", *(name for name, _ in presets)), rows)
+    presets = [_flat(OmegaConf.to_container(OmegaConf.load(file))) for file in files]
+    keys = [key for key, _, _ in walk(TrainConfig()) if any(key in preset for preset in presets)]
+    rows = [(f"`{key}`", *(f"`{show(preset[key])}`" if key in preset else "" for preset in presets)) for key in keys]
+    return _table(("key", *(file.stem for file in files)), rows)
+
+
+def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -58,12 +58,34 @@ def test_the_network_is_two_tanh_layers_in_one_trunk() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"lr": -1.0}, {"gamma": 1.5}, {"lam": float("nan")}, {"hidden_dim": 0}, {"epochs": 0}, {"batch_size": 0}]
+    "wrong",
+    [
+        {"lr": -1.0},
+        {"gamma": 1.5},
+        {"lam": float("nan")},
+        {"hidden_dim": 0},
+        {"epochs": 0},
+        {"batch_size": 0},
+        {"state_dim": 0},
+        {"action_dim": 2.5},
+        {"seed": -1},
+        {"device": "banana"},
+    ],
 )
 def test_a_value_out_of_range_is_refused_by_name(wrong: dict[str, Any]) -> None:
     name = next(iter(wrong)).replace("hidden_dim", "hidden_sizes")
     with pytest.raises(ConfigError, match=name):
-        PPOAgent(4, 2, **wrong)
+        PPOAgent(**({"state_dim": 4, "action_dim": 2} | wrong))
+
+
+def test_numbers_of_numpy_are_taken_and_kept_as_plain_ones(tmp_path: Path) -> None:
+    # an environment's action_space.n is a numpy number, which a checkpoint must not hold
+    agent = PPOAgent(np.int64(4), np.int64(2), lr=np.float64(1e-3), gamma=np.float32(0.5), hidden_dim=np.int32(8))
+    agent.save(tmp_path / "a.pt")
+    other = PPOAgent(4, 2)
+    other.load(tmp_path / "a.pt")
+    assert other.config == agent.config
+    assert (other.config.lr, other.config.gamma) == (1e-3, 0.5)
 
 
 # acting
@@ -256,10 +278,9 @@ def fill(agent: PPOAgent, rows: int = 64) -> None:
 
 
 def test_target_kl_ends_the_update_after_the_first_epoch_whose_mean_passes_it() -> None:
-    def run(target_kl: float | None) -> tuple[UpdateResult, list[float]]:
-        config = PPOConfig(
-            network=NetworkConfig(hidden_sizes=[8]), lr=0.01, batch_size=16, epochs=6, target_kl=target_kl
-        )
+    def run(target_kl: float | None) -> tuple[UpdateResult, np.ndarray[Any, Any]]:
+        network = NetworkConfig(hidden_sizes=[8])
+        config = PPOConfig(network=network, lr=0.01, batch_size=16, epochs=6, target_kl=target_kl)
         agent = PPOAgent.from_spec(Spec((1,), 2), config, seed=0)
         step, kls = agent.learner._update_step, []
 
@@ -272,16 +293,22 @@ def test_target_kl_ends_the_update_after_the_first_epoch_whose_mean_passes_it() 
         fill(agent)
         result = agent.update()
         assert result is not None
-        return result, np.reshape(kls, (-1, 4)).mean(1).tolist()
+        return result, np.reshape(kls, (-1, 4))  # (epochs, minibatches)
 
-    free, means = run(None)
+    def epochs_until(numbers: np.ndarray[Any, Any], target: float) -> int:
+        return int((numbers > target).argmax()) + 1
+
+    free, kls = run(None)
     assert free.epochs == 6
-    third = next(epoch for epoch in range(1, 6) if means[epoch] > max(means[:epoch]))
-    limited, stopped_means = run((max(means[:third]) + means[third]) / 2)
-    assert third >= 1
-    assert limited.epochs == third + 1
-    assert stopped_means == means[: third + 1]
     assert run(1e9)[0] == free
+    # targets at which the mean, the last and the largest of an epoch's minibatches would not stop at the same epoch
+    rivals = (kls[:, -1], kls.max(1), np.cumsum(kls.mean(1)) / np.arange(1, 7))
+    targets = [0.999 * mean for mean in kls.mean(1)]
+    for rival in rivals:
+        telling = [target for target in targets if epochs_until(rival, target) != epochs_until(kls.mean(1), target)]
+        limited, stopped_kls = run(telling[0])
+        assert limited.epochs == epochs_until(kls.mean(1), telling[0])
+        assert stopped_kls.tolist() == kls[: limited.epochs].tolist()
 
 
 def test_the_update_reports_the_fit_of_the_values_before_it() -> None:

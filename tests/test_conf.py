@@ -28,7 +28,7 @@ def root_settings() -> list[tuple[str, Any, Any]]:
 FILES = {
     "hyperparameters/default.yaml": root_settings(),
     "env/CartPole-v1.yaml": list(walk(EnvConfig())),
-    "network/auto.yaml": list(walk(NetworkConfig())),
+    "network/mlp.yaml": list(walk(NetworkConfig())),
     "eval.yaml": list(walk(EvalConfig())),
 }
 
@@ -55,10 +55,8 @@ def test_plain_defaults_are_the_dataclass() -> None:
     assert compose("eval", EvalConfig) == EvalConfig()
 
 
-def test_mlp_differs_in_its_encoder_only() -> None:
-    assert compose("train", TrainConfig, "hyperparameters=default", "network=mlp").network == NetworkConfig(
-        encoder="mlp"
-    )
+def test_auto_picks_the_mlp() -> None:
+    assert compose("train", TrainConfig, "hyperparameters=default", "network=mlp").network == NetworkConfig()
 
 
 def test_presets_ship_for_the_three_environments() -> None:

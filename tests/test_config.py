@@ -120,14 +120,14 @@ def test_a_value_is_shown_as_one_types_it() -> None:
 
 def test_a_config_survives_becoming_plain_data() -> None:
     config = TrainConfig(
-        env=EnvConfig(id="LunarLander-v3", kwargs={"gravity": -9.0}),
+        env=EnvConfig(id="LunarLander-v3", kwargs={"gravity": -9.0, "size": (1, 2.5)}),
         network=NetworkConfig(hidden_sizes=[5], shared=False),
         value_clip=0.1,
         logger=[],
     )
     plain = to_plain(config)
     assert from_plain(TrainConfig, plain) == config
-    assert plain["network"] == {"encoder": "auto", "hidden_sizes": [5], "activation": "tanh", "shared": False}
+    assert plain["network"] == {"hidden_sizes": [5], "activation": "tanh", "shared": False}
     plain["network"]["hidden_sizes"].append(1)
     assert config.network.hidden_sizes == [5]
 

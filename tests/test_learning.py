@@ -45,10 +45,10 @@ def test_cartpole_is_solved_with_its_preset(tmp_path: Path) -> None:
 
 
 class Judge(gym.Wrapper[Any, Any, Any, Any]):
-    """Seeds an environment, counts its steps and episodes' returns, and ends the program when enough is known."""
+    """Seeds an environment, counts its steps and episodes' returns, and ends the program where the budget is spent."""
 
     class Enough(Exception):  # noqa: N818  (it is no error)
-        """The program may end."""
+        """The budget is spent."""
 
     def __init__(self, env: gym.Env[Any, Any], seed: int, goal: float, budget: int) -> None:
         super().__init__(env)
@@ -67,7 +67,7 @@ class Judge(gym.Wrapper[Any, Any, Any, Any]):
         self.episode_return += float(result[1])
         if result[2] or result[3]:
             self.returns.append(self.episode_return)
-        if self.solved or self.steps >= self.budget:
+        if self.steps >= self.budget and not self.solved:
             raise self.Enough
         return result
 

@@ -274,6 +274,12 @@ def test_two_runs_of_the_same_moment_have_folders_of_their_own(tmp_path: Path, m
     assert {folder.parent for folder in folders} == {Path("out/Walk-v0")}
 
 
+def test_a_numpy_number_in_the_configuration_leaves_the_checkpoint_readable(tmp_path: Path) -> None:
+    config = make_config(lr=np.float64(0.01), total_timesteps=32, kwargs={}, eval_every=None)
+    result = run(tmp_path / "a", config)
+    assert load_checkpoint(result.checkpoint)["run"]["config"]["lr"] == 0.01
+
+
 # starting from weights
 
 

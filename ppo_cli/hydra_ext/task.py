@@ -90,6 +90,8 @@ class Task:
         from ppo_cli.run import train
 
         run_dir = Path(HydraConfig.get().runtime.output_dir)
+        if run_dir.is_relative_to(Path.cwd()):  # as short as a person would type it
+            run_dir = run_dir.relative_to(Path.cwd())
         config, _ = schema.build(TrainConfig, OmegaConf.to_container(composed, resolve=True))
         try:
             self.last = Outcome(run_dir, config.env.id, result=train(config, run_dir=run_dir, command=self.command))
