@@ -92,18 +92,27 @@ class PPOAgent:
 
     @classmethod
     def from_spec(
-        cls, spec: Spec, config: PPOConfig, *, seed: int, device: str | torch.device = "cpu", num_envs: int = 1
+        cls,
+        spec: Spec,
+        config: PPOConfig,
+        *,
+        seed: int,
+        device: str | torch.device = "cpu",
+        num_envs: int = 1,
+        compiled: bool = False,
     ) -> PPOAgent:
         """An agent for given spaces and a full configuration; its memory takes ``num_envs`` transitions a step."""
         agent = cls.__new__(cls)
-        agent._build(spec, config, torch.device(device), seed, num_envs)
+        agent._build(spec, config, torch.device(device), seed, num_envs, compiled)
         return agent
 
-    def _build(self, spec: Spec, config: PPOConfig, device: torch.device, seed: int, num_envs: int) -> None:
+    def _build(
+        self, spec: Spec, config: PPOConfig, device: torch.device, seed: int, num_envs: int, compiled: bool = False
+    ) -> None:
         self.spec = spec
         self.config = PPOConfig(**{item.name: getattr(config, item.name) for item in fields(PPOConfig)})
         self.policy = Policy(spec, self.config, device, seed, num_envs)
-        self.learner = Learner(self.policy, self.config, seed)
+        self.learner = Learner(self.policy, self.config, seed, compiled)
         self.memory = RolloutBuffer(-(-config.buffer_size // num_envs), num_envs, spec.obs_size)
 
     # --- acting -----------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from ppo_cli.errors import ConfigError, Problem
 
 ACTIVATIONS = ("tanh", "relu", "elu", "gelu", "silu")
 LOGGERS = ("csv", "tensorboard")
+BACKENDS = ("auto", "native", "envpool", "sync", "async")
 
 
 def setting(
@@ -85,6 +86,11 @@ class TrainConfig(PPOConfig):
     env: EnvConfig = field(default_factory=EnvConfig)
     seed: int = setting(0, "root of every random stream of the run", least=0, most=2**63 - 1)
     device: str = setting("cpu", "where tensors live: cpu, cuda, cuda:1, mps")
+    threads: int | str = setting("auto", "threads of one tensor operation; auto picks by the network's size", least=1)
+    compile: bool | str = setting("auto", "compile the gradient step; auto does where it saves more than it costs")
+    vector_backend: str = setting(
+        "auto", "what steps the environments; auto takes the fastest that knows them", choices=BACKENDS
+    )
     total_timesteps: int = setting(
         500_000, "environment steps, over all environments; rounded up to whole iterations", least=1
     )
@@ -242,6 +248,10 @@ def _bound(value: float) -> str:
 
 def _check_together(config: TrainConfig) -> list[Problem]:
     problems = []
+    for key, fits in (("threads", "a whole number"), ("compile", "true or false")):
+        value = getattr(config, key)
+        if isinstance(value, str) and value != "auto":
+            problems.append(Problem(f"{key}={value} is neither auto nor {fits}", f"{key}=auto"))
     size = config.buffer_size
     if size % config.num_envs:
         problems.append(

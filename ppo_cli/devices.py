@@ -1,10 +1,6 @@
-"""From a device's name to a device that is really there, and how many threads serve it."""
+"""From a device's name to a device that is really there."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import pairwise
 
 import torch
 
@@ -44,24 +40,3 @@ def available_devices() -> list[str]:
     if torch.backends.mps.is_available():
         devices.append("mps")
     return devices
-
-
-THREADING_PAYS = 4_000_000
-"""Multiplications in the largest layer's product of one minibatch from which a second thread is worth waking."""
-
-
-def suitable_threads(widths: list[int], batch_size: int) -> int:
-    """Intra-op threads for layers of these widths: one for small products, which waiting for others only slows."""
-    largest = max((rows * columns for rows, columns in pairwise(widths)), default=0) * batch_size
-    return torch.get_num_threads() if largest >= THREADING_PAYS else 1
-
-
-@contextmanager
-def intra_op_threads(count: int) -> Iterator[None]:
-    """Let torch use ``count`` threads inside the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -1,17 +1,13 @@
-"""The edge to Gymnasium: building environments, reading their spaces, and stepping several side by side."""
+"""The edge to Gymnasium: building environments and reading their spaces."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import numpy.typing as npt
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from ppo_cli.buffer import FinalObservations, Floats
 from ppo_cli.config import EnvConfig, show
 from ppo_cli.env_ids import unknown_id
 from ppo_cli.errors import ConfigError, Problem
@@ -86,53 +82,3 @@ def read_spec(config: EnvConfig) -> Spec:
     assert isinstance(actions, gym.spaces.Discrete)
     scale = 1.0 / 255.0 if observations.dtype == np.uint8 and len(observations.shape) >= 2 else 1.0
     return Spec(tuple(observations.shape), int(actions.n), scale, int(actions.start))
-
-
-class Transition(NamedTuple):
-    """What one vector step led to."""
-
-    observations: Floats  # (envs, obs_size) to act on next
-    rewards: npt.NDArray[np.float64]  # (envs,)
-    terminated: npt.NDArray[np.bool_]  # (envs,)
-    truncated: npt.NDArray[np.bool_]  # (envs,) and not terminated
-    finals: FinalObservations | None  # of the truncated
-
-
-class VectorEnv:
-    """Environments stepped side by side; one whose episode ended shows the next one's first observation at once.
-
-    Args:
-        config: The environment.
-        spec: Its spaces.
-        seeds: One per environment.
-    """
-
-    def __init__(self, config: EnvConfig, spec: Spec, seeds: Sequence[int]) -> None:
-        self.num_envs = len(seeds)
-        self._spec = spec
-        self._seeds: list[int | None] = list(seeds)
-        self._envs = SyncVectorEnv(
-            [lambda: make_env(config)] * self.num_envs, copy=False, autoreset_mode=AutoresetMode.SAME_STEP
-        )
-
-    def reset(self) -> Floats:
-        """Seed and reset every environment; returns observations (envs, obs_size)."""
-        observations, _ = self._envs.reset(seed=self._seeds)
-        return self._flat(observations)
-
-    def step(self, actions: npt.NDArray[np.int64]) -> Transition:
-        """Apply actions (envs,), counted from 0."""
-        observations, rewards, terminated, truncated, infos = self._envs.step(actions + self._spec.action_start)
-        cut = truncated & ~terminated
-        finals = None
-        if cut.any():
-            where = cut.nonzero()[0]
-            finals = FinalObservations(where, self._flat(np.stack([infos["final_obs"][index] for index in where])))
-        return Transition(self._flat(observations), rewards, terminated, cut, finals)
-
-    def close(self) -> None:
-        """Close every environment."""
-        self._envs.close()
-
-    def _flat(self, observations: npt.NDArray[Any]) -> Floats:
-        return observations.reshape(len(observations), -1).astype(np.float32)

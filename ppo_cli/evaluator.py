@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ppo_cli.acceleration import intra_op_threads
 from ppo_cli.agent import PPOAgent
 from ppo_cli.buffer import Floats
 from ppo_cli.checkpoint import find_checkpoint, load_checkpoint, write_atomically
 from ppo_cli.config import EnvConfig, EvalConfig, TrainConfig, from_plain, validate
-from ppo_cli.devices import intra_op_threads, resolve_device, suitable_threads
+from ppo_cli.devices import resolve_device
 from ppo_cli.envs import make_env
 from ppo_cli.errors import CheckpointError, ConfigError, Problem
 from ppo_cli.policy import Policy
@@ -182,8 +183,7 @@ def run_eval(config: EvalConfig) -> EvalResult:
     if seed == "run":
         episodes, seed, deterministic = _own_evaluation(path, payload["run"])
     film = Film(_run_folder(path) / "video") if config.video else None
-    widths = [agent.spec.obs_size, *train_config.network.hidden_sizes]
-    with intra_op_threads(suitable_threads(widths, train_config.batch_size)):
+    with intra_op_threads(train_config.threads if isinstance(train_config.threads, int) else 1):
         played = play(
             agent.policy,
             train_config.env,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ppo_cli import ppo
+from ppo_cli.acceleration import accelerated
 from ppo_cli.buffer import RolloutBuffer
 from ppo_cli.config import PPOConfig
 from ppo_cli.policy import Policy
@@ -36,6 +37,7 @@ class Learner:
         policy: What is improved.
         config: The algorithm's settings.
         seed: Root of the stream that minibatches are shuffled by.
+        compiled: Compile the gradient step as one graph.
 
     Attributes:
         lr: Step size of the next update; schedules change it.
@@ -43,13 +45,14 @@ class Learner:
         optimizer: Adam's moments and count; its ``parameters`` are the policy's.
     """
 
-    def __init__(self, policy: Policy, config: PPOConfig, seed: int) -> None:
+    def __init__(self, policy: Policy, config: PPOConfig, seed: int, compiled: bool = False) -> None:
         self.policy, self.config = policy, config
         self.lr, self.clip_ratio = config.lr, config.clip_ratio
         self.shuffle_stream = stream_generator(seed, "shuffle")
-        self._update_step = ppo.make_update_step(
+        step = ppo.make_update_step(
             policy.score, clip_value=config.value_clip is not None, clip_gradient=config.max_grad_norm is not None
         )
+        self._update_step = accelerated(step, policy.device, compiled)
         moment = torch.zeros_like(policy.parameters)
         self.set_state(LearnerState(policy.parameters, moment, moment, torch.zeros((), device=policy.device)))
 
@@ -140,8 +143,8 @@ class Learner:
             shuffled = rows[torch.randperm(len(rows), generator=self.shuffle_stream)]
             places, weights = ppo.minibatch_rows(shuffled, config.batch_size)
             places, weights = places.to(self.policy.device), weights.to(self.policy.device)
-            columns = [column[places].unbind(0) for column in rollout[:-1]]
-            for minibatch in zip(*columns, weights.unbind(0), strict=True):
+            stacked = ppo.deal(rollout, places, weights)
+            for minibatch in zip(*(column.unbind(0) for column in stacked), strict=True):
                 state, metrics = self._update_step(state, Minibatch(*minibatch), coefficients)
                 history.append(metrics)
             epochs += 1

@@ -28,9 +28,9 @@ class Minibatch(NamedTuple):
     actions: Tensor  # (batch,)
     log_probs: Tensor  # (batch,) under the policy that acted
     values: Tensor  # (batch,) predicted before the update
-    advantages: Tensor  # (batch,)
+    advantages: Tensor  # (batch,) normalised over the minibatch
     returns: Tensor  # (batch,)
-    weights: Tensor  # (batch,) 1 for a transition, 0 for a row that fills the shape
+    shares: Tensor  # (batch,) what each row counts for in a mean: they sum to 1, and are 0 where a row only fills
 
 
 class Coefficients(NamedTuple):
@@ -94,21 +94,34 @@ def estimate_advantages(
     return advantages, advantages + values
 
 
-def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Mean over the rows that count; 0 where none does."""
-    return (values * weights).sum() / weights.sum().clamp(min=1.0)
+def shares_of(weights: Tensor) -> Tensor:
+    """What each row counts for in its minibatch's mean: weights (…, batch) divided by their sum, 0 where that is 0."""
+    return weights / weights.sum(-1, keepdim=True).clamp(min=1.0)
+
+
+def mean(values: Tensor, shares: Tensor) -> Tensor:
+    """Mean over the rows that count, of (batch,) each."""
+    return torch.dot(values, shares)
 
 
 def normalize_advantages(advantages: Tensor, weights: Tensor) -> Tensor:
-    """Advantages of a minibatch with mean 0 and (unbiased) deviation 1; untouched where fewer than two rows count."""
-    count = weights.sum()
-    centred = (advantages - weighted_mean(advantages, weights)) * weights
-    deviation = (centred.square().sum() / (count - 1.0).clamp(min=1.0)).sqrt()
+    """Advantages with mean 0 and (unbiased) deviation 1 in each minibatch.
+
+    Args:
+        advantages: (…, batch).
+        weights: (…, batch), 1 for a row that counts and 0 for one that fills.
+
+    Returns:
+        (…, batch); a minibatch in which fewer than two rows count stays as it is.
+    """
+    count = weights.sum(-1, keepdim=True)
+    centred = (advantages - (advantages * shares_of(weights)).sum(-1, keepdim=True)) * weights
+    deviation = (centred.square().sum(-1, keepdim=True) / (count - 1.0).clamp(min=1.0)).sqrt()
     return torch.where(count > 1.0, centred / (deviation + ADVANTAGE_EPS), advantages)
 
 
 def surrogate_loss(
-    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip_ratio: Tensor, weights: Tensor
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip_ratio: Tensor, shares: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The clipped surrogate objective, negated (arXiv:1707.06347, equation 7).
 
@@ -119,38 +132,44 @@ def surrogate_loss(
     log_ratio = log_probs - old_log_probs
     ratio = log_ratio.exp()
     clipped = torch.clamp(ratio, 1.0 - clip_ratio, 1.0 + clip_ratio)
-    loss = -weighted_mean(torch.minimum(ratio * advantages, clipped * advantages), weights)
+    loss = -mean(torch.minimum(ratio * advantages, clipped * advantages), shares)
     with torch.no_grad():
-        approx_kl = weighted_mean((ratio - 1.0) - log_ratio, weights)
-        clip_fraction = weighted_mean(((ratio - 1.0).abs() > clip_ratio).to(ratio.dtype), weights)
+        change = ratio - 1.0
+        approx_kl = mean(change - log_ratio, shares)
+        clip_fraction = mean((change.abs() > clip_ratio).to(ratio.dtype), shares)
     return loss, approx_kl, clip_fraction
 
 
-def value_loss(values: Tensor, returns: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean of (V − R)², without a factor ½."""
-    return weighted_mean((values - returns).square(), weights)
+def value_loss(values: Tensor, returns: Tensor, shares: Tensor) -> Tensor:
+    """Mean of (V − R)², without a factor ½."""
+    return mean((values - returns).square(), shares)
 
 
 def clipped_value_loss(
-    values: Tensor, old_values: Tensor, returns: Tensor, value_clip: Tensor, weights: Tensor
+    values: Tensor, old_values: Tensor, returns: Tensor, value_clip: Tensor, shares: Tensor
 ) -> Tensor:
     """As :func:`value_loss`, but moving further than ``value_clip`` from the old value gains nothing.
 
     The larger of the plain error and the error of the clipped prediction counts, as in the original code.
     """
     near = old_values + torch.clamp(values - old_values, -value_clip, value_clip)
-    return weighted_mean(torch.maximum((values - returns).square(), (near - returns).square()), weights)
+    return mean(torch.maximum((values - returns).square(), (near - returns).square()), shares)
 
 
 def explained_variance(values: Tensor, returns: Tensor, weights: Tensor) -> Tensor:
-    """1 − Var(R − V) / Var(R), always a number: 0 where all returns are equal, be it only up to rounding."""
+    """1 − Var(R − V) / Var(R), always a number: 0 where all returns are equal, be it only up to rounding.
+
+    All of one shape; rows of weight 0 do not count.
+    """
+    shares = shares_of(weights.flatten())
 
     def variance(numbers: Tensor) -> Tensor:
-        return weighted_mean((numbers - weighted_mean(numbers, weights)).square(), weights)
+        return mean((numbers.flatten() - mean(numbers.flatten(), shares)).square(), shares)
 
     total = variance(returns)
     # returns are sums with values: equal ones differ by the rounding of both
-    rounding = weighted_mean(returns.square() + values.square(), weights) * (8.0 * torch.finfo(returns.dtype).eps) ** 2
+    size = mean((returns.square() + values.square()).flatten(), shares)
+    rounding = size * (8.0 * torch.finfo(returns.dtype).eps) ** 2
     return torch.where(total > rounding, 1.0 - variance(returns - values) / total, torch.zeros_like(total))
 
 
@@ -175,15 +194,14 @@ def make_update_step(evaluate: Evaluate, *, clip_value: bool, clip_gradient: boo
 
     def losses(parameters: Tensor, batch: Minibatch, coef: Coefficients) -> tuple[Tensor, tuple[Tensor, ...]]:
         log_probs, entropies, values = evaluate(parameters, batch.observations, batch.actions)
-        advantages = normalize_advantages(batch.advantages, batch.weights)
         policy, approx_kl, clip_fraction = surrogate_loss(
-            log_probs, batch.log_probs, advantages, coef.clip_ratio, batch.weights
+            log_probs, batch.log_probs, batch.advantages, coef.clip_ratio, batch.shares
         )
         if clip_value:
-            value = clipped_value_loss(values, batch.values, batch.returns, coef.value_clip, batch.weights)
+            value = clipped_value_loss(values, batch.values, batch.returns, coef.value_clip, batch.shares)
         else:
-            value = value_loss(values, batch.returns, batch.weights)
-        entropy = weighted_mean(entropies, batch.weights)
+            value = value_loss(values, batch.returns, batch.shares)
+        entropy = mean(entropies, batch.shares)
         total = policy + coef.value_coef * value - coef.entropy_coef * entropy
         return total, (policy.detach(), value.detach(), entropy.detach(), approx_kl, clip_fraction)
 
@@ -201,9 +219,9 @@ def make_update_step(evaluate: Evaluate, *, clip_value: bool, clip_gradient: boo
     return update_step
 
 
-def annealed(initial: float, step: int, total_timesteps: int) -> float:
-    """``initial`` at step 0, falling in a straight line to 0 at ``total_timesteps``."""
-    return initial * max(0.0, 1.0 - step / total_timesteps)
+def annealed(initial: float, done: int, total: int) -> float:
+    """``initial`` with nothing done, falling in a straight line to 0 with all of ``total`` done."""
+    return initial * max(0.0, 1.0 - done / total)
 
 
 def minibatch_rows(permutation: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
@@ -224,3 +242,18 @@ def minibatch_rows(permutation: Tensor, batch_size: int) -> tuple[Tensor, Tensor
     weights = torch.ones(places)
     weights[rows:] = 0.0
     return padded.view(batch_size, count).T.contiguous(), weights.view(batch_size, count).T.contiguous()
+
+
+def deal(rollout: Minibatch, places: Tensor, weights: Tensor) -> Minibatch:
+    """An epoch's minibatches, stacked.
+
+    Args:
+        rollout: All rows, (rows, …) each, advantages as they are; its ``shares`` are not read.
+        places: (minibatches, batch) row numbers, as :func:`minibatch_rows` deals them.
+        weights: (minibatches, batch) likewise.
+
+    Returns:
+        Columns of shape (minibatches, batch, …), advantages normalised within each minibatch.
+    """
+    dealt = rollout._replace(**{name: getattr(rollout, name)[places] for name in rollout._fields[:-1]}, shares=weights)
+    return dealt._replace(advantages=normalize_advantages(dealt.advantages, weights), shares=shares_of(weights))

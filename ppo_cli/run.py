@@ -20,10 +20,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ppo_cli.acceleration import choose_compile, choose_threads, intra_op_threads
 from ppo_cli.agent import PPOAgent
 from ppo_cli.checkpoint import find_checkpoint, load_checkpoint, write_atomically
-from ppo_cli.config import TrainConfig, validate
-from ppo_cli.devices import intra_op_threads, resolve_device, suitable_threads
+from ppo_cli.config import TrainConfig, show as show_value, validate, whole_iterations
+from ppo_cli.devices import resolve_device
 from ppo_cli.env_ids import newer_version
 from ppo_cli.envs import read_spec
 from ppo_cli.errors import ConfigError, Problem, RunError, UserError
@@ -31,6 +32,7 @@ from ppo_cli.folders import new_run_dir
 from ppo_cli.loggers import make_loggers
 from ppo_cli.loggers.lines import run_logging, terminal_can_repaint
 from ppo_cli.trainer import Trainer
+from ppo_cli.vector import choose_backend
 
 log = logging.getLogger("ppo_cli")
 
@@ -73,6 +75,7 @@ def preflight(config: TrainConfig) -> None:
     _check_output_dir(Path(config.output_dir))
     device = resolve_device(config.device)
     spec = read_spec(config.env)
+    choose_backend(config.vector_backend, config.env)
     if config.init_from is not None:
         state = load_checkpoint(find_checkpoint(config.init_from, key="init_from"))["agent"]
         PPOAgent.from_spec(spec, config, seed=0, device=device).load_weights(state)
@@ -86,6 +89,23 @@ def _check_output_dir(folder: Path) -> None:
     except OSError as error:
         what = f"output_dir={folder} cannot be written: {existing}: {error.strerror}"
         raise ConfigError(Problem(what, "output_dir=outputs, or another folder of yours")) from error
+
+
+def resolve(config: TrainConfig) -> tuple[TrainConfig, list[str]]:
+    """Put what was chosen in the place of every ``auto``; with a reason for each.
+
+    The choices follow from the configuration and from what is installed, so the same command makes the same ones.
+    """
+    updates = whole_iterations(config.total_timesteps, config.buffer_size) * config.epochs
+    updates *= whole_iterations(config.buffer_size, config.batch_size)
+    widths = [read_spec(config.env).obs_size, *config.network.hidden_sizes]
+    choices: dict[str, tuple[Any, str]] = {
+        "vector_backend": choose_backend(config.vector_backend, config.env),
+        "threads": choose_threads(config.threads, widths, config.batch_size),
+        "compile": choose_compile(config.compile, resolve_device(config.device), updates),
+    }
+    reasons = [f"{key}={show_value(value)} ({reason})" for key, (value, reason) in choices.items()]
+    return dataclasses.replace(config, **{key: value for key, (value, _) in choices.items()}), reasons
 
 
 def train(
@@ -107,9 +127,10 @@ def train(
     run_dir = run_dir or new_run_dir(config.output_dir, config.env.id)
     (run_dir / "checkpoints").mkdir(parents=True)
     live = show and terminal_can_repaint()
-    widths = [read_spec(config.env).obs_size, *config.network.hidden_sizes]
-    threads = intra_op_threads(suitable_threads(widths, config.batch_size))
-    with threads, run_logging(run_dir, to_stdout=show and not live):
+    config, reasons = resolve(config)
+    assert isinstance(config.threads, int)
+    with intra_op_threads(config.threads), run_logging(run_dir, to_stdout=show and not live):
+        log.info("%s", " · ".join(reasons))
         try:
             return _train(config, run_dir, command or shlex.join(sys.argv), live)
         except Exception as error:

@@ -19,11 +19,12 @@ from ppo_cli.buffer import Floats
 from ppo_cli.checkpoint import load_checkpoint, save_checkpoint
 from ppo_cli.config import TrainConfig, to_plain, whole_iterations
 from ppo_cli.devices import resolve_device
-from ppo_cli.envs import VectorEnv, read_spec
+from ppo_cli.envs import read_spec
 from ppo_cli.evaluator import play
 from ppo_cli.loggers.base import Logger, RunInfo
 from ppo_cli.metrics import COLUMNS, Row
 from ppo_cli.seeding import stream_seed
+from ppo_cli.vector import Transition, VectorEnv
 
 log = logging.getLogger("ppo_cli")
 
@@ -73,7 +74,12 @@ class Trainer:
         self.config, self.run_dir, self.loggers = config, run_dir, loggers
         spec = read_spec(config.env)
         self.agent = PPOAgent.from_spec(
-            spec, config, seed=config.seed, device=resolve_device(config.device), num_envs=config.num_envs
+            spec,
+            config,
+            seed=config.seed,
+            device=resolve_device(config.device),
+            num_envs=config.num_envs,
+            compiled=bool(config.compile),
         )
         if init_from is not None:
             self.agent.load_weights(load_checkpoint(init_from)["agent"])
@@ -83,7 +89,7 @@ class Trainer:
         self.evaluation: Evaluation | None = None
         self.stopping = False
         seeds = [stream_seed(config.seed, "env", index) for index in range(config.num_envs)]
-        self.envs = VectorEnv(config.env, spec, seeds)
+        self.envs = VectorEnv(config.vector_backend, config.env, spec, seeds)
         self._returns: deque[float] = deque(maxlen=WINDOW)
         self._lengths: deque[int] = deque(maxlen=WINDOW)
         self._running_return = np.zeros(config.num_envs)
@@ -111,12 +117,12 @@ class Trainer:
         learner.lr = self._schedule(config.lr, config.anneal_lr)
         learner.clip_ratio = self._schedule(config.clip_ratio, config.anneal_clip)
         clock = [time.perf_counter()]
+        before = progress.step
         self.collect()
         clock.append(time.perf_counter())
         update = agent.learn()
         clock.append(time.perf_counter())
         progress.iteration += 1
-        progress.step += config.buffer_size
         evaluation = self.evaluate() if self._evaluation_is_due() else None
         clock.append(time.perf_counter())
         self._keep(evaluation)
@@ -133,7 +139,7 @@ class Trainer:
             row["eval/episode_return_std"] = float(np.std(evaluation.returns))
             row["eval/episode_length_mean"] = float(np.mean(evaluation.lengths))
         row |= {"time/collect": collect, "time/update": learn, "time/evaluate": judge}
-        row["time/steps_per_second"] = config.buffer_size / (collect + learn)
+        row["time/steps_per_second"] = (progress.step - before) / (collect + learn)
         return row
 
     def collect(self) -> None:
@@ -151,14 +157,19 @@ class Trainer:
                 result.terminated,
                 result.truncated,
                 finals=result.finals,
+                weights=1.0 if result.real is None else result.real,
             )
-            self._count(result.rewards, result.terminated | result.truncated)
+            self._count(result)
             observations = result.observations
         memory.next_observations = self._observations = observations
 
-    def _count(self, rewards: np.ndarray[Any, Any], ended: np.ndarray[Any, Any]) -> None:
-        self._running_return += rewards
-        self._running_length += 1
+    def _count(self, result: Transition) -> None:
+        """Keep the books of steps and episodes; a step that is no transition has no reward and no length."""
+        real = self.config.num_envs if result.real is None else int(result.real.sum())
+        self.progress.step += real
+        self._running_return += result.rewards
+        self._running_length += 1 if result.real is None else result.real
+        ended = result.terminated | result.truncated
         if ended.any():
             self._returns.extend(self._running_return[ended].tolist())
             self._lengths.extend(self._running_length[ended].tolist())
@@ -167,7 +178,7 @@ class Trainer:
             self._running_length[ended] = 0
 
     def _schedule(self, initial: float, anneal: bool) -> float:
-        return ppo.annealed(initial, self.progress.step, self.total_timesteps) if anneal else initial
+        return ppo.annealed(initial, self.progress.iteration, self.iterations) if anneal else initial
 
     def _is_due(self, every: int | None) -> bool:
         if every is None:

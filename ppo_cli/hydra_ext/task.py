@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
-from ppo_cli.config import TrainConfig
+from ppo_cli.config import TrainConfig, to_plain
 from ppo_cli.folders import slug
 from ppo_cli.hydra_ext import schema
 
@@ -87,13 +87,14 @@ class Task:
         """Train with a composed config in the folder that Hydra made."""
         from hydra.core.hydra_config import HydraConfig
 
-        from ppo_cli.run import train
+        from ppo_cli.run import resolve, train
 
         run_dir = Path(HydraConfig.get().runtime.output_dir)
         if run_dir.is_relative_to(Path.cwd()):  # as short as a person would type it
             run_dir = run_dir.relative_to(Path.cwd())
         config, _ = schema.build(TrainConfig, OmegaConf.to_container(composed, resolve=True))
         try:
+            OmegaConf.save(OmegaConf.create(to_plain(resolve(config)[0])), run_dir / ".hydra" / "config.yaml")
             self.last = Outcome(run_dir, config.env.id, result=train(config, run_dir=run_dir, command=self.command))
         except (Exception, SystemExit) as error:
             self.last = Outcome(run_dir, config.env.id, error=error)
