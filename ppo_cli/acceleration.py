@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import NamedTuple
+from types import FunctionType
+from typing import Any, NamedTuple
 
 import torch
 
@@ -26,7 +27,7 @@ class Costs(NamedTuple):
     saved_seconds: float  # by a compiled gradient step over an eager one: dispatch, whatever the network's size
 
 
-COSTS = Costs(threading_pays=4_000_000, compile_seconds=15.0, saved_seconds=0.4e-3)
+COSTS = Costs(threading_pays=4_000_000, compile_seconds=25.0, saved_seconds=0.5e-3)
 
 
 def choose_threads(wanted: int | str, widths: list[int], batch_size: int) -> tuple[int, str]:
@@ -62,15 +63,33 @@ def _missing_compiler(device: torch.device) -> str:
     return ""
 
 
-def accelerated(step: UpdateStep, device: torch.device, compiled: bool) -> UpdateStep:
+def accelerated(step: UpdateStep, compiled: bool) -> UpdateStep:
     """The same step, by the fastest program that was chosen for it."""
     if not compiled:
         return step
     import torch._dynamo
 
     torch._dynamo.config.trace_autograd_ops = True  # the gradient is part of the graph, not a break in it
-    program: UpdateStep = torch.compile(step, fullgraph=True, dynamic=False)
+    options: dict[str, Any] = {"cpp_wrapper": True, "guard_filter_fn": _shapes_only}
+    program: UpdateStep = torch.compile(_own_code(step), fullgraph=True, dynamic=False, options=options)
     return program
+
+
+def _shapes_only(guards: Sequence[Any]) -> list[bool]:
+    """Check before each call what may differ between calls of one step: its tensors.
+
+    All else that the graph was made from is fixed in the step's closure, and checking it costs as much as the step.
+    """
+    return [guard.guard_type == "TENSOR_MATCH" for guard in guards]
+
+
+def _own_code(step: UpdateStep) -> UpdateStep:
+    """A copy with a code object of its own, which is what compiled programs are filed under.
+
+    Steps of different networks share their source; without this, the second would be given the first one's program.
+    """
+    assert isinstance(step, FunctionType)
+    return FunctionType(step.__code__.replace(), step.__globals__, step.__name__, None, step.__closure__)
 
 
 @contextmanager

@@ -229,7 +229,7 @@ class PPOAgent:
             "parameters": _on_cpu(named(learner.parameters)),
             "first_moment": _on_cpu(named(learner.first_moment)),
             "second_moment": _on_cpu(named(learner.second_moment)),
-            "updates": learner.updates.cpu(),
+            "updates": self.learner.updates,
             "normalizers": {name: _on_cpu(part.state()) for name, part in policy.normalizers._asdict().items()},
             "streams": {name: stream.get_state() for name, stream in self._streams().items()},
         }
@@ -295,8 +295,10 @@ class PPOAgent:
 
     def _restore(self, state: dict[str, Any]) -> None:
         first, second, third = (self._flat(state, name) for name in ("parameters", "first_moment", "second_moment"))
-        updates = checked_tensor(state, "updates", (), torch.float32).to(self.policy.device)
-        self.learner.set_state(LearnerState(first, second, third, updates))
+        self.learner.set_state(LearnerState(first, second, third))
+        self.learner.updates = state.get("updates", -1)
+        if type(self.learner.updates) is not int or self.learner.updates < 0:
+            raise CheckpointError(Problem("the checkpoint does not say how often it was updated", "another"))
         saved = state.get("normalizers")
         for name, part in self.policy.normalizers._asdict().items():
             section = saved.get(name) if isinstance(saved, dict) else None

@@ -42,7 +42,8 @@ class Learner:
     Attributes:
         lr: Step size of the next update; schedules change it.
         clip_ratio: Clip range of the next update, likewise.
-        optimizer: Adam's moments and count; its ``parameters`` are the policy's.
+        state: Parameters, which are the policy's, and Adam's moments.
+        updates: Gradient steps taken so far.
     """
 
     def __init__(self, policy: Policy, config: PPOConfig, seed: int, compiled: bool = False) -> None:
@@ -52,9 +53,10 @@ class Learner:
         step = ppo.make_update_step(
             policy.score, clip_value=config.value_clip is not None, clip_gradient=config.max_grad_norm is not None
         )
-        self._update_step = accelerated(step, policy.device, compiled)
+        self._update_step = accelerated(step, compiled)
         moment = torch.zeros_like(policy.parameters)
-        self.set_state(LearnerState(policy.parameters, moment, moment, torch.zeros((), device=policy.device)))
+        self.updates = 0
+        self.set_state(LearnerState(policy.parameters, moment, moment))
 
     def set_state(self, state: LearnerState) -> None:
         """Go on from these parameters and moments."""
@@ -135,7 +137,7 @@ class Learner:
 
     def _run_epochs(self, rollout: Minibatch, rows: Tensor) -> tuple[Tensor, int]:
         """Take the gradient steps; returns their mean metrics, (metrics,), and the number of epochs made."""
-        config, state, coefficients = self.config, self.state, self._coefficients()
+        config, state = self.config, self.state
         history: list[Tensor] = []
         epochs = 0
         diverged = False
@@ -144,9 +146,11 @@ class Learner:
             places, weights = ppo.minibatch_rows(shuffled, config.batch_size)
             places, weights = places.to(self.policy.device), weights.to(self.policy.device)
             stacked = ppo.deal(rollout, places, weights)
-            for minibatch in zip(*(column.unbind(0) for column in stacked), strict=True):
+            minibatches = zip(*(column.unbind(0) for column in stacked), strict=True)
+            for minibatch, coefficients in zip(minibatches, self._coefficients(len(places)), strict=True):
                 state, metrics = self._update_step(state, Minibatch(*minibatch), coefficients)
                 history.append(metrics)
+            self.updates += len(places)
             epochs += 1
             if config.target_kl is not None:
                 divergence = torch.stack(history[-len(places) :]).mean(0)[ppo.LOSS_METRICS.index("approx_kl")]
@@ -154,14 +158,17 @@ class Learner:
         self.set_state(state)
         return torch.stack(history).mean(0), epochs
 
-    def _coefficients(self) -> Coefficients:
+    def _coefficients(self, count: int) -> list[Coefficients]:
+        """Those of the next ``count`` gradient steps."""
         config = self.config
-        values = (
-            self.lr,
-            self.clip_ratio,
+        fixed = (
+            1.0 - self.clip_ratio,
+            1.0 + self.clip_ratio,
             config.value_clip or 0.0,  # not read where it is off
             config.value_coef,
             config.entropy_coef,
             config.max_grad_norm or 0.0,  # likewise
         )
-        return Coefficients(*torch.tensor(values, device=self.policy.device).unbind())
+        constants = torch.tensor(fixed, device=self.policy.device).unbind()
+        sizes = ppo.adam_sizes(self.lr, self.updates, count).to(self.policy.device)
+        return [Coefficients(*size.unbind(), *constants) for size in sizes.unbind()]

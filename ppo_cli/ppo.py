@@ -34,10 +34,12 @@ class Minibatch(NamedTuple):
 
 
 class Coefficients(NamedTuple):
-    """What schedules and sweeps change, as 0-dimensional tensors so that a new value compiles nothing anew."""
+    """What schedules, sweeps and Adam change, as 0-dimensional tensors so that a new value compiles nothing anew."""
 
-    lr: Tensor
-    clip_ratio: Tensor
+    step_size: Tensor  # of Adam, bias correction included; see adam_sizes
+    damping: Tensor  # Adam's epsilon, likewise
+    clip_low: Tensor  # 1 − clip_ratio
+    clip_high: Tensor  # 1 + clip_ratio
     value_clip: Tensor
     value_coef: Tensor
     entropy_coef: Tensor
@@ -50,7 +52,15 @@ class LearnerState(NamedTuple):
     parameters: Tensor  # (parameters,) flat
     first_moment: Tensor  # (parameters,) Adam's mean of gradients
     second_moment: Tensor  # (parameters,) Adam's mean of squared gradients
-    updates: Tensor  # () number of steps taken, for Adam's bias correction
+
+
+class Surrogate(NamedTuple):
+    """The policy's loss and what is reported with it."""
+
+    loss: Tensor  # ()
+    gradient: Tensor  # (batch,) derivative of the loss by each row's log-probability
+    approx_kl: Tensor  # () mean of (ratio − 1) − ln ratio, which estimates KL(old, new) and is never negative
+    clip_fraction: Tensor  # () share of rows whose ratio left the clip range
 
 
 Evaluate = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
@@ -120,40 +130,53 @@ def normalize_advantages(advantages: Tensor, weights: Tensor) -> Tensor:
     return torch.where(count > 1.0, centred / (deviation + ADVANTAGE_EPS), advantages)
 
 
-def surrogate_loss(
-    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip_ratio: Tensor, shares: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The clipped surrogate objective, negated (arXiv:1707.06347, equation 7).
+def surrogate(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip_low: Tensor, clip_high: Tensor, shares: Tensor
+) -> Surrogate:
+    """The clipped surrogate objective, negated (arXiv:1707.06347, equation 7), with its derivative.
 
-    Returns:
-        The loss, an estimate of KL(old, new) that is never negative (Schulman's k3, mean of (ratio − 1) − ln ratio),
-        and the share of rows whose ratio left ``1 ± clip_ratio``.
+    The derivative of ratio·A by the log-probability is ratio·A itself; where the clipped product is the smaller one,
+    the objective does not depend on the log-probability at all.
+
+    Args:
+        log_probs: (batch,) under the parameters being updated.
+        old_log_probs: (batch,) under the policy that acted.
+        advantages: (batch,).
+        clip_low: 1 − ε.
+        clip_high: 1 + ε.
+        shares: (batch,).
     """
     log_ratio = log_probs - old_log_probs
     ratio = log_ratio.exp()
-    clipped = torch.clamp(ratio, 1.0 - clip_ratio, 1.0 + clip_ratio)
-    loss = -mean(torch.minimum(ratio * advantages, clipped * advantages), shares)
-    with torch.no_grad():
-        change = ratio - 1.0
-        approx_kl = mean(change - log_ratio, shares)
-        clip_fraction = mean((change.abs() > clip_ratio).to(ratio.dtype), shares)
-    return loss, approx_kl, clip_fraction
+    clipped = ratio.clamp(clip_low, clip_high)
+    plain_gain, clipped_gain = ratio * advantages, clipped * advantages
+    counted = plain_gain * shares
+    return Surrogate(
+        loss=-mean(torch.minimum(plain_gain, clipped_gain), shares),
+        gradient=counted * (plain_gain <= clipped_gain) * -1.0,
+        approx_kl=mean(ratio - 1.0 - log_ratio, shares),
+        clip_fraction=mean((ratio != clipped).to(ratio.dtype), shares),
+    )
 
 
-def value_loss(values: Tensor, returns: Tensor, shares: Tensor) -> Tensor:
-    """Mean of (V − R)², without a factor ½."""
-    return mean((values - returns).square(), shares)
+def value_loss(values: Tensor, returns: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean of (V − R)², without a factor ½, and its derivative by each value, (batch,)."""
+    weighted_error = (error := values - returns) * shares
+    return torch.dot(error, weighted_error), weighted_error * 2.0
 
 
 def clipped_value_loss(
     values: Tensor, old_values: Tensor, returns: Tensor, value_clip: Tensor, shares: Tensor
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """As :func:`value_loss`, but moving further than ``value_clip`` from the old value gains nothing.
 
-    The larger of the plain error and the error of the clipped prediction counts, as in the original code.
+    The larger of the plain error and the error of the clipped prediction counts, as in the original code. Where the
+    clipped one is larger, the value has left the clip range, and the loss does not depend on it.
     """
-    near = old_values + torch.clamp(values - old_values, -value_clip, value_clip)
-    return mean(torch.maximum((values - returns).square(), (near - returns).square()), shares)
+    error = values - returns
+    near_error = old_values + (values - old_values).clamp(-value_clip, value_clip) - returns
+    plain, near = error.square(), near_error.square()
+    return mean(torch.maximum(plain, near), shares), error * shares * (plain >= near) * 2.0
 
 
 def explained_variance(values: Tensor, returns: Tensor, weights: Tensor) -> Tensor:
@@ -173,18 +196,37 @@ def explained_variance(values: Tensor, returns: Tensor, weights: Tensor) -> Tens
     return torch.where(total > rounding, 1.0 - variance(returns - values) / total, torch.zeros_like(total))
 
 
-def adam(state: LearnerState, gradient: Tensor, lr: Tensor) -> LearnerState:
-    """One step of Adam (Kingma & Ba 2015, algorithm 1) on flat parameters."""
-    updates = state.updates + 1.0
+def adam_sizes(lr: float, done: int, count: int) -> Tensor:
+    """Step sizes and epsilons of Adam with bias correction (Kingma & Ba 2015, end of section 2).
+
+    With them, ``parameters − size · m / (√v + epsilon)`` equals algorithm 1 exactly.
+
+    Args:
+        lr: Adam's step size α.
+        done: Steps taken before.
+        count: Steps to come.
+
+    Returns:
+        (count, 2).
+    """
+    steps = torch.arange(done + 1, done + count + 1, dtype=torch.float64)
+    second = (1.0 - ADAM_BETA2**steps).sqrt()
+    return torch.stack((lr * second / (1.0 - ADAM_BETA1**steps), ADAM_EPS * second), 1).float()
+
+
+def adam(state: LearnerState, gradient: Tensor, step_size: Tensor, damping: Tensor) -> LearnerState:
+    """One step of Adam (Kingma & Ba 2015) on flat parameters, with :func:`adam_sizes`."""
     first = torch.lerp(state.first_moment, gradient, 1.0 - ADAM_BETA1)
-    second = torch.lerp(state.second_moment, gradient.square(), 1.0 - ADAM_BETA2)
-    size = lr / (1.0 - ADAM_BETA1**updates)
-    denominator = (second / (1.0 - ADAM_BETA2**updates)).sqrt() + ADAM_EPS
-    return LearnerState(state.parameters - size * first / denominator, first, second, updates)
+    second = torch.addcmul(state.second_moment * ADAM_BETA2, gradient, gradient, value=1.0 - ADAM_BETA2)
+    parameters = torch.addcdiv(state.parameters, first * step_size, second.sqrt() + damping, value=-1.0)
+    return LearnerState(parameters, first, second)
 
 
 def make_update_step(evaluate: Evaluate, *, clip_value: bool, clip_gradient: bool) -> UpdateStep:
     """The gradient step for one network; what is switched off here costs nothing in the loop.
+
+    The loss is policy loss + value_coef · value loss − entropy_coef · mean entropy. Its derivatives by log-probability,
+    value and entropy are short formulas, so only the network is differentiated by machine.
 
     Args:
         evaluate: Scores actions under given parameters.
@@ -192,29 +234,26 @@ def make_update_step(evaluate: Evaluate, *, clip_value: bool, clip_gradient: boo
         clip_gradient: Scale the gradient down to ``Coefficients.max_grad_norm`` where its global norm is larger.
     """
 
-    def losses(parameters: Tensor, batch: Minibatch, coef: Coefficients) -> tuple[Tensor, tuple[Tensor, ...]]:
-        log_probs, entropies, values = evaluate(parameters, batch.observations, batch.actions)
-        policy, approx_kl, clip_fraction = surrogate_loss(
-            log_probs, batch.log_probs, batch.advantages, coef.clip_ratio, batch.shares
-        )
-        if clip_value:
-            value = clipped_value_loss(values, batch.values, batch.returns, coef.value_clip, batch.shares)
-        else:
-            value = value_loss(values, batch.returns, batch.shares)
-        entropy = mean(entropies, batch.shares)
-        total = policy + coef.value_coef * value - coef.entropy_coef * entropy
-        return total, (policy.detach(), value.detach(), entropy.detach(), approx_kl, clip_fraction)
-
     def update_step(state: LearnerState, batch: Minibatch, coef: Coefficients) -> tuple[LearnerState, Tensor]:
         with torch.enable_grad():
             parameters = state.parameters.detach().requires_grad_()
-            total, metrics = losses(parameters, batch, coef)
-            (gradient,) = torch.autograd.grad(total, parameters)
+            scores = evaluate(parameters, batch.observations, batch.actions)
+        with torch.no_grad():
+            log_probs, entropies, values = (score.detach() for score in scores)
+            shares = batch.shares
+            policy = surrogate(log_probs, batch.log_probs, batch.advantages, coef.clip_low, coef.clip_high, shares)
+            if clip_value:
+                value, by_value = clipped_value_loss(values, batch.values, batch.returns, coef.value_clip, shares)
+            else:
+                value, by_value = value_loss(values, batch.returns, shares)
+            derivatives = (policy.gradient, shares * -coef.entropy_coef, by_value * coef.value_coef)
+        (gradient,) = torch.autograd.grad(scores, parameters, derivatives)
         with torch.no_grad():
             norm = torch.linalg.vector_norm(gradient)
+            metrics = (policy.loss, value, mean(entropies, shares), policy.approx_kl, policy.clip_fraction, norm)
             if clip_gradient:
                 gradient = gradient * (coef.max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
-            return adam(state, gradient, coef.lr), torch.stack((*metrics, norm))
+            return adam(state, gradient, coef.step_size, coef.damping), torch.stack(metrics)
 
     return update_step
 
@@ -255,5 +294,7 @@ def deal(rollout: Minibatch, places: Tensor, weights: Tensor) -> Minibatch:
     Returns:
         Columns of shape (minibatches, batch, …), advantages normalised within each minibatch.
     """
-    dealt = rollout._replace(**{name: getattr(rollout, name)[places] for name in rollout._fields[:-1]}, shares=weights)
-    return dealt._replace(advantages=normalize_advantages(dealt.advantages, weights), shares=shares_of(weights))
+    rows = places.flatten()
+    columns = [column.index_select(0, rows).view(*places.shape, *column.shape[1:]) for column in rollout[:-1]]
+    dealt = Minibatch(*columns, shares_of(weights))
+    return dealt._replace(advantages=normalize_advantages(dealt.advantages, weights))

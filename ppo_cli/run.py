@@ -23,7 +23,8 @@ from typing import Any
 from ppo_cli.acceleration import choose_compile, choose_threads, intra_op_threads
 from ppo_cli.agent import PPOAgent
 from ppo_cli.checkpoint import find_checkpoint, load_checkpoint, write_atomically
-from ppo_cli.config import TrainConfig, show as show_value, validate, whole_iterations
+from ppo_cli.config import TrainConfig, validate, whole_iterations
+from ppo_cli.config import show as show_value
 from ppo_cli.devices import resolve_device
 from ppo_cli.env_ids import newer_version
 from ppo_cli.envs import read_spec
