@@ -295,6 +295,16 @@ def deal(rollout: Minibatch, places: Tensor, weights: Tensor) -> Minibatch:
         Columns of shape (minibatches, batch, …), advantages normalised within each minibatch.
     """
     rows = places.flatten()
-    columns = [column.index_select(0, rows).view(*places.shape, *column.shape[1:]) for column in rollout[:-1]]
-    dealt = Minibatch(*columns, shares_of(weights))
-    return dealt._replace(advantages=normalize_advantages(dealt.advantages, weights))
+
+    def dealt(column: Tensor) -> Tensor:
+        return column.index_select(0, rows).view(*places.shape, *column.shape[1:])
+
+    return Minibatch(
+        dealt(rollout.observations),
+        dealt(rollout.actions),
+        dealt(rollout.log_probs),
+        dealt(rollout.values),
+        normalize_advantages(dealt(rollout.advantages), weights),
+        dealt(rollout.returns),
+        shares_of(weights),
+    )
