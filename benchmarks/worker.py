@@ -53,7 +53,8 @@ def _ours(spec: dict[str, Any]) -> list[tuple[int, float]]:
     network = NetworkConfig(**spec.pop("network"))
     env = EnvConfig(spec.pop("env"))
     with tempfile.TemporaryDirectory() as folder:
-        config = TrainConfig(env=env, network=network, output_dir=folder, eval_every=None, **spec)
+        spec = {"eval_every": None, "normalize_value": False, **spec}
+        config = TrainConfig(env=env, network=network, output_dir=folder, **spec)
         run.train(config, Path(folder) / "run", show=False)
     return stamps
 

@@ -27,6 +27,9 @@ class Costs(NamedTuple):
     saved_seconds: float  # by a compiled gradient step over an eager one: dispatch, whatever the network's size
 
 
+COMPILES_SINCE = (2, 13)
+"""The first PyTorch in which the gradient of a graph has been seen to compile as part of it."""
+
 COSTS = Costs(threading_pays=4_000_000, compile_seconds=25.0, saved_seconds=0.5e-3)
 
 
@@ -57,6 +60,8 @@ def choose_compile(wanted: bool | str, device: torch.device, updates: int) -> tu
 
 def _missing_compiler(device: torch.device) -> str:
     """Why the gradient step cannot be compiled here; empty if it can."""
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < COMPILES_SINCE:
+        return f"PyTorch {torch.__version__} cannot compile the gradient step; {'.'.join(map(str, COMPILES_SINCE))} can"
     compiler = os.environ.get("CXX", "g++")
     if device.type == "cpu" and shutil.which(compiler) is None:
         return f"there is no C++ compiler here ({compiler}), so the gradient step is not compiled"
@@ -76,11 +81,11 @@ def accelerated(step: UpdateStep, compiled: bool) -> UpdateStep:
 
 
 def _shapes_only(guards: Sequence[Any]) -> list[bool]:
-    """Check before each call what may differ between calls of one step: its tensors.
+    """Check before each call what may differ between calls of one step: its tensors, and which of them are one.
 
     All else that the graph was made from is fixed in the step's closure, and checking it costs as much as the step.
     """
-    return [guard.guard_type == "TENSOR_MATCH" for guard in guards]
+    return [guard.guard_type in ("TENSOR_MATCH", "DUPLICATE_INPUT") for guard in guards]
 
 
 def _own_code(step: UpdateStep) -> UpdateStep:

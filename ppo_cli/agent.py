@@ -110,6 +110,7 @@ class PPOAgent:
         self, spec: Spec, config: PPOConfig, device: torch.device, seed: int, num_envs: int, compiled: bool = False
     ) -> None:
         self.spec = spec
+        self._compiled = compiled
         self.config = PPOConfig(**{item.name: getattr(config, item.name) for item in fields(PPOConfig)})
         self.policy = Policy(spec, self.config, device, seed, num_envs)
         self.learner = Learner(self.policy, self.config, seed, compiled)
@@ -252,7 +253,9 @@ class PPOAgent:
                     f"PPOAgent(state_dim={spec.obs_size}, action_dim={spec.num_actions})",
                 )
             )
-        loaded = PPOAgent.from_spec(spec, config, seed=0, device=self.policy.device, num_envs=self.memory.num_envs)
+        loaded = PPOAgent.from_spec(
+            spec, config, seed=0, device=self.policy.device, num_envs=self.memory.num_envs, compiled=self._compiled
+        )
         loaded._restore(state)
         self.__dict__.update(loaded.__dict__)
 

@@ -27,9 +27,7 @@ def make_env(config: EnvConfig, render_mode: str | None = None) -> gym.Env[Any, 
             warnings.simplefilter("ignore", DeprecationWarning)
             return gym.make(config.id, max_episode_steps=config.max_episode_steps, disable_env_checker=True, **kwargs)
     except gym.error.DependencyNotInstalled as error:
-        raise ConfigError(
-            Problem(f"{config.id} needs a package that is missing: {error}", _pip_line(str(error)))
-        ) from error
+        raise ConfigError(Problem(f"{config.id} needs a package that is missing", _pip_line(str(error)))) from error
     except ModuleNotFoundError as error:
         raise ConfigError(Problem(f"{config.id}: {error}", f"pip install {error.name}, or another env=")) from error
     except gym.error.UnregisteredEnv as error:
@@ -44,9 +42,9 @@ def make_env(config: EnvConfig, render_mode: str | None = None) -> gym.Env[Any, 
 
 
 def _pip_line(message: str) -> str:
-    """The installation command in Gymnasium's own message."""
-    quoted = message.split("`")
-    return next((part for part in quoted if part.startswith("pip install")), "pip install 'gymnasium[all]'")
+    """The installation command in Gymnasium's own message; of several, the last, which brings the environment."""
+    lines = [part for part in message.split("`") if part.startswith("pip install")]
+    return lines[-1] if lines else 'pip install "gymnasium[all]"'
 
 
 def read_spec(config: EnvConfig) -> Spec:

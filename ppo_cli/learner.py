@@ -54,9 +54,10 @@ class Learner:
             policy.score, clip_value=config.value_clip is not None, clip_gradient=config.max_grad_norm is not None
         )
         self._update_step = accelerated(step, compiled)
-        moment = torch.zeros_like(policy.parameters)
         self.updates = 0
-        self.set_state(LearnerState(policy.parameters, moment, moment))
+        # two tensors, not one twice: a compiled step would take the two for one for ever
+        first_moment, second_moment = torch.zeros_like(policy.parameters), torch.zeros_like(policy.parameters)
+        self.set_state(LearnerState(policy.parameters, first_moment, second_moment))
 
     def set_state(self, state: LearnerState) -> None:
         """Go on from these parameters and moments."""
@@ -138,6 +139,8 @@ class Learner:
     def _run_epochs(self, rollout: Minibatch, rows: Tensor) -> tuple[Tensor, int]:
         """Take the gradient steps; returns their mean metrics, (metrics,), and the number of epochs made."""
         config, state = self.config, self.state
+        if len(rows) == 0:  # every step of the rollout only fetched an episode's first observation
+            return torch.zeros(len(ppo.LOSS_METRICS)), 0
         history: list[Tensor] = []
         epochs = 0
         diverged = False

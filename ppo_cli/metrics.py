@@ -19,7 +19,11 @@ class Metric:
 
 METRICS: tuple[Metric, ...] = (
     Metric("iteration", "Rollouts collected and learnt from so far.", "Counts up by one."),
-    Metric("step", "Environment steps so far, over all environments.", "Grows by `buffer_size` each iteration."),
+    Metric(
+        "step",
+        "Environment steps so far, over all environments.",
+        "Grows by `buffer_size` each iteration, less the steps that only began a next episode (`vector_backend=native` and `envpool` take such steps).",
+    ),
     Metric(
         "rollout/episode_return_mean",
         "Mean raw return of the last 100 finished episodes; empty before the first.",

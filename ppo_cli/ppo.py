@@ -174,7 +174,8 @@ def clipped_value_loss(
     clipped one is larger, the value has left the clip range, and the loss does not depend on it.
     """
     error = values - returns
-    near_error = old_values + (values - old_values).clamp(-value_clip, value_clip) - returns
+    # clamped so, a value within the range is itself to the last bit, and no rounding makes its clipped error the larger
+    near_error = values.clamp(old_values - value_clip, old_values + value_clip) - returns
     plain, near = error.square(), near_error.square()
     return mean(torch.maximum(plain, near), shares), error * shares * (plain >= near) * 2.0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -39,6 +40,7 @@ class Progress:
     step: int = 0
     episodes: int = 0
     best_return: float | None = None
+    best_training_return: float | None = None
     best_step: int | None = None
     final_return: float | None = None
 
@@ -58,11 +60,15 @@ class Evaluation:
         return float(np.mean(self.returns))
 
 
+def _rank(*returns: float | None) -> tuple[float, ...]:
+    return tuple(-math.inf if value is None else value for value in returns)
+
+
 class Trainer:
     """One run: environments, agent, loggers and the loop over them.
 
     Args:
-        config: A valid configuration.
+        config: A valid configuration without any ``auto`` left in it; see :func:`ppo_cli.run.resolve`.
         run_dir: The run's folder; checkpoints go below it.
         loggers: Who is told of it.
         init_from: A checkpoint's file to start the weights from.
@@ -208,9 +214,11 @@ class Trainer:
         progress, self.evaluation = self.progress, evaluation
         if evaluation is not None:
             progress.final_return = evaluation.mean
-            # of equal evaluations the later one has learnt more
-            if progress.best_return is None or evaluation.mean >= progress.best_return:
+            # of equal evaluations the one whose training went better: a few episodes do not show every weakness
+            training = float(np.mean(self._returns)) if self._returns else None
+            if _rank(evaluation.mean, training) >= _rank(progress.best_return, progress.best_training_return):
                 progress.best_return, progress.best_step = evaluation.mean, progress.step
+                progress.best_training_return = training
                 self.save("best.pt")
             target = self.config.target_return
             if target is not None and evaluation.mean >= target:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -46,10 +47,17 @@ class VectorEnv:
     def __init__(self, backend: str, config: EnvConfig, spec: Spec, seeds: Sequence[int]) -> None:
         self.num_envs = len(seeds)
         self._spec = spec
-        self._envs, self._reset_seed = _BUILDERS[backend](config, list(seeds))
+        with warnings.catch_warnings():
+            # outdated ids are answered in one place, and to what type EnvPool casts its bounds is nobody's concern
+            warnings.simplefilter("ignore")
+            self._envs, self._reset_seed = _BUILDERS[backend](config, list(seeds))
         mode = self._envs.metadata.get("autoreset_mode")
         if mode not in (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP):
             raise ConfigError(Problem(f"vector_backend={backend}: autoreset mode {mode}", "vector_backend=sync"))
+        shape = self._envs.single_observation_space.shape if backend == "native" else spec.obs_shape
+        if tuple(shape) != spec.obs_shape:
+            what = f"vector_backend={backend}: {config.id} has other observations there, {tuple(shape)}"
+            raise ConfigError(Problem(what, "vector_backend=sync"))
         self._next_step = mode == AutoresetMode.NEXT_STEP
         self._ended = np.zeros(self.num_envs, np.bool_)
 
@@ -96,7 +104,9 @@ def _envpool(config: EnvConfig, seeds: list[int]) -> Built:
     import envpool  # type: ignore[import-not-found,unused-ignore]
 
     name = config.id.rpartition(":")[2]
-    return envpool.make_gymnasium(name, num_envs=len(seeds), seed=seeds, **_arguments(config)), None
+    envs = envpool.make_gymnasium(name, num_envs=len(seeds), seed=seeds, **_arguments(config))
+    _ = envs.observation_space  # made when first asked for, with warnings that are to fall here
+    return envs, None
 
 
 def _sync(config: EnvConfig, seeds: list[int]) -> Built:
@@ -126,15 +136,17 @@ def choose_backend(wanted: str, config: EnvConfig) -> tuple[str, str]:
     Raises:
         ConfigError: if the wanted one cannot serve this environment.
     """
-    unfit = {"native": _why_not_native(config), "envpool": _why_not_envpool(config)}
     if wanted != "auto":
-        if unfit.get(wanted):
-            raise ConfigError(Problem(f"vector_backend={wanted}: {unfit[wanted]}", "vector_backend=auto"))
+        if wanted in _WHY_NOT and (reason := _WHY_NOT[wanted](config)):
+            raise ConfigError(Problem(f"vector_backend={wanted}: {reason}", "vector_backend=auto"))
         return wanted, "as asked"
-    for backend, reason in unfit.items():
+    reasons = []
+    for backend, why_not in _WHY_NOT.items():  # asked one by one, for EnvPool takes a second or two to import
+        reason = why_not(config)
         if not reason:
             return backend, f"{config.id} has it, and it is the fastest"
-    return "sync", "; ".join(reason for reason in unfit.values() if reason)
+        reasons.append(reason)
+    return "sync", "; ".join(reasons)
 
 
 def _why_not_native(config: EnvConfig) -> str:
@@ -151,3 +163,6 @@ def _why_not_envpool(config: EnvConfig) -> str:
     import envpool
 
     return "" if config.id in envpool.list_all_envs() else f"EnvPool does not know {config.id}"
+
+
+_WHY_NOT = {"native": _why_not_native, "envpool": _why_not_envpool}

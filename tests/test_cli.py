@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from console import SCRIPTS, command, environment, files_in, run
 
+from ppo_cli.checkpoint import load_checkpoint
 from ppo_cli.config import EvalConfig, TrainConfig, walk
 from ppo_cli.folders import new_run_dir, new_stamp, slug
 from ppo_cli.hydra_ext.argv import parse, quote
@@ -166,7 +168,10 @@ def test_train_then_evaluate_in_an_odd_folder(tmp_path: Path) -> None:
     folder = run_dir.relative_to(tmp_path)
     for told in (str(folder), str(folder / "curves.png"), str(folder / "checkpoints/last.pt"), "ppo-eval"):
         assert told in answer.out
-    assert (run_dir / ".hydra/config.yaml").is_file()
+    saved = yaml.safe_load((run_dir / ".hydra/config.yaml").read_text())
+    assert (saved["vector_backend"], saved["threads"], saved["compile"]) == ("native", 1, False)  # nothing is left auto
+    run_config = load_checkpoint(run_dir / "checkpoints/last.pt")["run"]["config"]
+    assert {key: run_config[key] for key in saved} == saved
     before = files_in(tmp_path)
     told = run(tmp_path, "ppo-eval", f"checkpoint={run_dir.relative_to(tmp_path)}", "episodes=3")
     assert told.code == 0, told.err
@@ -207,7 +212,7 @@ def test_run_that_breaks_is_framed_and_says_where_the_traceback_lies(tmp_path: P
 
 def test_interrupted_run_says_how_to_evaluate_it(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        command("ppo-train", *TINY, "total_timesteps=100000000", "log_every=64"),
+        command("ppo-train", *TINY, "total_timesteps=100000000", "log_every=64", "compile=false"),
         cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
     )  # fmt: skip
     assert process.stdout is not None

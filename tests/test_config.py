@@ -36,6 +36,7 @@ def test_the_settings_are_those_that_the_readme_promises() -> None:
         max_grad_norm target_kl buffer_size batch_size epochs anneal_lr anneal_clip normalize_obs normalize_reward
         normalize_value eval_every eval_episodes target_return checkpoint_every log_every output_dir init_from logger
         env.id env.kwargs env.max_episode_steps network.hidden_sizes network.activation network.shared"""
+    promised += " threads compile vector_backend"
     assert set(promised.split()) <= {key for key, _, _ in walk(TrainConfig())}
 
 
@@ -88,12 +89,23 @@ def problems_of(config: Any) -> list[str]:
         ({"network": NetworkConfig(hidden_sizes=[8, 0])}, "network.hidden_sizes=[8,0] must be at least 1"),
         ({"network": NetworkConfig(hidden_sizes=[8.5])}, "network.hidden_sizes=[8.5] is not a list of whole numbers"),
         ({"env": EnvConfig(max_episode_steps=0)}, "env.max_episode_steps=0 must be at least 1"),
+        ({"threads": "abc"}, "threads=abc is neither auto nor a whole number; try threads=auto"),
+        ({"threads": 0}, "threads=0 must be at least 1; try threads=auto"),
+        ({"threads": True}, "threads=true is not a whole number"),
+        ({"compile": "maybe"}, "compile=maybe is neither auto nor true or false; try compile=auto"),
+        ({"compile": 1}, "compile=1 is not true or false"),
+        ({"vector_backend": "asink"}, "is none of auto, native, envpool, sync, async; try vector_backend=async"),
         ({"target_return": 5.0, "eval_every": None}, "eval_every=null turns them off; try eval_every=10000"),
     ],
 )
 def test_a_value_that_does_not_fit_is_answered_with_what_fits(settings: dict[str, Any], message: str) -> None:
     (problem,) = problems_of(TrainConfig(**settings))
     assert message in problem
+
+
+def test_what_is_picked_for_auto_fits_as_well() -> None:
+    for settings in ({"threads": 3}, {"compile": True}, {"compile": False}, {"vector_backend": "sync"}):
+        validate(TrainConfig(**settings))
 
 
 def test_all_problems_are_told_at_once() -> None:

@@ -13,16 +13,17 @@ import toys
 
 from ppo_cli.agent import PPOAgent
 from ppo_cli.config import EnvConfig, NetworkConfig, PPOConfig, TrainConfig
-from ppo_cli.envs import VectorEnv, make_env, read_spec
+from ppo_cli.envs import make_env, read_spec
 from ppo_cli.errors import ConfigError
 from ppo_cli.seeding import stream_generator, stream_seed
 from ppo_cli.specs import Spec
 from ppo_cli.trainer import Trainer
+from ppo_cli.vector import VectorEnv
 
 
 def vector(name: str, seeds: list[int], *, limit: int | None = None, **kwargs: Any) -> VectorEnv:
     config = EnvConfig(id=name, kwargs=kwargs, max_episode_steps=limit)
-    return VectorEnv(config, read_spec(config), seeds)
+    return VectorEnv("sync", config, read_spec(config), seeds)
 
 
 # spaces
@@ -147,6 +148,7 @@ def test_observations_of_earlier_steps_do_not_change_later() -> None:
 
 def make_trainer(run_dir: Path, env: EnvConfig, **settings: Any) -> Trainer:
     common: dict[str, Any] = {"network": NetworkConfig(hidden_sizes=[16]), "num_envs": 2, "eval_every": None}
+    common |= {"vector_backend": "sync", "compile": False}
     return Trainer(TrainConfig(env=env, checkpoint_every=None, **common, **settings), run_dir, [])
 
 

@@ -106,13 +106,12 @@ def ones(count: int) -> Tensor:
     return torch.ones(count)
 
 
-def surrogate(ratio: float, advantage: float) -> tuple[float, float]:
-    """Loss at clip ratio 0.2, and its derivative by the log-probability."""
-    log_prob = torch.tensor([math.log(ratio)], requires_grad=True)
-    loss, *_ = ppo.surrogate_loss(log_prob, torch.zeros(1), torch.tensor([advantage]), torch.tensor(0.2), ones(1))
-    loss.backward()
-    assert log_prob.grad is not None
-    return loss.item(), log_prob.grad.item()
+def even(count: int) -> Tensor:
+    """The shares of rows that all count alike."""
+    return torch.full((count,), 1.0 / count)
+
+
+LOW, HIGH = torch.tensor(0.8), torch.tensor(1.2)
 
 
 @pytest.mark.parametrize(
@@ -129,37 +128,116 @@ def surrogate(ratio: float, advantage: float) -> tuple[float, float]:
 def test_surrogate_is_clipped_only_where_the_policy_would_gain(
     ratio: float, advantage: float, loss: float, slope: float
 ) -> None:
-    assert surrogate(ratio, advantage) == pytest.approx((loss, slope), rel=1e-5, abs=1e-7)
+    log_prob = torch.tensor([math.log(ratio)])
+    policy = ppo.surrogate(log_prob, torch.zeros(1), torch.tensor([advantage]), LOW, HIGH, ones(1))
+    assert (policy.loss.item(), policy.gradient.item()) == pytest.approx((loss, slope), rel=1e-5, abs=1e-7)
 
 
 def test_approx_kl_and_clip_fraction_of_known_ratios() -> None:
     # ratios 1, 2, ½, 1.1: (ratio − 1) − ln ratio = 0, 1 − 0.693147, −0.5 + 0.693147, 0.1 − 0.0953102; sum 0.5046898
     log_probs = torch.tensor([1.0, 2.0, 0.5, 1.1]).log()
-    _, approx_kl, clip_fraction = ppo.surrogate_loss(log_probs, torch.zeros(4), ones(4), torch.tensor(0.2), ones(4))
-    assert approx_kl.item() == pytest.approx(0.5046898 / 4, rel=1e-5)
-    assert clip_fraction.item() == 0.5
+    policy = ppo.surrogate(log_probs, torch.zeros(4), ones(4), LOW, HIGH, even(4))
+    assert policy.approx_kl.item() == pytest.approx(0.5046898 / 4, rel=1e-5)
+    assert policy.clip_fraction.item() == 0.5
 
 
 def test_value_loss_is_the_mean_square_without_a_half() -> None:
-    # (3 − 1)² = 4, (0 − 1)² = 1
-    assert ppo.value_loss(torch.tensor([3.0, 0.0]), torch.tensor([1.0, 1.0]), ones(2)).item() == 2.5
+    # (3 − 1)² = 4, (0 − 1)² = 1; half of 2·(3 − 1) and of 2·(0 − 1)
+    loss, slopes = ppo.value_loss(torch.tensor([3.0, 0.0]), torch.tensor([1.0, 1.0]), even(2))
+    assert loss.item() == 2.5
+    assert slopes.tolist() == [2.0, -1.0]
 
 
 @pytest.mark.parametrize(
-    ("value", "old", "target", "loss"),
+    ("value", "old", "target", "loss", "slope"),
     [
-        (1.0, 3.0, 1.0, 2.25),  # right, but 2 away from the old value: (2.5 − 1)² = 2.25 counts
-        (3.0, 1.0, 1.0, 4.0),  # wrong, and clipping would hide it: (1.5 − 1)² = 0.25 does not count
-        (1.25, 1.0, 2.0, 0.5625),  # within the clip: (1.25 − 2)²
+        (1.0, 3.0, 1.0, 2.25, 0.0),  # right, but 2 away from the old value: (2.5 − 1)² = 2.25 counts, and stands still
+        (3.0, 1.0, 1.0, 4.0, 4.0),  # wrong, and clipping would hide it: (1.5 − 1)² = 0.25 does not count
+        (1.25, 1.0, 2.0, 0.5625, -1.5),  # within the clip: (1.25 − 2)²
     ],
 )
-def test_clipped_value_loss_is_the_larger_of_both_errors(value: float, old: float, target: float, loss: float) -> None:
+def test_clipped_value_loss_is_the_larger_of_both_errors(
+    value: float, old: float, target: float, loss: float, slope: float
+) -> None:
     tensors = (torch.tensor([number]) for number in (value, old, target))
-    assert ppo.clipped_value_loss(*tensors, torch.tensor(0.5), ones(1)).item() == loss
+    found, slopes = ppo.clipped_value_loss(*tensors, torch.tensor(0.5), ones(1))
+    assert (found.item(), slopes.item()) == (loss, slope)
 
 
-def test_weighted_mean_of_no_rows_is_0() -> None:
-    assert ppo.weighted_mean(torch.tensor([5.0, 7.0]), torch.zeros(2)).item() == 0.0
+def test_a_value_within_the_clip_learns_from_its_error_whatever_rounding_does() -> None:
+    generator = torch.Generator().manual_seed(2)
+    values, old, targets = torch.randn(3, 10_000, generator=generator).unbind()
+    clipped = ppo.clipped_value_loss(values, old, targets, torch.tensor(10.0), even(10_000))
+    plain = ppo.value_loss(values, targets, even(10_000))
+    torch.testing.assert_close(clipped, plain, rtol=1e-5, atol=0.0)
+
+
+Losses = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+def derivative_cases() -> dict[str, Losses]:
+    """Each loss as a function of what it is differentiated by, with filler rows among the others."""
+    generator = torch.Generator().manual_seed(4)
+    old, advantages, returns = torch.randn(3, 200, generator=generator, dtype=torch.float64).unbind()
+    shares = (torch.arange(200) % 5 > 0).double() / 160
+    low, high, value_clip = torch.tensor([0.7, 1.2, 0.3], dtype=torch.float64).unbind()
+    return {
+        "surrogate": lambda at: ppo.surrogate(at, old, advantages, low, high, shares)[:2],
+        "value_loss": lambda at: ppo.value_loss(at, returns, shares),
+        "clipped_value_loss": lambda at: ppo.clipped_value_loss(at, old, returns, value_clip, shares),
+    }
+
+
+@pytest.mark.parametrize("name", derivative_cases())
+def test_each_losss_derivative_agrees_with_finite_differences(name: str) -> None:
+    loss = derivative_cases()[name]
+    generator = torch.Generator().manual_seed(4)
+    old = torch.randn(3, 200, generator=generator, dtype=torch.float64)[0]
+    at = old + 0.5 * torch.randn(200, generator=generator, dtype=torch.float64)
+    nudges = torch.eye(200, dtype=torch.float64) * 1e-6
+    numeric = [float(loss(at + nudge)[0] - loss(at - nudge)[0]) / 2e-6 for nudge in nudges]
+    found = loss(at)[1].tolist()
+    assert found == pytest.approx(numeric, rel=1e-6, abs=1e-8)
+    assert all(slope == 0.0 for slope in found[::5])  # fillers
+    assert sum(slope != 0.0 for slope in found) > 80
+
+
+def by_hand(name: str, at: Tensor, old: Tensor, target: Tensor, shares: Tensor) -> Tensor:
+    """The losses as the papers print them, for the machine to differentiate."""
+    match name:
+        case "surrogate":
+            ratio = (at - old).exp()
+            return -(torch.min(ratio * target, ratio.clip(0.8, 1.2) * target) * shares).sum()
+        case "value_loss":
+            return ((at - target) ** 2 * shares).sum()
+    near = torch.max(torch.min(at, old + 0.3), old - 0.3)
+    return (torch.max((at - target) ** 2, (near - target) ** 2) * shares).sum()
+
+
+@pytest.mark.parametrize("name", derivative_cases())
+def test_each_losss_derivative_agrees_with_autograd_in_float32(name: str) -> None:
+    generator = torch.Generator().manual_seed(6)
+    old, target = torch.randn(2, 500, generator=generator).unbind()
+    at = (old + 0.3 * torch.randn(500, generator=generator)).requires_grad_()
+    shares = ppo.shares_of((torch.rand(500, generator=generator) < 0.9).float())
+    expected = by_hand(name, at, old, target, shares)
+    (slopes,) = torch.autograd.grad(expected, at)
+    found = {
+        "surrogate": lambda: ppo.surrogate(at.detach(), old, target, LOW, HIGH, shares)[:2],
+        "value_loss": lambda: ppo.value_loss(at.detach(), target, shares),
+        "clipped_value_loss": lambda: ppo.clipped_value_loss(at.detach(), old, target, torch.tensor(0.3), shares),
+    }[name]()
+    torch.testing.assert_close(found, (expected.detach(), slopes), rtol=1e-5, atol=1e-8)
+
+
+def test_the_mean_of_no_rows_is_0() -> None:
+    assert ppo.mean(torch.tensor([5.0, 7.0]), ppo.shares_of(torch.zeros(2))).item() == 0.0
+
+
+def test_rows_that_count_share_their_minibatch_evenly() -> None:
+    weights = torch.tensor([[1.0, 1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 0.0, 0.0, 0.0]])
+    assert ppo.shares_of(weights).tolist() == [[0.25, 0.25, 0.0, 0.25, 0.25], [0.0, 1.0, 0.0, 0.0, 0.0]]
+    assert ppo.mean(torch.tensor([1.0, 2.0, 99.0, 4.0, 5.0]), ppo.shares_of(weights)[0]).item() == 3.0
 
 
 def test_normalized_advantages_of_known_numbers() -> None:
@@ -172,6 +250,15 @@ def test_advantages_are_left_alone_where_a_single_row_counts() -> None:
     normalized = ppo.normalize_advantages(torch.tensor([7.0, 100.0]), torch.tensor([1.0, 0.0]))
     assert normalized[0].item() == 7.0
     assert ppo.normalize_advantages(torch.tensor([7.0]), ones(1)).tolist() == [7.0]
+
+
+def test_advantages_are_normalized_in_each_minibatch_over_the_rows_that_count() -> None:
+    # 1, 3, 5 as above; 10, 20: mean 15, unbiased variance 25 + 25
+    normalized = ppo.normalize_advantages(
+        torch.tensor([[1.0, 3.0, 5.0], [10.0, 999.0, 20.0]]), torch.tensor([[1.0, 1, 1], [1, 0, 1]])
+    )
+    assert normalized[0].tolist() == pytest.approx([-1.0, 0.0, 1.0], abs=1e-6)
+    assert normalized[1].tolist() == pytest.approx([-(0.5**0.5), 0.0, 0.5**0.5], abs=1e-6)
 
 
 def test_explained_variance_of_known_numbers() -> None:
@@ -217,15 +304,15 @@ def make_case(dtype: torch.dtype = torch.float64, *, shared: bool = True) -> tup
         values + torch.tensor([0.5, -0.5, 0.01, 0.3, -0.02, 0.0], dtype=dtype),
         torch.randn(ROWS, generator=generator).to(dtype),
         torch.randn(ROWS, generator=generator).to(dtype),
-        torch.ones(ROWS, dtype=dtype),
+        torch.full((ROWS,), 1 / ROWS, dtype=dtype),
     )
     zeros = torch.zeros_like(parameters)
-    return score, LearnerState(parameters, zeros, zeros, torch.zeros((), dtype=dtype)), batch
+    return score, LearnerState(parameters, zeros, zeros), batch
 
 
 def coefficients(dtype: torch.dtype = torch.float64, **changes: float) -> Coefficients:
-    values = {"lr": 0.01, "clip_ratio": 0.2, "value_clip": 0.1, "value_coef": 0.7, "entropy_coef": 0.3}
-    values |= {"max_grad_norm": 0.05} | changes
+    values = {"step_size": 0.01, "damping": 1e-5, "clip_low": 0.8, "clip_high": 1.2, "value_clip": 0.1}
+    values |= {"value_coef": 0.7, "entropy_coef": 0.3, "max_grad_norm": 0.05} | changes
     return Coefficients(**{name: torch.tensor(value, dtype=dtype) for name, value in values.items()})
 
 
@@ -274,13 +361,14 @@ def test_rows_of_weight_0_count_for_nothing_whatever_they_hold(clip_value: bool)
     score, state, batch = make_case()
     step = ppo.make_update_step(score, clip_value=clip_value, clip_gradient=True)
     keep = 4
-    short = Minibatch(*(column[:keep] for column in batch))
+    quarters = torch.full((keep,), 0.25, dtype=torch.float64)
+    short = Minibatch(*(column[:keep] for column in batch))._replace(shares=quarters)
     garbage = torch.tensor([9.0, -7.0], dtype=torch.float64)
     filled = Minibatch(
         torch.cat((batch.observations[:keep], garbage[:, None].expand(2, OBS) * 50)),
         batch.actions,
         *(torch.cat((column[:keep], garbage * scale)) for scale, column in enumerate(batch[2:6], 1)),
-        torch.tensor([1.0, 1, 1, 1, 0, 0], dtype=torch.float64),
+        torch.cat((quarters, torch.zeros(2, dtype=torch.float64))),
     )
     expected, expected_metrics = step(state, short, coefficients())
     result, metrics = step(state, filled, coefficients())
@@ -288,31 +376,34 @@ def test_rows_of_weight_0_count_for_nothing_whatever_they_hold(clip_value: bool)
     torch.testing.assert_close(metrics, expected_metrics, rtol=1e-12, atol=1e-12)
 
 
-def test_advantages_are_normalized_in_each_minibatch() -> None:
-    score, state, batch = make_case()
-    step = ppo.make_update_step(score, clip_value=False, clip_gradient=False)
-    moved = batch._replace(advantages=batch.advantages * 12.0 + 5.0)
-    torch.testing.assert_close(
-        step(state, moved, coefficients())[0].parameters, step(state, batch, coefficients())[0].parameters
-    )
-
-
 def test_adam_takes_the_steps_of_torchs_adam() -> None:
     generator = torch.Generator().manual_seed(0)
     gradients = torch.randn(7, 10, generator=generator, dtype=torch.float64) * torch.logspace(-6, 2, 10).double()
     start = torch.randn(10, generator=generator, dtype=torch.float64)
     zeros = torch.zeros_like(start)
-    state = LearnerState(start, zeros, zeros, torch.zeros((), dtype=torch.float64))
+    state = LearnerState(start, zeros, zeros)
     theirs = start.clone().requires_grad_()
     optimizer = torch.optim.Adam([theirs], lr=1.0, eps=1e-5)
     for number, gradient in enumerate(gradients):
         lr = 0.1 / (1 + number)
         optimizer.param_groups[0]["lr"] = lr
         theirs.grad = gradient
+        before = (state.parameters, theirs.detach().clone())
         optimizer.step()
-        state = ppo.adam(state, gradient, torch.tensor(lr, dtype=torch.float64))
-        torch.testing.assert_close(state.parameters, theirs.detach(), rtol=1e-12, atol=1e-12)
-    assert state.updates.item() == 7
+        state = ppo.adam(state, gradient, *ppo.adam_sizes(lr, number, 1)[0])
+        moved = state.parameters - before[0]
+        # the sizes are float32, all else is float64
+        torch.testing.assert_close(moved, theirs.detach() - before[1], rtol=1e-6, atol=1e-12)
+
+
+def test_adams_sizes_of_an_epoch_are_those_of_its_steps_one_by_one() -> None:
+    sizes = ppo.adam_sizes(0.1, 0, 6)
+    assert sizes.shape == (6, 2)
+    for step in range(6):
+        assert torch.equal(ppo.adam_sizes(0.1, step, 1)[0], sizes[step])
+    # first step: 0.1·√0.001/0.1 and 1e-5·√0.001; after very many: the step size and epsilon themselves
+    assert sizes[0].tolist() == pytest.approx([0.001**0.5, 1e-5 * 0.001**0.5], rel=1e-6)
+    assert ppo.adam_sizes(0.1, 10**7, 1)[0].tolist() == pytest.approx([0.1, 1e-5], rel=1e-6)
 
 
 def test_the_update_step_changes_none_of_its_inputs_and_draws_nothing() -> None:
@@ -370,3 +461,29 @@ def test_minibatches_hold_each_row_once_evenly_and_have_one_shape(rows: int, bat
     assert set(places.flatten().tolist()) <= set(permutation.tolist())
     counts = weights.sum(1)
     assert counts.max() - counts.min() <= 1
+
+
+def test_dealt_minibatches_hold_every_row_once_with_even_shares_and_normalized_advantages() -> None:
+    generator = torch.Generator().manual_seed(7)
+    rows = torch.arange(11.0)
+    columns = (rows.int(), rows * 10, rows * 100, torch.randn(11, generator=generator), rows * 1000)
+    rollout = Minibatch(torch.stack((rows, -rows), 1), *columns, torch.full((11,), torch.nan))
+    counted = torch.randperm(11, generator=generator)[:10]  # one row is no real step
+    places, weights = ppo.minibatch_rows(counted, 4)
+    dealt = ppo.deal(rollout, places, weights)
+    assert [tuple(column.shape) for column in dealt] == [(3, 4, 2), *[(3, 4)] * 6]
+    seen = []
+    for batch in (Minibatch(*columns) for columns in zip(*dealt, strict=True)):
+        real = batch.shares > 0
+        numbers = batch.observations[real, 0]
+        seen += numbers.int().tolist()
+        assert torch.equal(batch.observations[real, 1], -numbers)
+        assert torch.equal(batch.actions[real], numbers.int())
+        assert torch.equal(batch.log_probs[real], numbers * 10)
+        assert torch.equal(batch.values[real], numbers * 100)
+        assert torch.equal(batch.returns[real], numbers * 1000)
+        assert batch.shares[real].tolist() == pytest.approx([1 / len(numbers)] * len(numbers))
+        mine = rollout.advantages[numbers.int()]
+        torch.testing.assert_close(batch.advantages[real], (mine - mine.mean()) / mine.std())
+    assert sorted(seen) == sorted(counted.tolist())
+    assert (dealt.shares > 0).sum().item() == 10

@@ -28,6 +28,7 @@ assert toys.TOYS
 def make_config(env: str = "Walk-v0", **settings: Any) -> TrainConfig:
     common: dict[str, Any] = {"num_envs": 2, "buffer_size": 32, "batch_size": 16, "epochs": 2, "total_timesteps": 160}
     common |= {"network": NetworkConfig(hidden_sizes=[8]), "eval_every": 64, "eval_episodes": 3, "logger": ["csv"]}
+    common |= {"vector_backend": "sync", "threads": 1, "compile": False}
     limit = settings.pop("max_episode_steps", None)
     kwargs = settings.pop("kwargs", {})
     return TrainConfig(env=EnvConfig(id=env, kwargs=kwargs, max_episode_steps=limit), **common | settings)
@@ -132,13 +133,17 @@ def test_the_annealed_step_size_is_the_one_that_is_used(tmp_path: Path) -> None:
     step = trainer.agent.learner._update_step
 
     def record(state: Any, batch: Any, coef: Any) -> Any:
-        used.append((coef.lr.item(), coef.clip_ratio.item()))
+        used.append((coef.step_size.item(), coef.clip_low.item(), coef.clip_high.item()))
         return step(state, batch, coef)
 
     trainer.agent.learner._update_step = record
     trainer.run()
     trainer.close({})
-    assert used[::2] == pytest.approx([pytest.approx((3e-4 * part, 0.2 * part)) for part in (1, 0.8, 0.6, 0.4, 0.2)])
+    for iteration, part in enumerate((1, 0.8, 0.6, 0.4, 0.2)):
+        for taken in (2 * iteration, 2 * iteration + 1):  # Adam's own count goes on
+            correction = (1 - 0.999 ** (taken + 1)) ** 0.5 / (1 - 0.9 ** (taken + 1))
+            assert used[taken] == pytest.approx((3e-4 * part * correction, 1 - 0.2 * part, 1 + 0.2 * part))
+    assert len(used) == 10
 
 
 def test_the_budget_is_rounded_up_to_whole_iterations(tmp_path: Path) -> None:
@@ -217,11 +222,14 @@ def test_stopping_from_outside_saves_what_was_learnt(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kwargs", "message", "step"),
-    [({"at_step": 40}, "the wheel came off", 64), ({"at_reset": True}, "the reset motor is stuck", 0)],
+    ("kwargs", "message", "step", "saved"),
+    [  # 16 steps of both to an iteration; 39 of both were whole
+        ({"at_step": 40}, "the wheel came off", 78, 64),
+        ({"at_reset": True}, "the reset motor is stuck", 0, 0),
+    ],
 )
 def test_an_environment_that_breaks_fails_the_run_and_the_folder_says_why(
-    tmp_path: Path, kwargs: dict[str, Any], message: str, step: int
+    tmp_path: Path, kwargs: dict[str, Any], message: str, step: int, saved: int
 ) -> None:
     with pytest.raises(RunError, match=f"ValueError: {message}") as caught:
         run(tmp_path / "a", make_config("Breaks-v0", kwargs=kwargs, eval_every=None, checkpoint_every=32))
@@ -231,8 +239,8 @@ def test_an_environment_that_breaks_fails_the_run_and_the_folder_says_why(
     assert message in log
     content = summary(tmp_path / "a")
     assert (content["status"], content["step"]) == ("failed", step)
-    if step:
-        assert load_checkpoint(tmp_path / "a" / "checkpoints" / "last.pt")["run"]["progress"]["step"] == step
+    if saved:
+        assert load_checkpoint(tmp_path / "a" / "checkpoints" / "last.pt")["run"]["progress"]["step"] == saved
 
 
 def test_closing_goes_on_past_what_cannot_be_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,6 +288,56 @@ def test_a_numpy_number_in_the_configuration_leaves_the_checkpoint_readable(tmp_
     assert load_checkpoint(result.checkpoint)["run"]["config"]["lr"] == 0.01
 
 
+# what auto came to
+
+
+def test_what_auto_came_to_is_kept_and_logged_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ppo_cli.vector.importlib.util.find_spec", lambda _: None)  # no EnvPool
+    autos = {"vector_backend": "auto", "threads": "auto", "compile": "auto", "eval_every": None}
+    result = run(tmp_path / "a", make_config(**autos))
+    config = load_checkpoint(result.checkpoint)["run"]["config"]
+    assert {key: config[key] for key in autos} == {
+        "vector_backend": "sync",
+        "threads": 1,
+        "compile": False,
+        "eval_every": None,
+    }
+    log = (tmp_path / "a" / "train.log").read_text()
+    for phrase in (
+        "vector_backend=sync (Walk-v0 has no vector program of its own; EnvPool is not installed",
+        "threads=1 (small",
+    ):
+        assert phrase in log
+    assert "compile=false (20 updates save about 0 s" in log  # 5 iterations, 2 epochs, 2 minibatches
+    run(tmp_path / "b", make_config(eval_every=None))
+    assert rows(tmp_path / "a") == rows(tmp_path / "b")
+
+
+def test_to_compile_without_a_compiler_is_to_run_eagerly_and_to_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ppo_cli.acceleration.shutil.which", lambda _: None)
+    result = run(tmp_path / "a", make_config(compile=True, total_timesteps=32, eval_every=None))
+    assert load_checkpoint(result.checkpoint)["run"]["config"]["compile"] is False
+    (line,) = [line for line in (tmp_path / "a" / "train.log").read_text().splitlines() if "compiler" in line]
+    assert "compile=false (there is no C++ compiler here (g++), so the gradient step is not compiled)" in line
+
+
+def test_a_run_takes_its_threads_and_gives_them_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    taken = []
+
+    def fail(_: Trainer) -> None:
+        taken.append(torch.get_num_threads())
+        raise ValueError
+
+    monkeypatch.setattr(Trainer, "run", fail)
+    with pytest.raises(RunError):
+        run(tmp_path / "a", make_config(threads=before + 1))
+    assert taken == [before + 1]
+    assert torch.get_num_threads() == before
+
+
 # starting from weights
 
 
@@ -293,7 +351,7 @@ def test_a_run_can_start_from_the_weights_of_another(tmp_path: Path) -> None:
     assert all(torch.equal(named[name], tensor) for name, tensor in trained["parameters"].items())
     statistics = policy.normalizers.observation.state()
     assert all(torch.equal(statistics[name], tensor) for name, tensor in trained["normalizers"]["observation"].items())
-    assert trainer.agent.learner.state.updates.item() == 0
+    assert trainer.agent.learner.updates == 0
     trainer.close({})
     run(tmp_path / "c", config)
     run(tmp_path / "d", make_config(seed=5, normalize_obs=True))

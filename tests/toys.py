@@ -8,6 +8,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers import TimeLimit
 
 
 class Toy(gym.Env[Any, Any]):
@@ -180,3 +182,19 @@ class Buttons(Toy):
 TOYS = (Toy, Clock, Both, Identity, Walk, Worn, FromFive, Breaks, Interrupts, Pixels, Bytes, Named, Steered, Buttons)
 for toy in TOYS:
     gym.register(f"{toy.__name__}-v0", entry_point=toy)
+
+
+def in_step(toy: type[Toy]) -> Any:
+    """A vector program for a toy, of the habit that vector programs have: the reset takes a step of its own."""
+
+    def build(num_envs: int, max_episode_steps: int | None = None, **kwargs: Any) -> SyncVectorEnv:
+        def make() -> gym.Env[Any, Any]:
+            return toy(**kwargs) if max_episode_steps is None else TimeLimit(toy(**kwargs), max_episode_steps)
+
+        return SyncVectorEnv([make] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP)
+
+    return build
+
+
+for toy in (Clock, Walk, Both):
+    gym.register(f"{toy.__name__}InStep-v0", entry_point=toy, vector_entry_point=in_step(toy))

@@ -1,0 +1,314 @@
+"""Environments side by side: either habit of starting the next episode, and who steps them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+import toys
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from ppo_cli.config import EnvConfig, NetworkConfig, TrainConfig
+from ppo_cli.envs import read_spec
+from ppo_cli.errors import ConfigError
+from ppo_cli.ppo import Minibatch
+from ppo_cli.trainer import Trainer
+from ppo_cli.vector import VectorEnv, choose_backend
+
+assert toys.TOYS  # importing them registers them
+
+
+def vector(backend: str, name: str, seeds: list[int], *, limit: int | None = None, **kwargs: Any) -> VectorEnv:
+    config = EnvConfig(id=name, kwargs=kwargs, max_episode_steps=limit)
+    return VectorEnv(backend, config, read_spec(config), seeds)
+
+
+# both habits
+
+Experience = tuple[list[float], int, float, bool, bool, list[float] | None]
+
+
+def live(envs: VectorEnv, steps: int, act: Callable[[Any], Any]) -> list[list[Experience]]:
+    """Each environment's transitions as a learner would see them; what followed, unless the task was over."""
+    observations = envs.reset()
+    lives: list[list[Experience]] = [[] for _ in range(envs.num_envs)]
+    for _ in range(steps):
+        actions = act(observations)
+        step = envs.step(actions)
+        following = step.observations.copy()
+        if step.finals is not None:
+            following[step.finals.envs] = step.finals.observations
+        for env, life in enumerate(lives):
+            if step.real is not None and not step.real[env]:
+                continue
+            over = bool(step.terminated[env])
+            end = None if over else following[env].tolist()
+            reward, cut = float(step.rewards[env]), bool(step.truncated[env])
+            life.append((observations[env].tolist(), int(actions[env]), reward, over, cut, end))
+        observations = step.observations
+    envs.close()
+    return lives
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("Walk", {}), ("Walk", {"limit": 7}), ("Clock", {"limit": 3}), ("Clock", {"length": 2}), ("Both", {})],
+)
+def test_each_environment_lives_the_same_life_under_either_habit(name: str, settings: dict[str, Any]) -> None:
+    seeds = [5, 6, 7]  # as the vector toys count from the first
+
+    def act(observations: Any) -> Any:
+        return (np.sin(observations[:, 0] * 40) > 0).astype(np.int64)
+
+    same_step = live(vector("sync", f"{name}-v0", seeds, **settings), 200, act)
+    next_step = live(vector("native", f"{name}InStep-v0", seeds, **settings), 200, act)
+    for ours, theirs in zip(same_step, next_step, strict=True):
+        assert len(ours) == 200
+        assert 100 <= len(theirs) < 200  # the others only fetched an episode's first observation
+        assert theirs == ours[: len(theirs)]
+        ends = sum(over or cut for *_, over, cut, _ in theirs)
+        assert ends - 200 + len(theirs) in (0, 1)  # each end has one such step, though the last one's may be to come
+    if name == "Walk":
+        assert len({len(life) for life in next_step}) == 3  # environments do not end in step
+    if name == "Both":
+        assert not any(end[4] for life in next_step for end in life)  # terminated counts before truncated
+
+
+def test_a_new_reset_forgets_which_episodes_had_ended() -> None:
+    envs = vector("native", "ClockInStep-v0", [1, 2], limit=1)
+    for _ in range(2):
+        assert envs.reset().tolist() == [[0.0], [0.0]]
+        assert envs.step(np.zeros(2, np.int64)).real is None
+
+
+def test_another_habit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(num_envs: int, **_: Any) -> SyncVectorEnv:
+        return SyncVectorEnv([toys.Clock] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
+
+    monkeypatch.setattr(gym.registry["ClockInStep-v0"], "vector_entry_point", build)
+    with pytest.raises(ConfigError, match=r"vector_backend=native.*DISABLED.*vector_backend=sync"):
+        vector("native", "ClockInStep-v0", [1, 2])
+
+
+def test_cartpoles_own_vector_program_keeps_the_habit_that_is_counted_on() -> None:
+    check_fillers(vector("native", "CartPole-v1", [3, 4, 5], limit=20))
+
+
+def test_envpools_environments_keep_the_habit_that_is_counted_on() -> None:
+    pytest.importorskip("envpool", reason="EnvPool is not installed")
+    check_fillers(vector("envpool", "CartPole-v1", [3, 4, 5], limit=20))
+
+
+def check_fillers(envs: VectorEnv) -> None:
+    """A step that is no transition has no reward and no end; episodes last up to 20 steps."""
+    envs.reset()
+    length, longest, fillers = np.zeros(3, int), 0, 0
+    for number in range(150):
+        step = envs.step(np.full(3, number % 2))
+        real = np.ones(3, bool) if step.real is None else step.real
+        assert not step.rewards[~real].any()
+        assert not (step.terminated | step.truncated)[~real].any()
+        assert step.rewards[real].tolist() == [1.0] * real.sum()
+        assert real.tolist() == (length >= 0).tolist()
+        length += 1
+        longest = max(longest, *length)
+        assert (length[step.truncated] == 20).all()
+        length[step.terminated | step.truncated] = -1
+        fillers += (~real).sum()
+    assert longest == 20
+    assert fillers > 10
+    envs.close()
+
+
+def test_processes_step_as_a_loop_does() -> None:
+    def rollout(backend: str) -> list[list[Experience]]:
+        return live(vector(backend, "toys:Walk-v0", [5, 9], limit=4), 12, lambda _: np.array([0, 1]))
+
+    assert rollout("async") == rollout("sync")
+
+
+# steps that are no transitions, on their way through a run
+
+
+def trainer_in_step(run_dir: Path, env: EnvConfig, **settings: Any) -> Trainer:
+    common: dict[str, Any] = {"network": NetworkConfig(hidden_sizes=[8]), "num_envs": 2, "buffer_size": 16}
+    common |= {"batch_size": 4, "epochs": 2, "total_timesteps": 16, "eval_every": None, "checkpoint_every": None}
+    common |= {"vector_backend": "native", "compile": False}
+    return Trainer(TrainConfig(env=env, **common | settings), run_dir, [])
+
+
+def watch(trainer: Trainer) -> list[Minibatch]:
+    """The minibatches that are learnt from."""
+    seen: list[Minibatch] = []
+    step = trainer.agent.learner._update_step
+
+    def record(state: Any, batch: Minibatch, coef: Any) -> Any:
+        seen.append(batch)
+        return step(state, batch, coef)
+
+    trainer.agent.learner._update_step = record
+    return seen
+
+
+CLOCK = EnvConfig(id="ClockInStep-v0", max_episode_steps=3)
+
+
+def test_a_filler_row_weighs_nothing_in_the_memory(tmp_path: Path) -> None:
+    trainer = trainer_in_step(tmp_path, CLOCK)
+    trainer._observations = trainer.envs.reset()
+    trainer.collect()
+    memory = trainer.agent.memory
+    assert memory["observations"][:, 0, 0].tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
+    assert memory["weights"][:, 1].tolist() == [1, 1, 1, 0, 1, 1, 1, 0]
+    assert memory["truncated"][:, 0].tolist() == [0, 0, 1, 0, 0, 0, 1, 0]
+    assert not memory["terminated"].any()
+    assert memory["rewards"][:, 0].tolist() == [1, 1, 1, 0, 1, 1, 1, 0]
+    assert memory.finals == []  # the next row has what followed
+    trainer.close({})
+
+
+def test_a_filler_row_is_never_learnt_from_nor_counted(tmp_path: Path) -> None:
+    switches = dict.fromkeys(("normalize_obs", "normalize_reward", "normalize_value"), True)
+    trainer = trainer_in_step(tmp_path, CLOCK, **switches, gamma=0.5, total_timesteps=32)
+    seen = watch(trainer)
+    trainer._observations = trainer.envs.reset()
+    first = trainer.iterate()
+    # 8 steps of 2 environments, of which the fourth and the eighth of each are none
+    assert (first["step"], trainer.progress.step, first["rollout/episodes"]) == (12, 12, 4)
+    assert (first["rollout/episode_return_mean"], first["rollout/episode_length_mean"]) == (3.0, 3.0)
+    assert len(seen) == 2 * 3  # 12 rows in minibatches of 4, in each of 2 epochs
+    rows = [batch.observations[batch.shares > 0, 0] for batch in seen]
+    assert sorted(torch.cat(rows).tolist()) == sorted([0.0, 1.0, 2.0] * 4 * 2)
+    parts = trainer.agent.policy.normalizers
+    observation, reward, value = (part.state() for part in (parts.observation, parts.reward, parts.value))
+    assert [state["count"].item() for state in (observation, reward, value)] == [12, 12, 12]
+    assert observation["mean"].item() == pytest.approx(1.0)
+    assert reward["mean"].item() == pytest.approx((1 + 1.5 + 1.75) / 3)  # discounted by ½, anew in each episode
+    second = trainer.iterate()
+    assert (second["step"], second["rollout/episodes"]) == (24, 8)
+    assert trainer.agent.policy.normalizers.reward.state()["mean"].item() == pytest.approx((1 + 1.5 + 1.75) / 3)
+    trainer.close({})
+
+
+@pytest.mark.parametrize("rows", [3, 4, 8])  # the third row is an episode's last: a rollout may end with it
+def test_a_cut_episode_is_worth_the_value_of_its_true_last_observation(tmp_path: Path, rows: int) -> None:
+    settings: dict[str, Any] = {"gamma": 0.5, "lam": 0.0, "normalize_value": False, "epochs": 1, "lr": 0.1}
+    # minibatches of one row leave its advantage as it is
+    trainer = trainer_in_step(
+        tmp_path, CLOCK, num_envs=1, buffer_size=rows, batch_size=1, total_timesteps=rows * 5, **settings
+    )
+    seen = watch(trainer)
+    trainer._observations = trainer.envs.reset()
+    for _ in range(5):
+        values = {number: trainer.agent.get_action([number])[2] for number in range(4)}
+        assert abs(values[3] - values[0]) > 1e-3
+        trainer.iterate()
+        learnt = {(batch.observations.item(), round(batch.advantages.item(), 4)) for batch in seen}
+        expected = {number: 1 + 0.5 * values[number + 1] - values[number] for number in range(3)}
+        assert {number for number, _ in learnt} <= set(expected)
+        for number, advantage in learnt:
+            assert advantage == pytest.approx(expected[number], abs=2e-4)
+        seen.clear()
+    assert trainer.progress.step < 5 * rows
+    trainer.close({})
+
+
+def test_a_finished_episode_is_worth_nothing_more(tmp_path: Path) -> None:
+    env = EnvConfig(id="ClockInStep-v0", kwargs={"length": 3})
+    trainer = trainer_in_step(
+        tmp_path, env, gamma=0.8, lam=0.9, lr=0.01, buffer_size=64, batch_size=64, epochs=10, total_timesteps=64 * 30
+    )
+    trainer.run()
+    trainer.close({})
+    expected = {0: 2.44, 1: 1.8, 2: 1.0}  # 1 + 0.8 + 0.64, 1 + 0.8, 1
+    assert {number: trainer.agent.get_action([number])[2] for number in expected} == pytest.approx(expected, abs=0.2)
+
+
+def test_a_rollout_of_nothing_but_fillers_teaches_nothing(tmp_path: Path) -> None:
+    env = EnvConfig(id="ClockInStep-v0", max_episode_steps=1)
+    trainer = trainer_in_step(tmp_path, env, buffer_size=2, batch_size=2, total_timesteps=8, target_kl=1.0)
+    trainer._observations = trainer.envs.reset()
+    rows = [trainer.iterate() for _ in range(2)]
+    assert [row["train/epochs"] for row in rows] == [2, 0]
+    assert [row["step"] for row in rows] == [2, 2]
+    before = trainer.agent.policy.parameters.clone()
+    trainer.iterate()
+    assert not torch.equal(trainer.agent.policy.parameters, before)
+    trainer.close({})
+
+
+# who steps them
+
+
+def without_envpool(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ppo_cli.vector.importlib.util.find_spec", lambda _: None)
+
+
+def with_envpool(monkeypatch: pytest.MonkeyPatch, *known: str) -> None:
+    monkeypatch.setattr("ppo_cli.vector.importlib.util.find_spec", lambda _: object())
+    monkeypatch.setitem(sys.modules, "envpool", SimpleNamespace(list_all_envs=lambda: list(known)))
+
+
+ACROBOT = EnvConfig(id="Acrobot-v1")
+
+
+def test_auto_takes_the_environments_own_vector_program_before_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_envpool(monkeypatch)
+    assert choose_backend("auto", EnvConfig())[0] == "native"
+    monkeypatch.setattr("ppo_cli.vector.importlib.util.find_spec", lambda _: 1 / 0)  # nobody looks for EnvPool
+    assert choose_backend("auto", EnvConfig(kwargs={"sutton_barto_reward": True}))[0] == "native"
+    assert choose_backend("auto", EnvConfig(id="toys:ClockInStep-v0"))[0] == "native"
+
+
+def test_auto_takes_envpool_where_it_is_and_knows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_envpool(monkeypatch, "Acrobot-v1", "CartPole-v1")
+    assert choose_backend("auto", ACROBOT) == ("envpool", "Acrobot-v1 has it, and it is the fastest")
+    assert choose_backend("auto", EnvConfig())[0] == "native"
+
+
+def test_auto_ends_at_the_loop_and_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_envpool(monkeypatch)
+    backend, reason = choose_backend("auto", ACROBOT)
+    assert backend == "sync"
+    assert reason == ("Acrobot-v1 has no vector program of its own; EnvPool is not installed (pip install envpool)")
+    with_envpool(monkeypatch, "Pong-v5")
+    assert choose_backend("auto", ACROBOT) == (
+        "sync",
+        "Acrobot-v1 has no vector program of its own; EnvPool does not know Acrobot-v1",
+    )
+
+
+def test_arguments_of_the_environment_keep_it_from_envpool(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_envpool(monkeypatch, "Acrobot-v1")
+    config = EnvConfig(id="Acrobot-v1", kwargs={"render_mode": "rgb_array"})
+    assert choose_backend("auto", config)[0] == "sync"
+    with pytest.raises(ConfigError, match=r"vector_backend=envpool.*env\.kwargs"):
+        choose_backend("envpool", config)
+    limited = EnvConfig(id="Acrobot-v1", max_episode_steps=9)
+    assert choose_backend("auto", limited)[0] == "envpool"
+
+
+@pytest.mark.parametrize("wanted", ["sync", "async"])
+def test_what_serves_every_environment_is_taken_as_asked(monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
+    monkeypatch.setattr("ppo_cli.vector.importlib.util.find_spec", lambda _: 1 / 0)  # nobody looks for EnvPool
+    assert choose_backend(wanted, EnvConfig()) == choose_backend(wanted, ACROBOT) == (wanted, "as asked")
+
+
+def test_a_backend_that_does_not_fit_is_refused_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose_backend("native", EnvConfig()) == ("native", "as asked")
+    with pytest.raises(ConfigError, match=r"vector_backend=native: Acrobot-v1 has no vector program.*=auto"):
+        choose_backend("native", ACROBOT)
+    with_envpool(monkeypatch, "Acrobot-v1")
+    assert choose_backend("envpool", ACROBOT) == ("envpool", "as asked")
+    with pytest.raises(ConfigError, match="vector_backend=envpool: EnvPool does not know MountainCar-v0"):
+        choose_backend("envpool", EnvConfig(id="MountainCar-v0"))
+    without_envpool(monkeypatch)
+    with pytest.raises(ConfigError, match="vector_backend=envpool: EnvPool is not installed"):
+        choose_backend("envpool", ACROBOT)
