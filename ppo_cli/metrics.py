@@ -22,7 +22,8 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "step",
         "Environment steps so far, over all environments.",
-        "Grows by `buffer_size` each iteration, less the steps that only began a next episode (`vector_backend=native` and `envpool` take such steps).",
+        "Grows by `buffer_size` each iteration, less the steps that only began a next episode "
+        "(`vector_backend=native` and `envpool` take such steps).",
     ),
     Metric(
         "rollout/episode_return_mean",
