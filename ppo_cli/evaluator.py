@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import torch
 from ppo_cli.acceleration import intra_op_threads
 from ppo_cli.agent import PPOAgent
 from ppo_cli.buffer import Floats
-from ppo_cli.checkpoint import find_checkpoint, load_checkpoint, write_atomically
+from ppo_cli.checkpoint import find_checkpoint, load_checkpoint, write_json
 from ppo_cli.config import EnvConfig, EvalConfig, TrainConfig, from_plain, validate
 from ppo_cli.devices import resolve_device
 from ppo_cli.envs import make_env
@@ -279,11 +278,7 @@ def _write(result: EvalResult) -> EvalResult:
     del content["written"], content["video"]
     content["checkpoint"] = str(result.checkpoint)
     try:
-        write_atomically(path, lambda temporary: _dump(temporary, content))
+        write_json(path, content)
     except OSError:  # a read-only archive of runs can still be evaluated
         return result
     return dataclasses.replace(result, written=path)
-
-
-def _dump(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

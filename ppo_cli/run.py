@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import platform
 import shlex
@@ -22,7 +21,7 @@ from typing import Any
 
 from ppo_cli.acceleration import choose_compile, choose_threads, intra_op_threads
 from ppo_cli.agent import PPOAgent
-from ppo_cli.checkpoint import find_checkpoint, load_checkpoint, write_atomically
+from ppo_cli.checkpoint import find_checkpoint, load_checkpoint, write_json
 from ppo_cli.config import TrainConfig, validate, whole_iterations
 from ppo_cli.config import show as show_value
 from ppo_cli.devices import resolve_device
@@ -177,13 +176,9 @@ def _train(config: TrainConfig, run_dir: Path, command: str, live: bool) -> Trai
             "versions": _versions(),
         }
         trainer.close(summary)
-        write_atomically(run_dir / "summary.json", lambda temporary: _dump(temporary, summary))
+        write_json(run_dir / "summary.json", summary)
     progress = trainer.progress
     return TrainResult(run_dir, status, progress.step, trainer.final_return, progress.best_return, progress.best_step)
-
-
-def _dump(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 @contextmanager

@@ -135,8 +135,8 @@ class Trainer:
         collect, learn, judge = np.diff(clock).tolist()
         row: Row = dict.fromkeys(COLUMNS)
         row |= {"iteration": progress.iteration, "step": progress.step, "rollout/episodes": progress.episodes}
-        if self._returns:
-            row["rollout/episode_return_mean"] = float(np.mean(self._returns))
+        row["rollout/episode_return_mean"] = self.training_return
+        if self._lengths:
             row["rollout/episode_length_mean"] = float(np.mean(self._lengths))
         row |= {f"train/{name}": value for name, value in update._asdict().items()}
         row |= {"train/lr": learner.lr, "train/clip_ratio": learner.clip_ratio}
@@ -215,7 +215,7 @@ class Trainer:
         if evaluation is not None:
             progress.final_return = evaluation.mean
             # of equal evaluations the one whose training went better: a few episodes do not show every weakness
-            training = float(np.mean(self._returns)) if self._returns else None
+            training = self.training_return
             if _rank(evaluation.mean, training) >= _rank(progress.best_return, progress.best_training_return):
                 progress.best_return, progress.best_step = evaluation.mean, progress.step
                 progress.best_training_return = training
@@ -241,11 +241,15 @@ class Trainer:
         return path
 
     @property
+    def training_return(self) -> float | None:
+        """Mean return of the last episodes; ``None`` before the first has ended."""
+        return float(np.mean(self._returns)) if self._returns else None
+
+    @property
     def final_return(self) -> float | None:
         """Mean return of the last evaluation; without evaluations, of the last episodes."""
-        if self.progress.final_return is None and self._returns:
-            return float(np.mean(self._returns))
-        return self.progress.final_return
+        final = self.progress.final_return
+        return self.training_return if final is None else final
 
     def close(self, summary: dict[str, Any]) -> None:
         """Close environments and loggers; one that fails does not keep the others from closing."""

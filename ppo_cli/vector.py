@@ -54,9 +54,9 @@ class VectorEnv:
         mode = self._envs.metadata.get("autoreset_mode")
         if mode not in (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP):
             raise ConfigError(Problem(f"vector_backend={backend}: autoreset mode {mode}", "vector_backend=sync"))
-        shape = self._envs.single_observation_space.shape if backend == "native" else spec.obs_shape
-        if tuple(shape) != spec.obs_shape:
-            what = f"vector_backend={backend}: {config.id} has other observations there, {tuple(shape)}"
+        if backend == "native" and self._envs.single_observation_space.shape != spec.obs_shape:
+            shape = self._envs.single_observation_space.shape
+            what = f"vector_backend=native: {config.id} has other observations there, {shape}"
             raise ConfigError(Problem(what, "vector_backend=sync"))
         self._next_step = mode == AutoresetMode.NEXT_STEP
         self._ended = np.zeros(self.num_envs, np.bool_)
