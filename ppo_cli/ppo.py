@@ -248,7 +248,10 @@ def make_update_step(evaluate: Evaluate, *, clip_value: bool, clip_gradient: boo
             else:
                 value, by_value = value_loss(values, batch.returns, shares)
             derivatives = (policy.gradient, shares * -coef.entropy_coef, by_value * coef.value_coef)
-        (gradient,) = torch.autograd.grad(scores, parameters, derivatives)
+        with torch.enable_grad():
+            # a function with the loss's gradient; derivatives handed to autograd instead would make it import sympy
+            slope = torch.cat(scores) @ torch.cat(derivatives)
+        (gradient,) = torch.autograd.grad(slope, parameters)
         with torch.no_grad():
             norm = torch.linalg.vector_norm(gradient)
             metrics = (policy.loss, value, mean(entropies, shares), policy.approx_kl, policy.clip_fraction, norm)
