@@ -14,9 +14,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ppo_cli.buffer import FinalObservations, Floats, RolloutBuffer
+from ppo_cli.buffer import FinalObservations, RolloutBuffer, Rows
 from ppo_cli.checkpoint import checked_tensor, find_checkpoint, load_checkpoint, save_checkpoint
-from ppo_cli.config import NetworkConfig, PPOConfig, from_plain, show, to_plain, validate
+from ppo_cli.config import ContinuousConfig, NetworkConfig, PPOConfig, from_plain, show, to_plain, validate
 from ppo_cli.devices import resolve_device
 from ppo_cli.errors import CheckpointError, ConfigError, Problem
 from ppo_cli.learner import Learner, UpdateResult
@@ -28,11 +28,11 @@ DEFAULTS = PPOConfig()
 
 
 class PPOAgent:
-    """Proximal Policy Optimization for discrete actions (Schulman et al. 2017, arXiv:1707.06347).
+    """Proximal Policy Optimization (Schulman et al. 2017, arXiv:1707.06347).
 
     Args:
         state_dim: Numbers in one observation.
-        action_dim: Number of discrete actions.
+        action_dim: Number of discrete actions; for other spaces see :meth:`from_spec`.
         lr: Adam's step size.
         gamma: Discount per step.
         lam: Lambda of generalised advantage estimation.
@@ -85,7 +85,7 @@ class PPOAgent:
             epochs=epochs,
         )
         validate(config)
-        spec = Spec((_count("state_dim", state_dim),), _count("action_dim", action_dim))
+        spec = Spec.simple(_count("state_dim", state_dim), _count("action_dim", action_dim))
         if seed is None:
             seed = int(torch.randint(2**63 - 1, ()).item())
         self._build(spec, config, resolve_device(str(device)), _count("seed", seed, least=0), num_envs=1)
@@ -114,24 +114,48 @@ class PPOAgent:
         self.config = PPOConfig(**{item.name: getattr(config, item.name) for item in fields(PPOConfig)})
         self.policy = Policy(spec, self.config, device, seed, num_envs)
         self.learner = Learner(self.policy, self.config, seed, compiled)
-        self.memory = RolloutBuffer(-(-config.buffer_size // num_envs), num_envs, spec.obs_size)
+        row, action = (self.policy.row_size, self.policy.row_dtype), (spec.action_size, spec.action_dtype)
+        self.memory = RolloutBuffer(-(-config.buffer_size // num_envs), num_envs, row, action)
+        self._states: Rows | None = None  # what the network remembers of the episode that get_action is in
+        self._begins = True
+        self._acted_on = np.zeros((1, self.policy.row_size), self.policy.row_dtype)
 
     # --- acting -----------------------------------------------------------------------------------------------
 
-    def get_action(self, state: npt.ArrayLike, deterministic: bool = False) -> tuple[int, float, float]:
+    def get_action(self, state: npt.ArrayLike, deterministic: bool = False) -> tuple[Any, float, float]:
         """Choose an action for one observation of shape (state_dim,).
 
+        An agent with memory goes on remembering until :meth:`store_experience` is told that the episode is done, or
+        :meth:`begin_episode` is called.
+
         Returns:
-            The action, its log-probability under the policy, and the value of ``state``.
+            The action (a whole number where it is a single choice, else an array of shape (action_size,)), its
+            log-probability under the policy, and the value of ``state``.
         """
         policy = self.policy
-        outputs, values = policy.forward(torch.from_numpy(self._row(state)).to(policy.device))
-        action = policy.head.mode(outputs) if deterministic else policy.head.sample(outputs, policy.noise(1))
+        self._acted_on = self._compose(state, begins=self._begins)
+        outputs, values, states = policy.forward(torch.from_numpy(self._acted_on).to(policy.device))
+        action = policy.head.mode(outputs) if deterministic else policy.head.sample(outputs, policy.noise(1, 1)[0])
         log_prob, _ = policy.head.score(outputs, action)
-        return int(action.item()), float(log_prob.item()), float(values.item())
+        self._states, self._begins = None if states is None else states.cpu().numpy(), False
+        single = self.spec.action_dtype == "int64" and self.spec.action_size == 1
+        return int(action.item()) if single else action[0].cpu().numpy(), log_prob.item(), values.item()
 
-    def _row(self, state: npt.ArrayLike) -> Floats:
-        row = np.asarray(state, np.float32).reshape(1, -1)
+    def begin_episode(self) -> None:
+        """Forget what the episode so far was like; only an agent with memory knows the difference."""
+        self._begins = True
+
+    def command(self, action: npt.ArrayLike) -> Rows:
+        """An action of :meth:`get_action` in the environment's units, of shape (action_size,).
+
+        Only squashed and Beta-distributed actions are in units of their own.
+        """
+        row = torch.as_tensor(np.asarray(action, self.spec.action_dtype).reshape(1, -1), device=self.policy.device)
+        emitted: Rows = self.policy.head.emit(row)[0].cpu().numpy()
+        return emitted
+
+    def _compose(self, state: npt.ArrayLike, begins: bool = False) -> Rows:
+        row = np.asarray(state, self.spec.obs_dtype).reshape(1, -1)
         if row.shape[1] != self.spec.obs_size:
             raise ConfigError(
                 Problem(
@@ -139,14 +163,14 @@ class PPOAgent:
                     f"PPOAgent(state_dim={row.shape[1]}, …)",
                 )
             )
-        return row
+        return self.policy.compose(row, self._states, np.array([True]) if begins else None)
 
     # --- remembering ------------------------------------------------------------------------------------------
 
     def store_experience(
         self,
         state: npt.ArrayLike,
-        action: int,
+        action: npt.ArrayLike,
         reward: float,
         value: float,
         log_prob: float,
@@ -174,10 +198,14 @@ class PPOAgent:
             raise ConfigError(
                 Problem("a truncated step came without the observation it led to", "next_state=<that observation>")
             )
-        following = None if next_state is None else self._row(next_state)
+        following = None if next_state is None else self._compose(next_state)
         finals = FinalObservations(np.array([0]), following) if truncated and following is not None else None
+        row = self._compose(state)
+        if self.policy.remembers:  # what it remembered then, not now
+            row[:, self.spec.obs_size :] = self._acted_on[:, self.spec.obs_size :]
+        self._begins = self._begins or bool(done) or truncated
         self.memory.append(
-            self._row(state),
+            row,
             action,
             reward,
             bool(done) and not truncated,
@@ -201,7 +229,7 @@ class PPOAgent:
             The update's metrics, or ``None`` where no transition was ready.
         """
         if next_state is not None:
-            self.memory.next_observations = self._row(next_state)
+            self.memory.next_observations = self._compose(next_state)
         if len(self.memory) == 0:
             return None
         ended = bool(self.memory["terminated"][-1, 0] or self.memory["truncated"][-1, 0])
@@ -245,14 +273,10 @@ class PPOAgent:
             CheckpointError: if the spaces differ, or anything is missing or has another shape or type.
         """
         config, spec = read_description(state)
-        if (spec.obs_size, spec.num_actions) != (self.spec.obs_size, self.spec.num_actions):
-            raise CheckpointError(
-                Problem(
-                    f"the checkpoint is of an agent with state_dim={spec.obs_size}, action_dim={spec.num_actions}, and "
-                    f"this one has state_dim={self.spec.obs_size}, action_dim={self.spec.num_actions}",
-                    f"PPOAgent(state_dim={spec.obs_size}, action_dim={spec.num_actions})",
-                )
-            )
+        theirs, ours = _dims(spec), _dims(self.spec)
+        if theirs != ours:
+            what = f"the checkpoint is of an agent with {theirs}, and this one has {ours}"
+            raise CheckpointError(Problem(what, f"PPOAgent({theirs})"))
         loaded = PPOAgent.from_spec(
             spec, config, seed=0, device=self.policy.device, num_envs=self.memory.num_envs, compiled=self._compiled
         )
@@ -277,6 +301,7 @@ class PPOAgent:
         own = self.config
         names = ["normalize_obs", "normalize_reward", "normalize_value"]
         names += [f"network.{item.name}" for item in fields(NetworkConfig)]
+        names += [f"continuous.{item.name}" for item in fields(ContinuousConfig)]
         pairs = [(name, attrgetter(name)(config), attrgetter(name)(own)) for name in names]
         pairs += [(item.name, getattr(spec, item.name), getattr(self.spec, item.name)) for item in fields(Spec)]
         problems = [
@@ -342,6 +367,12 @@ class PPOAgent:
             CheckpointError: if the file is unusable or its agent has other spaces.
         """
         self.load_state(load_checkpoint(find_checkpoint(filepath))["agent"])
+
+
+def _dims(spec: Spec) -> str:
+    """The sizes of a spec as the agent's constructor calls them."""
+    choices = spec.num_options if spec.action_dtype == "int64" else spec.action_size
+    return f"state_dim={spec.obs_size}, action_dim={choices}"
 
 
 def read_description(state: dict[str, Any]) -> tuple[PPOConfig, Spec]:

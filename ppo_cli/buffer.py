@@ -8,13 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
+Rows = npt.NDArray[Any]
+"""Observations (envs, row_size) as a policy reads them, or actions (envs, action_size)."""
 
 
 class FinalObservations(NamedTuple):
     """The true last observations of the episodes that a vector step cut short."""
 
     envs: npt.NDArray[np.intp]  # (cut,) which environments
-    observations: Floats  # (cut, obs_size)
+    observations: Rows  # (cut, row_size)
 
 
 class RolloutBuffer:
@@ -26,16 +28,19 @@ class RolloutBuffer:
     Args:
         steps: Vector steps to have room for.
         num_envs: Environments per step.
-        obs_size: Numbers in one (flattened) observation.
+        row: Size and type of one observation's row.
+        action: Size and type of one action.
     """
 
-    def __init__(self, steps: int, num_envs: int, obs_size: int) -> None:
+    def __init__(
+        self, steps: int, num_envs: int, row: tuple[int, npt.DTypeLike], action: tuple[int, npt.DTypeLike]
+    ) -> None:
         self.steps = steps
         self.num_envs = num_envs
         self.size = 0
         self._columns: dict[str, npt.NDArray[Any]] = {
-            "observations": np.empty((steps, num_envs, obs_size), np.float32),
-            "actions": np.empty((steps, num_envs), np.int64),
+            "observations": np.empty((steps, num_envs, row[0]), row[1]),
+            "actions": np.empty((steps, num_envs, action[0]), action[1]),
             "rewards": np.empty((steps, num_envs), np.float32),
             "terminated": np.empty((steps, num_envs), np.float32),
             "truncated": np.empty((steps, num_envs), np.float32),
@@ -44,7 +49,7 @@ class RolloutBuffer:
             "values": np.empty((steps, num_envs), np.float32),
         }
         self.finals: list[tuple[int, FinalObservations]] = []
-        self.next_observations: Floats | None = None
+        self.next_observations: Rows | None = None
 
     def __len__(self) -> int:
         """Transitions held."""
@@ -79,8 +84,8 @@ class RolloutBuffer:
         """Add one vector step.
 
         Args:
-            observations: (envs, obs_size) that were acted on.
-            actions: (envs,) that were taken.
+            observations: (envs, row_size) that were acted on.
+            actions: (envs, action_size) that were taken.
             rewards: (envs,) that followed.
             terminated: (envs,) whether the task ended.
             truncated: (envs,) whether the episode was cut short.

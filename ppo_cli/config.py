@@ -18,6 +18,9 @@ from ppo_cli.errors import ConfigError, Problem
 
 ACTIVATIONS = ("tanh", "relu", "elu", "gelu", "silu")
 LOGGERS = ("csv", "tensorboard")
+ENCODERS = ("auto", "mlp", "cnn", "impala")
+RECURRENCES = ("lstm", "gru")
+DISTRIBUTIONS = ("gaussian", "squashed", "beta", "gsde")
 BACKENDS = ("auto", "native", "envpool", "sync", "async")
 
 
@@ -29,9 +32,15 @@ def setting(
     least: float | None = None,
     most: float | None = None,
     choices: tuple[str, ...] | None = None,
+    empty: bool = False,
+    own: bool = False,
 ) -> Any:
-    """A dataclass field with its one line of meaning and the range its values (or a list's items) lie in."""
+    """A dataclass field with its one line of meaning and the range its values (or a list's items) lie in.
+
+    Lists may be empty where ``empty`` says so, and a choice may be a ``module:Class`` of the user's where ``own`` does.
+    """
     metadata = {"meaning": meaning, "above": above, "least": least, "most": most, "choices": choices}
+    metadata |= {"empty": empty, "own": own}
     if isinstance(default, list | dict):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -44,15 +53,38 @@ class EnvConfig:
     id: str = setting("CartPole-v1", "Gymnasium id; module:Id imports the module that registers it")
     kwargs: dict[str, Any] = setting({}, "keyword arguments for the environment's constructor")
     max_episode_steps: int | None = setting(None, "time limit in steps; null keeps the registered one", least=1)
+    wrappers: list[Any] = setting([], "wrappers, inner ones first: names or {name: {argument: value}}", empty=True)
+    frame_stack: int | None = setting(None, "observations shown together, the newest last; null is off", least=2)
+    restart_crashed: bool = setting(False, "build an environment that raises anew, and go on")
 
 
 @dataclass
 class NetworkConfig:
     """The actor-critic's shape."""
 
+    encoder: str = setting("auto", "what reads images; auto takes cnn from 36 pixels a side", choices=ENCODERS)
     hidden_sizes: list[int] = setting([64, 64], "width of each hidden layer", least=1)
     activation: str = setting("tanh", "nonlinearity after each hidden layer", choices=ACTIVATIONS)
+    layer_norm: bool = setting(False, "normalise each hidden layer before its nonlinearity")
     shared: bool = setting(True, "one trunk under both heads (false: a trunk for each)")
+    memory: str | None = setting(None, "recurrent layer on top of the hidden ones; null is none", choices=RECURRENCES)
+    memory_size: int = setting(64, "width of the recurrent layer", least=1)
+    sequence_length: int | None = setting(
+        None, "steps that gradients flow back through; null is the longest up to 32 that fits", least=1
+    )
+    module: str | None = setting(None, "module:Class, a torch module of yours that reads the observation")
+
+
+@dataclass
+class ContinuousConfig:
+    """What continuous actions are drawn from."""
+
+    distribution: str = setting("gaussian", "of continuous actions; squashed is a tanh of it", choices=DISTRIBUTIONS)
+    state_dependent_std: bool = setting(False, "read the deviation from the state (gaussian and squashed)")
+    initial_log_std: float = setting(0.0, "logarithm of the first deviation (gsde: of each weight)")
+    min_log_std: float = setting(-10.0, "least logarithm of the deviation")
+    max_log_std: float = setting(2.0, "greatest logarithm of the deviation")
+    resample_every: int | None = setting(4, "gsde: steps that one noise function lasts; null is a rollout", least=1)
 
 
 @dataclass
@@ -60,6 +92,7 @@ class PPOConfig:
     """What the agent needs: network and algorithm. Schulman et al. 2017 (arXiv:1707.06347) unless said otherwise."""
 
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    continuous: ContinuousConfig = field(default_factory=ContinuousConfig)
     lr: float = setting(3e-4, "Adam's step size", above=0)
     gamma: float = setting(0.99, "discount per step", least=0, most=1)
     lam: float = setting(0.95, "lambda of generalised advantage estimation", least=0, most=1)
@@ -104,7 +137,9 @@ class TrainConfig(PPOConfig):
     log_every: int = setting(10_000, "steps between lines of plain output", least=1)
     output_dir: str = setting("outputs", "folder under which the run gets a folder of its own")
     init_from: str | None = setting(None, "checkpoint (or run folder) whose weights the run starts from")
-    logger: list[str] = setting(["csv", "tensorboard"], "where metrics are written", choices=LOGGERS)
+    logger: list[str] = setting(
+        ["csv", "tensorboard"], "where metrics are written; module:Class is one of yours", choices=LOGGERS, own=True
+    )
 
 
 @dataclass
@@ -113,6 +148,7 @@ class EvalConfig:
 
     checkpoint: str = setting("", "a run's folder (its best checkpoint, else its last) or a checkpoint file")
     env: str | None = setting(None, "module:Id, needed when the environment lives in a module of yours")
+    network: str | None = setting(None, "module:Class, needed when the network lives in a module of yours")
     episodes: int = setting(100, "complete episodes to play", least=1)
     deterministic: bool = setting(True, "take the most probable action (false: sample)")
     seed: int | str = setting(0, "root of the episodes' seeds; run repeats the training run's own evaluation")
@@ -174,11 +210,12 @@ def _check(config: Any, key: str, value: Any, item: dataclasses.Field[Any]) -> I
         yield Problem(f"{key}={show(value)} is not {_type_name(kind)}", fix)
         return
     entries = value if isinstance(value, list) else [value]
-    if isinstance(value, list) and not value and item.metadata["choices"] is None:
+    if isinstance(value, list) and not value and item.metadata["choices"] is None and not item.metadata["empty"]:
         yield Problem(f"{key}=[] is empty", fix)
     for entry in entries:
         choices = item.metadata["choices"]
-        if choices is not None and entry is not None and entry not in choices:
+        own = item.metadata["own"] and ":" in str(entry)
+        if choices is not None and entry is not None and entry not in choices and not own:
             yield Problem(
                 f"{key}={show(value)} is none of {', '.join(choices)}", _closest_fix(key, entry, choices, value, fix)
             )

@@ -1,8 +1,12 @@
-"""The edge to Gymnasium: building environments and reading their spaces."""
+"""The edge to Gymnasium: building environments, trying them out and reading their spaces."""
 
 from __future__ import annotations
 
+import importlib
+import logging
+import traceback
 import warnings
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -11,15 +15,35 @@ import numpy as np
 from ppo_cli.config import EnvConfig, show
 from ppo_cli.env_ids import unknown_id
 from ppo_cli.errors import ConfigError, Problem
+from ppo_cli.seeding import stream_seed
+from ppo_cli.spaces import MASK_KEY, describe, leaves, values
 from ppo_cli.specs import Spec
 
+log = logging.getLogger("ppo_cli")
 
-def make_env(config: EnvConfig, render_mode: str | None = None) -> gym.Env[Any, Any]:
-    """Build one environment.
+TRIAL_STEPS = 16  # random steps that an environment is tried for before training
+
+
+def make_env(config: EnvConfig, render_mode: str | None = None, index: int = 0) -> gym.Env[Any, Any]:
+    """Build one environment with its wrappers.
+
+    Args:
+        config: Which, and how.
+        render_mode: As Gymnasium has it.
+        index: Its number among those that step side by side, for messages.
 
     Raises:
         ConfigError: if Gymnasium does not know the id, a package is missing, or the constructor refuses its arguments.
     """
+    env: gym.Env[Any, Any] = Watched(partial(_make_bare, config, render_mode), index, config.restart_crashed)
+    for entry in config.wrappers:
+        env = _wrapped(env, entry)
+    if config.frame_stack is not None:
+        env = gym.wrappers.FrameStackObservation(env, config.frame_stack)
+    return env
+
+
+def _make_bare(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
     kwargs = dict(config.kwargs) if render_mode is None else {**config.kwargs, "render_mode": render_mode}
     try:
         with warnings.catch_warnings():
@@ -41,6 +65,82 @@ def make_env(config: EnvConfig, render_mode: str | None = None) -> gym.Env[Any, 
         raise ConfigError(Problem(what, "env=CartPole-v1, or another environment")) from error
 
 
+class Watched(gym.Wrapper[Any, Any, Any, Any]):
+    """Says of an error in which environment and in what it was raised and, if asked to, builds that one anew.
+
+    An environment that was built anew ends its episode there, cut short, with its new first observation.
+
+    Args:
+        make: Builds the environment.
+        index: Its number among those that step side by side.
+        restart: Go on after an error.
+    """
+
+    def __init__(self, make: Any, index: int, restart: bool) -> None:
+        super().__init__(make())
+        self._make, self._index, self._restart = make, index, restart
+        self._seed: int | None = None
+        self._restarts = 0
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """As the environment does."""
+        try:
+            return self.env.step(action)
+        except Exception as error:
+            self._note(error, "step")
+            if not self._restart:
+                raise
+        self._rebuild()
+        observation, info = self.env.reset(seed=stream_seed(self._seed or 0, "restart", self._restarts))
+        return observation, 0.0, False, True, info
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """As the environment does."""
+        self._seed = self._seed if seed is None else seed
+        try:
+            return self.env.reset(seed=seed, options=options)
+        except Exception as error:
+            self._note(error, "reset")
+            if not self._restart:
+                raise
+        self._rebuild()
+        return self.env.reset(seed=seed, options=options)
+
+    def _note(self, error: Exception, method: str) -> None:
+        error.add_note(f"in {method}() of environment {self._index}")
+        if self._restart:
+            text = "".join(traceback.format_exception(error))
+            log.warning("environment %d raised in %s() and is built anew:\n%s", self._index, method, text)
+
+    def _rebuild(self) -> None:
+        try:
+            self.env.close()
+        except Exception:  # it is broken already
+            log.debug("a broken environment could not be closed", exc_info=True)
+        self._restarts += 1
+        self.env = self._make()
+
+
+def _wrapped(env: gym.Env[Any, Any], entry: Any) -> gym.Env[Any, Any]:
+    """``env`` in the wrapper that an entry of ``env.wrappers`` names, with its arguments."""
+    name, arguments = next(iter(entry.items())) if isinstance(entry, dict) and len(entry) == 1 else (entry, {})
+    fix = "env.wrappers=[TimeAwareObservation,{RescaleAction:{min_action:-1,max_action:1}},module:Class]"
+    if not isinstance(name, str) or not isinstance(arguments, dict):
+        raise ConfigError(
+            Problem(f"env.wrappers: {show(entry)} is neither a name nor {{name: {{argument: value}}}}", fix)
+        )
+    module_name, colon, class_name = name.partition(":")
+    try:
+        wrapper = getattr(importlib.import_module(module_name), class_name) if colon else getattr(gym.wrappers, name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(Problem(f"env.wrappers: there is no wrapper {name} ({error})", fix)) from error
+    try:
+        wrapped: gym.Env[Any, Any] = wrapper(env, **arguments)
+    except Exception as error:  # whatever its constructor raises, it is the configuration that it refuses
+        raise ConfigError(Problem(f"env.wrappers: {name} refuses {show(arguments)}: {error}", fix)) from error
+    return wrapped
+
+
 def _pip_line(message: str) -> str:
     """The installation command in Gymnasium's own message; of several, the last, which brings the environment."""
     lines = [part for part in message.split("`") if part.startswith("pip install")]
@@ -55,28 +155,81 @@ def read_spec(config: EnvConfig) -> Spec:
     """
     env = make_env(config)
     try:
-        observations, actions = env.observation_space, env.action_space
+        source = _mask_source(env)
+        return describe(config.id, env.observation_space, env.action_space, source)
     finally:
         env.close()
-    problems = []
-    if not isinstance(observations, gym.spaces.Box):
-        problems.append(
-            Problem(
-                f"{config.id} has observations of kind {type(observations).__name__}; only Box is supported",
-                "an environment with Box observations, or a wrapper that makes them so",
-            )
-        )
-    if not isinstance(actions, gym.spaces.Discrete):
-        kind = "continuous (Box)" if isinstance(actions, gym.spaces.Box) else f"of kind {type(actions).__name__}"
-        problems.append(
-            Problem(
-                f"{config.id} has actions that are {kind}; only Discrete actions are supported so far",
-                "an environment with Discrete actions, such as env=CartPole-v1 or env=LunarLander-v3",
-            )
-        )
+
+
+def _mask_source(env: gym.Env[Any, Any]) -> str:
+    """Where an environment says which actions are allowed, if its observation does not."""
+    if env.has_wrapper_attr("action_masks"):
+        return "method"
+    _, info = env.reset(seed=0)
+    return "info" if MASK_KEY in info else ""
+
+
+def try_out(config: EnvConfig) -> None:
+    """Take a few random steps and compare what comes with what the spaces promise.
+
+    Raises:
+        ConfigError: names what is wrong with the environment.
+    """
+    env = make_env(config)
+    try:
+        problems = _trial(config, env)
+    except Exception as error:  # whatever it raises now it would raise in training
+        notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+        what = f"{config.id} raises {type(error).__name__}: {error}{notes}"
+        raise ConfigError(Problem(what, "env.kwargs.… that it likes, or another env="), "Broken environment") from error
+    finally:
+        env.close()
     if problems:
-        raise ConfigError(problems, "Unsupported environment")
-    assert isinstance(observations, gym.spaces.Box)
-    assert isinstance(actions, gym.spaces.Discrete)
-    scale = 1.0 / 255.0 if observations.dtype == np.uint8 and len(observations.shape) >= 2 else 1.0
-    return Spec(tuple(observations.shape), int(actions.n), scale, int(actions.start))
+        raise ConfigError(problems, "Broken environment")
+
+
+def _trial(config: EnvConfig, env: gym.Env[Any, Any]) -> list[Problem]:
+    env.action_space.seed(0)
+    observation, info = env.reset(seed=0)
+    when = "reset"
+    for number in range(1, TRIAL_STEPS + 1):
+        wrong = _wrong_observation(env, observation)
+        if wrong:
+            return [_broken(config, f"the observation after {when} {wrong}")]
+        if _has_mask(env, info):
+            break  # a random action may be a forbidden one
+        observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
+        when = f"step {number}"
+        if not np.isfinite(float(reward)):
+            return [_broken(config, f"the reward of {when} is {reward}")]
+        if terminated or truncated:
+            observation, info = env.reset()
+    return []
+
+
+def _broken(config: EnvConfig, what: str) -> Problem:
+    return Problem(f"{config.id}: {what}", "an environment that keeps to its spaces, or a wrapper that mends it")
+
+
+def _has_mask(env: gym.Env[Any, Any], info: dict[str, Any]) -> bool:
+    """Whether not every action is allowed at every time."""
+    space = env.observation_space
+    in_observation = isinstance(space, gym.spaces.Dict) and MASK_KEY in space.spaces
+    return in_observation or MASK_KEY in info or env.has_wrapper_attr("action_masks")
+
+
+def _wrong_observation(env: gym.Env[Any, Any], observation: Any) -> str:
+    """How an observation breaks its space's promise; values beyond the bounds are common and do no harm."""
+    for (path, space), value in zip(
+        leaves(env.observation_space), values(env.observation_space, observation), strict=True
+    ):
+        array, place = np.asarray(value), f"(at {path}) " if path else ""
+        if array.shape != (space.shape or ()):
+            return f"{place}has shape {array.shape}, and its space {space.shape}"
+        if array.dtype.kind not in "fiub":
+            return f"{place}is of type {array.dtype}, which is no number"
+        if not np.isfinite(array).all():
+            return f"{place}is not finite"
+        if isinstance(space, gym.spaces.Discrete | gym.spaces.MultiDiscrete) and not space.contains(value):
+            return f"{place}is {value}, which is none of {space}"
+    return ""

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from ppo_cli.acceleration import intra_op_threads
 from ppo_cli.agent import PPOAgent
-from ppo_cli.buffer import Floats
+from ppo_cli.buffer import Rows
 from ppo_cli.checkpoint import find_checkpoint, load_checkpoint, write_json
 from ppo_cli.config import EnvConfig, EvalConfig, TrainConfig, from_plain, validate
 from ppo_cli.devices import resolve_device
@@ -22,9 +23,11 @@ from ppo_cli.envs import make_env
 from ppo_cli.errors import CheckpointError, ConfigError, Problem
 from ppo_cli.policy import Policy
 from ppo_cli.seeding import stream_generator, stream_seed
+from ppo_cli.spaces import Codec
 from ppo_cli.video import Film
 
 CHUNK = 16  # observations per forward pass, always: a row's result must not depend on how many play side by side
+NOISE_STEPS = 64  # steps that an episode's randomness is drawn for at once
 BOOTSTRAP_DRAWS = 10_000
 
 
@@ -53,16 +56,31 @@ class _Slot:
         self.episode, self.episode_return, self.length = episode, 0.0, 0
         filmed = film is not None and episode < film.episodes
         self.env = make_env(config, "human" if human else "rgb_array" if filmed else None)
-        self.start = policy.spec.action_start
-        self.stream = stream_generator(seed, "episode/action", episode)
-        observation, _ = self.env.reset(seed=stream_seed(seed, "episode/env", episode))
-        self.observation: npt.NDArray[Any] = np.asarray(observation)
+        self._policy, self._asks = policy, policy.spec.mask == "method"
+        self._codec = Codec(policy.spec, self.env.observation_space, self.env.action_space)
+        self._stream = stream_generator(seed, "episode/action", episode)
+        self._noise: Iterator[Tensor] = iter(())
+        observation, info = self.env.reset(seed=stream_seed(seed, "episode/env", episode))
+        self.row = policy.compose(self._pack(observation, info), None, None)
         self.reel = film.reel(episode, self.env) if film is not None and filmed else None
 
-    def step(self, action: int) -> bool:
-        """Apply an action; returns whether the episode is over."""
-        observation, reward, terminated, truncated, _ = self.env.step(action + self.start)
-        self.observation = np.asarray(observation)
+    def noise(self) -> Tensor:
+        """Randomness for the next action, (1, numbers of the head), drawn for many steps at once."""
+        noise = next(self._noise, None)
+        if noise is None:
+            self._noise = iter(self._policy.head.noise(NOISE_STEPS, 1, self._stream).to(self._policy.device))
+            noise = next(self._noise)
+        return noise
+
+    def _pack(self, observation: Any, info: dict[str, Any]) -> Rows:
+        return self._codec.pack_one(
+            observation, info, self.env.get_wrapper_attr("action_masks")() if self._asks else None
+        )
+
+    def step(self, command: Rows, state: Rows | None) -> bool:
+        """Apply an action (action_size,), and remember ``state``; returns whether the episode is over."""
+        observation, reward, terminated, truncated, info = self.env.step(self._codec.unpack_one(command))
+        self.row = self._policy.compose(self._pack(observation, info), state, None)
         self.episode_return += float(reward)
         self.length += 1
         if self.reel is not None:
@@ -108,8 +126,8 @@ def play(
                 slots.append(_Slot(env, policy, seed, number, film, human))
             if not slots:
                 return Episodes(returns, lengths)
-            for slot, action in zip(list(slots), _choose(policy, slots, deterministic), strict=True):
-                if slot.step(action):
+            for slot, (command, state) in zip(list(slots), _choose(policy, slots, deterministic), strict=True):
+                if slot.step(command, state):
                     returns[slot.episode], lengths[slot.episode] = slot.episode_return, slot.length
                     slots.remove(slot)
                     slot.close()
@@ -118,20 +136,22 @@ def play(
             slot.close()
 
 
-def _choose(policy: Policy, slots: list[_Slot], deterministic: bool) -> list[int]:
-    """One action per slot."""
-    actions: list[int] = []
+def _choose(policy: Policy, slots: list[_Slot], deterministic: bool) -> list[tuple[Rows, Rows | None]]:
+    """One action per slot, (action_size,), and what the network remembers then, (1, state_size)."""
+    choices: list[tuple[Rows, Rows | None]] = []
     for first in range(0, len(slots), CHUNK):
         chunk = slots[first : first + CHUNK]
-        observations: Floats = np.zeros((CHUNK, policy.spec.obs_size), np.float32)
-        for row, slot in enumerate(chunk):
-            observations[row] = slot.observation.reshape(-1)
+        rows = np.zeros((CHUNK, policy.row_size), policy.row_dtype)
+        rows[: len(chunk)] = np.concatenate([slot.row for slot in chunk])
         noise = None
         if not deterministic:
-            parts = [policy.head.noise((1,), slot.stream) for slot in chunk]
-            noise = torch.cat([*parts, parts[0].expand(CHUNK - len(chunk), -1)]).to(policy.device)
-        actions += policy.act(observations, noise)[: len(chunk)].tolist()
-    return actions
+            parts = [slot.noise() for slot in chunk]
+            noise = torch.cat([*parts, parts[0].expand(CHUNK - len(chunk), -1)])
+        acted = policy.act(rows, noise)
+        for index in range(len(chunk)):
+            state = None if acted.states is None else acted.states[index : index + 1]
+            choices.append((acted.commands[index], state))
+    return choices
 
 
 @dataclass(frozen=True)
@@ -176,7 +196,7 @@ def run_eval(config: EvalConfig) -> EvalResult:
     _validate(config)
     path = find_checkpoint(config.checkpoint)
     payload = load_checkpoint(path)
-    train_config = _train_config(path, payload, config.env)
+    train_config = _train_config(path, payload, config)
     agent = PPOAgent.from_state(payload["agent"], resolve_device(config.device))
     episodes, seed, deterministic = config.episodes, config.seed, config.deterministic
     if seed == "run":
@@ -208,7 +228,7 @@ def _validate(config: EvalConfig) -> None:
         )
 
 
-def _train_config(path: Path, payload: dict[str, Any], env: str | None) -> TrainConfig:
+def _train_config(path: Path, payload: dict[str, Any], asked: EvalConfig) -> TrainConfig:
     """The configuration the checkpoint's run had; a module is imported only if the user named it too."""
     if payload["run"] is None:
         raise CheckpointError(
@@ -220,18 +240,19 @@ def _train_config(path: Path, payload: dict[str, Any], env: str | None) -> Train
         raise CheckpointError(error.problems) from error
     except (KeyError, TypeError) as error:
         raise CheckpointError(Problem(f"{path} does not describe its run ({error!r})", "another checkpoint")) from error
-    if env is not None and env != config.env.id:
-        raise ConfigError(
-            Problem(f"env={env}, but the checkpoint was trained on {config.env.id}", f"env={config.env.id}")
-        )
-    if env is None and ":" in config.env.id:
-        raise ConfigError(
-            Problem(
-                f"the checkpoint's environment {config.env.id} lives in a module, which is imported only if you say so",
-                f"env={config.env.id}",
-            )
-        )
+    _agree("env", "environment", config.env.id, asked.env, needed=":" in config.env.id)
+    _agree("network", "network", config.network.module, asked.network, needed=config.network.module is not None)
     return config
+
+
+def _agree(key: str, what: str, saved: str | None, asked: str | None, needed: bool) -> None:
+    """A module is imported only if the user names it too, and then just as the checkpoint does."""
+    if asked is not None and asked != saved:
+        fix = f"{key}={saved}" if saved is not None else f"the same without {key}={asked}"
+        raise ConfigError(Problem(f"{key}={asked}, but the checkpoint was trained with {what} {saved}", fix))
+    if needed and asked is None:
+        says = f"the checkpoint's {what} {saved} lives in a module, which is imported only if you say so"
+        raise ConfigError(Problem(says, f"{key}={saved}"))
 
 
 def _own_evaluation(path: Path, run: dict[str, Any]) -> tuple[int, int, bool]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ppo_cli import ppo
 from ppo_cli.acceleration import accelerated
-from ppo_cli.buffer import RolloutBuffer
+from ppo_cli.buffer import RolloutBuffer, Rows
 from ppo_cli.config import PPOConfig
 from ppo_cli.policy import Policy
 from ppo_cli.ppo import Coefficients, LearnerState, Minibatch
@@ -28,6 +28,16 @@ class UpdateResult(NamedTuple):
     grad_norm: float
     explained_variance: float
     epochs: int
+
+
+LONGEST_SEQUENCE = 32
+
+
+def sequence_length(config: PPOConfig) -> int:
+    """Steps that gradients flow back through in a network with memory; sequences fill minibatches exactly."""
+    if config.network.sequence_length is not None:
+        return config.network.sequence_length
+    return max(length for length in range(1, LONGEST_SEQUENCE + 1) if config.batch_size % length == 0)
 
 
 class Learner:
@@ -50,8 +60,13 @@ class Learner:
         self.policy, self.config = policy, config
         self.lr, self.clip_ratio = config.lr, config.clip_ratio
         self.shuffle_stream = stream_generator(seed, "shuffle")
+        length = self._length = sequence_length(config) if policy.remembers else 1
+
+        def evaluate(parameters: Tensor, rows: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            return policy.score(length, parameters, rows, actions)
+
         step = ppo.make_update_step(
-            policy.score, clip_value=config.value_clip is not None, clip_gradient=config.max_grad_norm is not None
+            evaluate, clip_value=config.value_clip is not None, clip_gradient=config.max_grad_norm is not None
         )
         self._update_step = accelerated(step, compiled)
         self.updates = 0
@@ -70,8 +85,8 @@ class Learner:
         The policy has not changed since it acted, so they are those it had then.
         """
         observations = torch.from_numpy(memory["observations"]).to(self.policy.device).flatten(0, 1)
-        actions = torch.from_numpy(memory["actions"]).to(self.policy.device).flatten()
-        outputs, values = self.policy.forward(observations)
+        actions = torch.from_numpy(memory["actions"]).to(self.policy.device).flatten(0, 1)
+        outputs, values, _ = self.policy.forward(observations)
         log_probs, _ = self.policy.head.score(outputs, actions)
         memory["values"][:] = values.view(memory.size, -1).cpu().numpy()
         memory["log_probs"][:] = log_probs.view(memory.size, -1).cpu().numpy()
@@ -98,15 +113,15 @@ class Learner:
         normalize = policy.normalizers.value.normalize
         rollout = Minibatch(
             policy.prepare(observations),
-            column["actions"].flatten(),
+            column["actions"].flatten(0, 1),
             column["log_probs"].flatten(),
             normalize(column["values"].flatten()),
             advantages.flatten(),
             normalize(returns.flatten()),
             weights.flatten(),
         )
-        losses, epochs = self._run_epochs(rollout, real.nonzero().squeeze(-1).cpu())
-        policy.normalizers.observation.update(observations[real] * policy.spec.obs_scale)
+        losses, epochs = self._run_epochs(rollout, *ppo.sequence_table(weights.cpu(), self._length))
+        policy.normalizers.observation.update(observations[real])
         means = dict(zip(ppo.LOSS_METRICS, losses.tolist(), strict=True))
         return UpdateResult(**means, explained_variance=float(explained.item()), epochs=epochs)
 
@@ -126,9 +141,8 @@ class Learner:
             next_values[torch.from_numpy(rows), torch.from_numpy(envs)] = ends
         return next_values
 
-    def _values_of(self, observations: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Tensor:
-        _, values = self.policy.forward(torch.from_numpy(observations).to(self.policy.device))
-        return values
+    def _values_of(self, rows: Rows) -> Tensor:
+        return self.policy.forward(torch.from_numpy(rows).to(self.policy.device)).values
 
     def _rescale_value_head(self, returns: Tensor) -> None:
         parameters = self.state.parameters.clone()
@@ -136,17 +150,20 @@ class Learner:
         self.policy.normalizers.value.update(returns, named["value.weight"], named["value.bias"])
         self.set_state(self.state._replace(parameters=parameters))
 
-    def _run_epochs(self, rollout: Minibatch, rows: Tensor) -> tuple[Tensor, int]:
+    def _run_epochs(self, rollout: Minibatch, table: Tensor, table_weights: Tensor) -> tuple[Tensor, int]:
         """Take the gradient steps; returns their mean metrics, (metrics,), and the number of epochs made."""
         config, state = self.config, self.state
-        if len(rows) == 0:  # every step of the rollout only fetched an episode's first observation
+        if len(table) == 0:  # every step of the rollout only fetched an episode's first observation
             return torch.zeros(len(ppo.LOSS_METRICS)), 0
         history: list[Tensor] = []
         epochs = 0
         diverged = False
         while epochs < config.epochs and not diverged:
-            shuffled = rows[torch.randperm(len(rows), generator=self.shuffle_stream)]
-            places, weights = ppo.minibatch_rows(shuffled, config.batch_size)
+            shuffled = torch.randperm(len(table), generator=self.shuffle_stream)
+            sequences, weights = ppo.minibatch_rows(shuffled, config.batch_size // self._length)
+            places = table[sequences].flatten(1)
+            if self._length > 1:
+                weights = (weights.unsqueeze(-1) * table_weights[sequences]).flatten(1)
             places, weights = places.to(self.policy.device), weights.to(self.policy.device)
             stacked = ppo.deal(rollout, places, weights)
             minibatches = zip(*(column.unbind(0) for column in stacked), strict=True)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ppo_cli.config import PPOConfig
+from ppo_cli.specs import Spec
 
 CLIP = 10.0
 EPS = 1e-8
@@ -57,7 +58,7 @@ class ObservationPart(Protocol):
         """Observations as the network reads them."""
 
     def update(self, observations: Tensor, /) -> None:
-        """Count real observations of shape (rows, obs_size)."""
+        """Count real observations (rows, row_size)."""
 
     def state(self) -> State:
         """What a checkpoint keeps."""
@@ -132,33 +133,52 @@ class Normalizers(NamedTuple):
     value: ValuePart
 
 
-def make_normalizers(config: PPOConfig, obs_size: int, num_envs: int, device: torch.device) -> Normalizers:
-    """The normalisers that ``config`` asks for."""
+def make_normalizers(config: PPOConfig, spec: Spec, row_size: int, num_envs: int, device: torch.device) -> Normalizers:
+    """The normalisers that ``config`` asks for; of observations only measurements are standardised."""
+    measured = torch.zeros(row_size, dtype=torch.bool)
+    for part, columns in spec.obs_columns():
+        measured[columns] = part.floating
     return Normalizers(
-        ObservationNormalizer((obs_size,), device) if config.normalize_obs else Unchanged(),
+        ObservationNormalizer(measured, device) if config.normalize_obs and measured.any() else Unchanged(),
         RewardScaler(num_envs, config.gamma, device) if config.normalize_reward else Unchanged(),
         ValueNormalizer(device) if config.normalize_value else Unchanged(),
     )
 
 
 class ObservationNormalizer:
-    """Observations with mean 0 and deviation 1 per entry, clipped to ±10; every real observation counts once."""
+    """Observations with mean 0 and deviation 1 per entry, clipped to ±10; every real observation counts once.
 
-    def __init__(self, shape: tuple[int, ...], device: torch.device) -> None:
-        self.moments = RunningMoments(shape, device)
+    Args:
+        measured: (row_size,) which columns are standardised; the others pass.
+        device: Where tensors live.
+    """
+
+    def __init__(self, measured: Tensor, device: torch.device) -> None:
+        self._columns = measured.nonzero().squeeze(-1).to(device)
+        self._all = bool(measured.all())
+        self.moments = RunningMoments((len(self._columns),), device)
+        self._size = len(measured)
+        self._limit = self._wide(torch.full_like(self.moments.mean, CLIP), torch.inf)
         self._freeze()
 
+    def _wide(self, numbers: Tensor, other: float) -> Tensor:
+        """One number per column: the measured ones', and ``other``."""
+        wide = torch.full((self._size,), other, device=numbers.device)
+        wide[self._columns] = numbers.float()
+        return wide
+
     def _freeze(self) -> None:
-        self._mean = self.moments.mean.float()
-        self._scale = (self.moments.var + EPS).rsqrt().float()
+        self._mean = self._wide(self.moments.mean, 0.0)
+        self._scale = self._wide((self.moments.var + EPS).rsqrt(), 1.0)
 
     def __call__(self, observations: Tensor) -> Tensor:
-        """Observations (rows, *shape), standardised."""
-        return ((observations - self._mean) * self._scale).clamp(-CLIP, CLIP)
+        """Observations (rows, row_size), standardised."""
+        standard = (observations - self._mean) * self._scale
+        return standard.clamp(-CLIP, CLIP) if self._all else standard.clamp(-self._limit, self._limit)
 
     def update(self, observations: Tensor) -> None:
-        """Count observations of shape (rows, *shape)."""
-        self.moments.update(observations)
+        """Count observations of shape (rows, row_size)."""
+        self.moments.update(observations if self._all else observations[:, self._columns])
         self._freeze()
 
     def state(self) -> State:

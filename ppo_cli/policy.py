@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ppo_cli.buffer import Floats
+from ppo_cli.buffer import Rows
 from ppo_cli.config import PPOConfig
-from ppo_cli.distributions import CategoricalHead
-from ppo_cli.networks import ActorCritic
+from ppo_cli.distributions import make_head
+from ppo_cli.networks import ActorCritic, Forward
 from ppo_cli.normalization import make_normalizers
 from ppo_cli.seeding import stream_generator
 from ppo_cli.specs import Spec
 
 
+class Acted(NamedTuple):
+    """What a policy made of a batch of rows."""
+
+    actions: Rows  # (envs, action_size) as they are stored and scored
+    commands: Rows  # (envs, action_size) in the environment's units
+    states: Rows | None  # (envs, state_size) that the network remembers now; None where it remembers nothing
+
+
 class Policy:
-    """From observations to actions and values.
+    """From rows to actions and values.
+
+    A row is an observation's; of a network with memory it goes on with what :meth:`compose` adds.
 
     Args:
         spec: The spaces.
@@ -29,9 +42,12 @@ class Policy:
 
     def __init__(self, spec: Spec, config: PPOConfig, device: torch.device, seed: int, num_envs: int) -> None:
         self.spec, self.device = spec, device
-        self.head = CategoricalHead(spec.num_actions)
-        self.network = ActorCritic(spec.obs_size, self.head.num_outputs, config.network)
-        self.normalizers = make_normalizers(config, spec.obs_size, num_envs, device)
+        self.network = ActorCritic(spec, partial(make_head, spec, config.continuous), config.network)
+        self.head = self.network.head
+        self.remembers = self.network.recurrence is not None
+        self.row_size = spec.obs_size + (1 + self.network.state_size if self.remembers else 0)
+        self.row_dtype = np.dtype(np.float32 if self.remembers else spec.obs_dtype)
+        self.normalizers = make_normalizers(config, spec, self.row_size, num_envs, device)
         self.action_stream = stream_generator(seed, "action")
         self.set_parameters(self.network.init(stream_generator(seed, "init")).to(device))
 
@@ -39,33 +55,67 @@ class Policy:
         """Act by these parameters from now on."""
         self.parameters = flat
         self._views = self.network.unflatten(flat)
+        self._acting = self.network.acting(self._views)
 
-    def noise(self, *shape: int) -> Tensor:
-        """Randomness for acting, (*shape, outputs of the head), from the action stream."""
-        return self.head.noise(shape, self.action_stream).to(self.device)
+    def compose(self, observations: Rows, states: Rows | None, starts: npt.NDArray[np.bool_] | None) -> Rows:
+        """Rows (envs, row_size) for observations (envs, obs_size).
 
-    def act(self, observations: Floats, noise: Tensor | None) -> npt.NDArray[np.int64]:
-        """Actions (envs,) for observations (envs, obs_size): sampled with ``noise``, or the most probable without."""
+        Args:
+            observations: What the environments show.
+            states: (envs, state_size) that :meth:`act` left behind; ``None`` at the very first step.
+            starts: (envs,) where an episode starts; ``None`` where none does.
+        """
+        if not self.remembers:
+            return observations
+        rows = np.zeros((len(observations), self.row_size), self.row_dtype)
+        size = self.spec.obs_size
+        rows[:, :size] = observations
+        if starts is not None:
+            rows[:, size] = starts
+        if states is None:
+            rows[:, size] = 1.0
+        else:
+            rows[:, size + 1 :] = states if starts is None else np.where(starts[:, None], 0.0, states)
+        return rows
+
+    def noise(self, steps: int, envs: int) -> Tensor:
+        """Randomness for acting, (steps, envs, numbers of the head), from the action stream."""
+        return self.head.noise(steps, envs, self.action_stream).to(self.device)
+
+    def act(self, rows: Rows, noise: Tensor | None) -> Acted:
+        """Actions for rows (envs, row_size): sampled with ``noise`` (envs, numbers), or the most probable without."""
         with torch.inference_mode():
-            prepared = self.prepare(torch.from_numpy(observations).to(self.device))
-            outputs = self.network.policy(self._views, prepared)
+            prepared = self.prepare(torch.from_numpy(rows).to(self.device))
+            states = None
+            if self.remembers:
+                outputs, _, after = self.network.forward(self._views, prepared)
+                assert after is not None
+                states = after.cpu().numpy()
+            else:
+                outputs = self.network.policy(self._acting, prepared)
             actions = self.head.mode(outputs) if noise is None else self.head.sample(outputs, noise)
-            chosen: npt.NDArray[np.int64] = actions.cpu().numpy()
-            return chosen
+            commands = self.head.emit(actions)
+            stored: Rows = actions.cpu().numpy()
+            return Acted(stored, stored if commands is actions else commands.cpu().numpy(), states)
 
-    def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
-        """Head outputs (batch, outputs) and values (batch,), in units of the return, for (batch, obs_size)."""
+    def forward(self, rows: Tensor) -> Forward:
+        """What the network makes of rows (batch, row_size), values in units of the return."""
         with torch.inference_mode():
-            outputs, values = self.network.forward(self._views, self.prepare(observations))
-            return outputs, self.normalizers.value.denormalize(values)
+            result = self.network.forward(self._views, self.prepare(rows))
+            return result._replace(values=self.normalizers.value.denormalize(result.values))
 
-    def prepare(self, observations: Tensor) -> Tensor:
-        """Observations (batch, obs_size) as the network reads them."""
-        if self.spec.obs_scale != 1.0:
-            observations = observations * self.spec.obs_scale
-        return self.normalizers.observation(observations)
+    def prepare(self, rows: Tensor) -> Tensor:
+        """Rows (batch, row_size) as the network reads them: measurements standardised."""
+        return self.normalizers.observation(rows)
 
-    def score(self, parameters: Tensor, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As :data:`ppo_cli.ppo.Evaluate`, for prepared observations and values in the head's units."""
-        outputs, values = self.network.forward(self.network.unflatten(parameters), observations)
+    def score(self, steps: int, parameters: Tensor, rows: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As :data:`ppo_cli.ppo.Evaluate` once ``steps`` is bound; for prepared rows and values in the head's units.
+
+        Args:
+            steps: Rows to a sequence that gradients flow back through.
+            parameters: Flat.
+            rows: (batch, row_size).
+            actions: (batch, action_size).
+        """
+        outputs, values, _ = self.network.forward(self.network.unflatten(parameters), rows, steps)
         return (*self.head.score(outputs, actions), values)

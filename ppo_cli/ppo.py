@@ -25,7 +25,7 @@ class Minibatch(NamedTuple):
     """Rows of a rollout, all of length ``batch_size``."""
 
     observations: Tensor  # (batch, *obs_shape), as the network reads them
-    actions: Tensor  # (batch,)
+    actions: Tensor  # (batch, action_size)
     log_probs: Tensor  # (batch,) under the policy that acted
     values: Tensor  # (batch,) predicted before the update
     advantages: Tensor  # (batch,) normalised over the minibatch
@@ -265,6 +265,30 @@ def make_update_step(evaluate: Evaluate, *, clip_value: bool, clip_gradient: boo
 def annealed(initial: float, done: int, total: int) -> float:
     """``initial`` with nothing done, falling in a straight line to 0 with all of ``total`` done."""
     return initial * max(0.0, 1.0 - done / total)
+
+
+def sequence_table(weights: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """A rollout's rows, cut into sequences of one environment each.
+
+    Args:
+        weights: (steps, envs), 0 for a row that is no real step.
+        length: Steps to a sequence. With 1, a row that weighs 0 is left out; longer sequences need every row, for
+            what a network remembers goes through it.
+
+    Returns:
+        Row numbers (row = step · envs + env) and weights, each (sequences, length). The last sequence of an
+        environment is filled up with rows of weight 0.
+    """
+    steps, envs = weights.shape
+    if length == 1:
+        table = weights.flatten().nonzero()
+        return table, torch.ones_like(table, dtype=weights.dtype)
+    count = -(-steps // length)
+    places = torch.arange(count * length)
+    rows = places.clamp(max=steps - 1).view(count, 1, length) * envs + torch.arange(envs).view(1, envs, 1)
+    table = rows.reshape(count * envs, length)
+    filling = (places >= steps).view(count, 1, length).expand(count, envs, length).reshape(table.shape)
+    return table, weights.flatten()[table] * ~filling
 
 
 def minibatch_rows(permutation: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:

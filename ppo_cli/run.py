@@ -26,7 +26,7 @@ from ppo_cli.config import TrainConfig, validate, whole_iterations
 from ppo_cli.config import show as show_value
 from ppo_cli.devices import resolve_device
 from ppo_cli.env_ids import newer_version
-from ppo_cli.envs import read_spec
+from ppo_cli.envs import read_spec, try_out
 from ppo_cli.errors import ConfigError, Problem, RunError, UserError
 from ppo_cli.folders import new_run_dir
 from ppo_cli.loggers import make_loggers
@@ -75,10 +75,12 @@ def preflight(config: TrainConfig) -> None:
     _check_output_dir(Path(config.output_dir))
     device = resolve_device(config.device)
     spec = read_spec(config.env)
+    agent = PPOAgent.from_spec(spec, config, seed=0, device=device)
     choose_backend(config.vector_backend, config.env)
+    try_out(config.env)
     if config.init_from is not None:
         state = load_checkpoint(find_checkpoint(config.init_from, key="init_from"))["agent"]
-        PPOAgent.from_spec(spec, config, seed=0, device=device).load_weights(state)
+        agent.load_weights(state)
 
 
 def _check_output_dir(folder: Path) -> None:

@@ -1,33 +1,114 @@
-"""What an agent must know of its environment's spaces, as plain data that a checkpoint can keep."""
+"""What an agent must know of its environment's spaces, as plain data that a checkpoint can keep.
+
+Whatever the environment's spaces are, inside the package one observation is a row of ``obs_size`` numbers and one
+action a row of ``action_size``. A spec says what lies where in those rows.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+
+OBS_KINDS = ("numbers", "image", "categories", "mask")
+ACTION_KINDS = ("categorical", "continuous")
+MASK_SOURCES = ("", "observation", "info", "method")
+
+
+@dataclass(frozen=True)
+class ObsPart:
+    """One piece of the observation's row.
+
+    Attributes:
+        name: Where it stands in a Dict or Tuple, such as ``camera`` or ``arm/0``; empty where it is all there is.
+        kind: ``numbers``; ``image`` (8-bit, or float of an image's size); ``categories`` (whole numbers counted from
+            0, which the network reads one-hot); ``mask`` (1 where a choice is allowed).
+        shape: Its shape in the environment.
+        floating: Whether its numbers are measurements, which normalisers apply to.
+        scale: Factor that the network multiplies it with: 1/255 for 8-bit images.
+        counts: Of categories, the number of values of each entry.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    floating: bool = False
+    scale: float = 1.0
+    counts: tuple[int, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Columns it takes."""
+        return math.prod(self.shape)
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether an image's colours, or the pictures stacked, are its last axis: the shorter end of its shape."""
+        return len(self.shape) > 2 and self.shape[-1] < self.shape[-3]
+
+    @property
+    def least_side(self) -> int:
+        """Pixels along an image's shorter side."""
+        height_and_width = self.shape[-3:-1] if self.channels_last else self.shape[-2:]
+        return min(height_and_width)
+
+
+@dataclass(frozen=True)
+class ActionPart:
+    """One piece of the action's row.
+
+    Attributes:
+        name: As of :class:`ObsPart`.
+        kind: ``categorical`` (each entry one of ``counts`` choices, counted from 0) or ``continuous``.
+        size: Columns it takes.
+        counts: Of a categorical part, the choices of each entry.
+        low: Of a continuous part, the least value of each entry; may be -inf.
+        high: The greatest, likewise.
+    """
+
+    name: str
+    kind: str
+    size: int
+    counts: tuple[int, ...] = ()
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+
+    @property
+    def bounded(self) -> bool:
+        """Whether every entry of a continuous part has a least and a greatest value."""
+        return all(math.isfinite(bound) for bound in (*self.low, *self.high))
 
 
 @dataclass(frozen=True)
 class Spec:
-    """Shapes and ranges of observations and actions.
+    """The rows of observations and actions.
 
     Attributes:
-        obs_shape: Shape of one observation.
-        obs_scale: Factor that every observation is multiplied with on its way into the network: 1, or 1/255 for
-            8-bit images.
-        num_actions: Number of discrete actions.
-        action_start: The environment's name of action 0.
+        observations: The observation's parts in the order of their columns.
+        actions: The action's parts, likewise.
+        mask: Where action masks come from: ``observation`` (a part of a Dict), ``info``, ``method``
+            (``action_masks()``), or empty where there are none.
     """
 
-    obs_shape: tuple[int, ...]
-    num_actions: int
-    obs_scale: float = 1.0
-    action_start: int = 0
+    observations: tuple[ObsPart, ...]
+    actions: tuple[ActionPart, ...]
+    mask: str = ""
 
     def __post_init__(self) -> None:
-        counts = (*self.obs_shape, self.num_actions)
-        if any(type(number) is not int for number in (*counts, self.action_start)) or any(n < 1 for n in counts):
-            raise ValueError(f"spaces of no agent: {self}")
+        if not all(_is_obs_part(part) for part in self.observations) or not self.observations:
+            raise ValueError(f"observations of no agent: {self.observations}")
+        if not all(_is_action_part(part) for part in self.actions) or not self.actions:
+            raise ValueError(f"actions of no agent: {self.actions}")
+        masks = [part.size for part in self.observations if part.kind == "mask"]
+        if self.mask not in MASK_SOURCES or masks != ([self.num_options] if self.mask else []):
+            raise ValueError(f"a mask of {masks} entries ({self.mask!r}) for {self.num_options} choices")
+
+    @classmethod
+    def simple(cls, obs_size: int, num_actions: int) -> Spec:
+        """A vector of ``obs_size`` numbers and a choice among ``num_actions``."""
+        actions = ActionPart("", "categorical", 1, (num_actions,))
+        return cls((ObsPart("", "numbers", (obs_size,), floating=True),), (actions,))
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Spec:
@@ -36,9 +117,62 @@ class Spec:
         Raises:
             TypeError, ValueError, KeyError: if it is none.
         """
-        return cls(tuple(plain["obs_shape"]), plain["num_actions"], float(plain["obs_scale"]), plain["action_start"])
+        observations = tuple(
+            ObsPart(**{**part, "shape": tuple(part["shape"]), "counts": tuple(part["counts"])})
+            for part in plain["observations"]
+        )
+        actions = tuple(
+            ActionPart(**{**part, **{name: tuple(part[name]) for name in ("counts", "low", "high")}})
+            for part in plain["actions"]
+        )
+        return cls(observations, actions, plain["mask"])
 
     @property
     def obs_size(self) -> int:
-        """Numbers in one observation."""
-        return math.prod(self.obs_shape)
+        """Columns of an observation."""
+        return sum(part.size for part in self.observations)
+
+    @property
+    def obs_dtype(self) -> str:
+        """``uint8`` where all an observation holds are 8-bit images and masks, else ``float32``."""
+        small = all((part.kind == "image" and part.scale != 1.0) or part.kind == "mask" for part in self.observations)
+        return "uint8" if small else "float32"
+
+    @property
+    def action_size(self) -> int:
+        """Columns of an action."""
+        return sum(part.size for part in self.actions)
+
+    @property
+    def action_dtype(self) -> str:
+        """``int64`` where every part is categorical, else ``float32``."""
+        return "int64" if all(part.kind == "categorical" for part in self.actions) else "float32"
+
+    @property
+    def num_options(self) -> int:
+        """Choices of all categorical entries together: the length of a mask."""
+        return sum(sum(part.counts) for part in self.actions)
+
+    def obs_columns(self) -> Iterator[tuple[ObsPart, slice]]:
+        """Each part of the observation with its columns."""
+        start = 0
+        for part in self.observations:
+            yield part, slice(start, start + part.size)
+            start += part.size
+
+
+def _is_count(number: Any) -> bool:
+    return type(number) is int and number >= 1
+
+
+def _is_obs_part(part: ObsPart) -> bool:
+    fits = part.kind in OBS_KINDS and all(map(_is_count, (*part.shape, *part.counts)))
+    return fits and (part.kind == "categories") == bool(part.counts) and len(part.counts) in (0, part.size)
+
+
+def _is_action_part(part: ActionPart) -> bool:
+    categorical = part.kind == "categorical"
+    bounds = (0 if categorical else part.size,) * 2
+    fits = part.kind in ACTION_KINDS and _is_count(part.size) and all(map(_is_count, part.counts))
+    fits = fits and len(part.counts) == (part.size if categorical else 0)
+    return fits and (len(part.low), len(part.high)) == bounds and all(type(x) is float for x in (*part.low, *part.high))

@@ -16,7 +16,7 @@ import numpy as np
 
 from ppo_cli import ppo
 from ppo_cli.agent import PPOAgent
-from ppo_cli.buffer import Floats
+from ppo_cli.buffer import FinalObservations, Rows
 from ppo_cli.checkpoint import load_checkpoint, save_checkpoint
 from ppo_cli.config import TrainConfig, to_plain, whole_iterations
 from ppo_cli.devices import resolve_device
@@ -100,14 +100,14 @@ class Trainer:
         self._lengths: deque[int] = deque(maxlen=WINDOW)
         self._running_return = np.zeros(config.num_envs)
         self._running_length = np.zeros(config.num_envs, np.int64)
-        self._observations: Floats = np.empty((0, spec.obs_size), np.float32)
+        self._rows: Rows = np.empty((0, self.agent.policy.row_size), np.float32)
 
     def run(self) -> None:
         """Train to the end of the budget, to ``target_return``, or until someone sets ``stopping``."""
         info = RunInfo(self.config, self.run_dir, self.total_timesteps, self.agent.policy.network.num_parameters)
         for logger in self.loggers:
             logger.start(info)
-        self._observations = self.envs.reset()
+        self._rows = self.agent.policy.compose(self.envs.reset(), None, None)
         began = time.perf_counter()
         while self.progress.iteration < self.iterations and not self.stopping:
             row = self.iterate()
@@ -152,22 +152,27 @@ class Trainer:
         """Fill the agent's memory with one rollout."""
         policy, memory = self.agent.policy, self.agent.memory
         noise = policy.noise(memory.steps, memory.num_envs).unbind(0)
-        observations = self._observations
+        rows = self._rows
         for step_noise in noise:
-            actions = policy.act(observations, step_noise)
-            result = self.envs.step(actions)
+            actions, commands, states = policy.act(rows, step_noise)
+            result = self.envs.step(commands)
             memory.append(
-                observations,
+                rows,
                 actions,
                 result.rewards,
                 result.terminated,
                 result.truncated,
-                finals=result.finals,
+                finals=None if result.finals is None else self._last_rows(result.finals, states),
                 weights=1.0 if result.real is None else result.real,
             )
             self._count(result)
-            observations = result.observations
-        memory.next_observations = self._observations = observations
+            rows = policy.compose(result.observations, states, result.starts)
+        memory.next_observations = self._rows = rows
+
+    def _last_rows(self, finals: FinalObservations, states: Rows | None) -> FinalObservations:
+        """The last observations with what the network remembered of the episode that they end."""
+        remembered = None if states is None else states[finals.envs]
+        return finals._replace(observations=self.agent.policy.compose(finals.observations, remembered, None))
 
     def _count(self, result: Transition) -> None:
         """Keep the books of steps and episodes; a step that is no transition has no reward and no length."""
@@ -175,8 +180,8 @@ class Trainer:
         self.progress.step += real
         self._running_return += result.rewards
         self._running_length += 1 if result.real is None else result.real
-        ended = result.terminated | result.truncated
-        if ended.any():
+        ended = result.ended
+        if ended is not None:
             self._returns.extend(self._running_return[ended].tolist())
             self._lengths.extend(self._running_length[ended].tolist())
             self.progress.episodes += int(ended.sum())

@@ -14,11 +14,12 @@ PACKAGE = Path(__file__).parents[1] / "ppo_cli"
 ROOMS = [  # from the ground up; a module imports from its own room and those before it
     "errors metrics folders specs seeding ppo",
     "config",
-    "devices checkpoint buffer distributions networks normalization",
+    "devices checkpoint buffer distributions encoders recurrence normalization",
+    "networks",
     "policy acceleration",
     "learner",
     "agent",
-    "env_ids envs vector video loggers",
+    "env_ids spaces envs vector video loggers",
     "evaluator",
     "trainer",
     "run",
@@ -31,7 +32,7 @@ FLOOR = {name: floor for floor, room in enumerate(ROOMS) for name in room.split(
 EDGES = {  # who may import what lies outside
     "hydra": {"hydra_ext", "cli"},
     "omegaconf": {"hydra_ext", "cli"},
-    "gymnasium": {"envs", "env_ids", "vector", "hydra_ext"},
+    "gymnasium": {"spaces", "envs", "env_ids", "vector", "hydra_ext"},
     "envpool": {"vector"},
     "tensorboard": {"loggers", "cli"},
     "matplotlib": {"loggers", "cli"},

@@ -8,10 +8,20 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from ppo_cli.config import EnvConfig, EvalConfig, NetworkConfig, PPOConfig, TrainConfig, to_plain, walk
+from ppo_cli.config import (
+    ContinuousConfig,
+    EnvConfig,
+    EvalConfig,
+    NetworkConfig,
+    PPOConfig,
+    TrainConfig,
+    to_plain,
+    walk,
+)
+from ppo_cli.hydra_ext import argv
 from ppo_cli.hydra_ext.compose import checked, conf_dir, loader, prepare, reusing
 
-GROUPS = ("env.", "network.")
+GROUPS = ("env.", "network.", "continuous.")
 PRESETS = sorted(path.stem for path in conf_dir().glob("preset/tuned/*.yaml"))
 
 
@@ -28,7 +38,8 @@ def root_settings() -> list[tuple[str, Any, Any]]:
 FILES = {
     "hyperparameters/default.yaml": root_settings(),
     "env/CartPole-v1.yaml": list(walk(EnvConfig())),
-    "network/mlp.yaml": list(walk(NetworkConfig())),
+    "network/auto.yaml": list(walk(NetworkConfig())),
+    "continuous/gaussian.yaml": list(walk(ContinuousConfig())),
     "eval.yaml": list(walk(EvalConfig())),
 }
 
@@ -55,8 +66,26 @@ def test_plain_defaults_are_the_dataclass() -> None:
     assert compose("eval", EvalConfig) == EvalConfig()
 
 
-def test_auto_picks_the_mlp() -> None:
-    assert compose("train", TrainConfig, "hyperparameters=default", "network=mlp").network == NetworkConfig()
+@pytest.mark.parametrize(
+    ("choice", "network"),
+    [
+        ("mlp", NetworkConfig(encoder="mlp")),
+        ("cnn", NetworkConfig(encoder="cnn", hidden_sizes=[512], activation="relu")),
+        ("impala", NetworkConfig(encoder="impala", hidden_sizes=[256], activation="relu")),
+        ("lstm", NetworkConfig(memory="lstm")),
+        ("gru", NetworkConfig(memory="gru")),
+        ("cnn_lstm", NetworkConfig("cnn", [512], "relu", memory="lstm", memory_size=256)),
+        ("toys:Halves", NetworkConfig(module="toys:Halves")),
+    ],
+)
+def test_network_is_a_choice_of_differences(choice: str, network: NetworkConfig) -> None:
+    line = argv.parse(["hyperparameters=default", f"network={choice}"], TrainConfig)
+    assert compose("train", TrainConfig, *line.overrides).network == network
+
+
+@pytest.mark.parametrize("choice", ["gaussian", "squashed", "beta", "gsde"])
+def test_continuous_is_a_choice(choice: str) -> None:
+    assert compose("train", TrainConfig, f"continuous={choice}").continuous.distribution == choice
 
 
 def test_presets_ship_for_the_three_environments() -> None:

@@ -26,10 +26,10 @@ def _evaluate(argv: list[str]) -> int:
     from ppo_cli.hydra_ext import argv as words
 
     line = words.parse(argv, EvalConfig)
-    # conf/env makes `env` a config group for Hydra, but here it is a plain value.
-    chosen = [word for word in line.overrides if word.startswith("env=")]
+    # conf/env and conf/network make config groups of these for Hydra, but here they are plain values.
+    chosen = [word for word in line.overrides if word.startswith(("env=", "network="))]
     line.overrides = [word for word in line.overrides if word not in chosen]
-    app.start(line, eval_env=chosen[-1].partition("=")[2] if chosen else None)
+    app.start(line, {key: value for key, _, value in (word.partition("=") for word in chosen)})
     if line.shows:
         app.hydra_main(line, "eval", lambda _: None, EvalConfig)
         return 0

@@ -19,12 +19,12 @@ from ppo_cli.hydra_ext.compose import checked, composed, conf_dir, loader, prepa
 from ppo_cli.hydra_ext.translate import explain
 
 
-def start(line: CommandLine, eval_env: str | None = None) -> None:
+def start(line: CommandLine, eval_modules: dict[str, str] | None = None) -> None:
     """Make this process ready to compose: our schemas, a stamp for its folders, and modules beside the user."""
     # Last, so that a file of the user's named like a library's module does not take its place.
     sys.path.append(os.getcwd())  # noqa: PTH109 - sys.path holds texts
     os.environ[STAMP_VARIABLE] = new_stamp()
-    prepare(line.user_dir, eval_env)
+    prepare(line.user_dir, eval_modules)
 
 
 def hydra_main(line: CommandLine, config_name: str, task: Callable[[Any], Any], kind: type[Any]) -> None:

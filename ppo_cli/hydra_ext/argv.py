@@ -120,6 +120,8 @@ def _rewrite(word: str, env_is_chosen: bool, multirun: bool, kind: type[Any]) ->
         return word
     if key.startswith("env.kwargs."):
         return f"++{word}"
+    if key == "network" and ":" in value:
+        return f"network.module={value}"  # a class of the user's, not a file of conf/network
     if key == "env.id" and not env_is_chosen:
         # env= also picks the environment's tuned preset; env.id= alone would leave CartPole's in place.
         return f"env={value}"

@@ -38,10 +38,10 @@ def version_base() -> dict[str, Any]:
     return {"version_base": "1.3"} if (major, minor) < (1, 4) else {}
 
 
-def prepare(user_dir: Path | None = None, eval_env: str | None = None) -> None:
+def prepare(user_dir: Path | None = None, eval_modules: dict[str, str] | None = None) -> None:
     """Tell Hydra about our schemas, resolvers, and places to look for configs."""
     resolvers.register()
-    schema.register(eval_env)
+    schema.register(eval_modules)
     gym_source.PpoSearchPath.user_dir = user_dir
     Plugins.instance().register(gym_source.GymSource)
     Plugins.instance().register(gym_source.PpoSearchPath)

@@ -64,7 +64,9 @@ def settings(kind: type[Any]) -> list[str]:
 
 def choices(kind: type[Any]) -> dict[str, str]:
     """The config groups and a choice of each."""
-    return {"env": "CartPole-v1", "network": "auto", "hyperparameters": "tuned"} if kind is TrainConfig else {}
+    if kind is not TrainConfig:
+        return {}
+    return {"env": "CartPole-v1", "network": "auto", "continuous": "gaussian", "hyperparameters": "tuned"}
 
 
 def command(kind: type[Any]) -> str:

@@ -20,12 +20,12 @@ from ppo_cli.hydra_ext.keys import unknown_key
 SWEEPER = {"_target_": "hydra_plugins.ppo_cli_plugin.PpoSweeper", "params": None}
 
 
-def register(eval_env: str | None = None) -> None:
-    """Put the schemas, the sweeper and ppo-eval's ``env`` where ``conf/`` refers to them."""
+def register(eval_modules: dict[str, str] | None = None) -> None:
+    """Put the schemas, the sweeper and ppo-eval's ``env`` and ``network`` where ``conf/`` refers to them."""
     store = ConfigStore.instance()
     store.store(name="train_schema", node=_untyped(TrainConfig))
     store.store(name="eval_schema", node=_untyped(EvalConfig))
-    store.store(name="eval_env", node={"env": eval_env} if eval_env is not None else {})
+    store.store(name="eval_modules", node=eval_modules or {})
     store.store(group="hydra/sweeper", name="ppo", node=SWEEPER)
 
 

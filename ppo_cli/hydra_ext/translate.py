@@ -99,7 +99,7 @@ def _not_overridable(key: str, word: str | None, kind: type[Any]) -> Problem:
     if at and base in settings(kind):
         return Problem(f"{word}: {base} has one place only", f"{base}={value}")
     parent = key.rpartition(".")[0]
-    if parent in settings(kind) and parent not in ("env", "network"):
+    if parent in settings(kind) and parent not in ("env", "network", "continuous"):
         return Problem(f"{key}: {parent} is a single value", f"{parent}={_default(parent, kind)}")
     return unknown_key(base.replace("/", "."), value, kind)
 

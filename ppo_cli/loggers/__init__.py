@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 from ppo_cli.config import TrainConfig
+from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.loggers.base import Logger, RunInfo
 from ppo_cli.loggers.lines import PlainLines, run_logging, terminal_can_repaint
 
@@ -37,7 +39,19 @@ def make_loggers(config: TrainConfig, run_dir: Path, terminal: bool) -> list[Log
         from ppo_cli.loggers.tensorboard import TensorBoardLogger
 
         loggers.append(TensorBoardLogger(run_dir / "tensorboard"))
+    loggers += [_own(name, run_dir) for name in config.logger if ":" in name]
     from ppo_cli.loggers.curves import CurvesLogger
 
     loggers.append(CurvesLogger(run_dir / "curves.png"))
     return loggers
+
+
+def _own(name: str, run_dir: Path) -> Logger:
+    """A logger of the user's, built as ``Class(run_dir)``."""
+    module_name, _, class_name = name.partition(":")
+    try:
+        logger: Logger = getattr(importlib.import_module(module_name), class_name)(run_dir)
+    except Exception as error:  # whatever a module of the user's raises, it is this setting that it refuses
+        what = f"logger: {name} cannot be built: {type(error).__name__}: {error}"
+        raise ConfigError(Problem(what, "logger=[csv,module:Class], built as Class(run_dir)")) from error
+    return logger
