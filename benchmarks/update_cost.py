@@ -7,6 +7,7 @@ empty folder.
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import torch
 
@@ -25,8 +26,9 @@ def main() -> None:
     torch.set_num_threads(1)
     print(f"{'hidden sizes':>14}  {'eager µs':>9}  {'compiled µs':>11}  {'saved ms':>8}  {'first call s':>12}")
     for sizes in SIZES:
-        policy = Policy(Spec((8,), 4), PPOConfig(network=NetworkConfig(sizes, shared=False)), torch.device("cpu"), 0, 1)
-        step = ppo.make_update_step(policy.score, clip_value=False, clip_gradient=True)
+        network = NetworkConfig(hidden_sizes=sizes, shared=False)
+        policy = Policy(Spec.simple(8, 4), PPOConfig(network=network), torch.device("cpu"), 0, 1)
+        step = ppo.make_update_step(partial(policy.score, 1), clip_value=False, clip_gradient=True)
         _, eager = _time(step, policy)
         first, compiled = _time(accelerated(step, compiled=True), policy)
         print(f"{sizes!s:>14}  {eager:9.0f}  {compiled:11.0f}  {(eager - compiled) / 1000:8.2f}  {first:12.1f}")
@@ -34,12 +36,12 @@ def main() -> None:
 
 def _time(step: ppo.UpdateStep, policy: Policy) -> tuple[float, float]:
     """Seconds of the first call, and the median round's microseconds a step."""
-    moment = torch.zeros_like(policy.parameters)
-    state = ppo.LearnerState(policy.parameters, moment, moment)
+    first_moment, second_moment = torch.zeros_like(policy.parameters), torch.zeros_like(policy.parameters)
+    state = ppo.LearnerState(policy.parameters, first_moment, second_moment)
     zeros = torch.zeros(BATCH)
     batch = ppo.Minibatch(
         torch.randn(BATCH, policy.spec.obs_size),
-        torch.zeros(BATCH, dtype=torch.int64),
+        torch.zeros(BATCH, 1, dtype=torch.int64),
         zeros - 1.0,
         zeros,
         torch.randn(BATCH),

@@ -158,6 +158,16 @@ class EvalConfig:
     device: str = setting("cpu", "where tensors live: cpu, cuda, cuda:1, mps")
 
 
+_HINTS: dict[Any, dict[str, Any]] = {}
+
+
+def type_hints(kind: Any) -> dict[str, Any]:
+    """A dataclass's types; finding them out is slow, and every check asks for them."""
+    if kind not in _HINTS:
+        _HINTS[kind] = typing.get_type_hints(kind)
+    return _HINTS[kind]
+
+
 def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, dataclasses.Field[Any]]]:
     """Every leaf setting of a config as ``(dotted key, value, field)``, in the order of declaration."""
     for item in fields(config):
@@ -202,8 +212,8 @@ def wrong_values(config: Any) -> list[Problem]:
 def _check(config: Any, key: str, value: Any, item: dataclasses.Field[Any]) -> Iterator[Problem]:
     owner = type(config)
     for part in key.split(".")[:-1]:
-        owner = typing.get_type_hints(owner)[part]
-    kind = typing.get_type_hints(owner)[item.name]
+        owner = type_hints(owner)[part]
+    kind = type_hints(owner)[item.name]
     default = getattr(owner(), item.name)
     fix = f"{key}={show(default)}"
     if not _has_type(value, kind):
@@ -304,6 +314,18 @@ def _check_together(config: TrainConfig) -> list[Problem]:
                 f"batch_size={_nearest_divisor(size, config.batch_size)}",
             )
         )
+    length = config.network.sequence_length
+    if config.network.memory is not None and length is not None and config.batch_size % length:
+        problems.append(
+            Problem(
+                f"network.sequence_length={length} does not divide batch_size={config.batch_size}",
+                f"network.sequence_length={_nearest_divisor(config.batch_size, length)}",
+            )
+        )
+    if config.continuous.min_log_std > config.continuous.max_log_std:
+        low, high = config.continuous.min_log_std, config.continuous.max_log_std
+        what = f"continuous.min_log_std={show(low)} is above continuous.max_log_std={show(high)}"
+        problems.append(Problem(what, f"continuous.max_log_std={show(low)}"))
     if config.target_return is not None and config.eval_every is None:
         problems.append(
             Problem("target_return needs evaluations, and eval_every=null turns them off", "eval_every=10000")
@@ -357,7 +379,7 @@ def from_plain(kind: type[Any], plain: dict[str, Any]) -> Any:
     ]
     if problems:
         raise ConfigError(problems)
-    hints = typing.get_type_hints(kind)
+    hints = type_hints(kind)
     values = {
         name: from_plain(hints[name], value)
         if dataclasses.is_dataclass(hints[name]) and isinstance(value, dict)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from ppo_cli.errors import ConfigError, Problem
 
@@ -30,6 +35,38 @@ def resolve_device(name: str) -> torch.device:
         count = torch.cuda.device_count()
         raise ConfigError(Problem(f"device={name}, but this machine has {count} CUDA device(s)", "device=cuda"))
     return device
+
+
+def make_transfer(device: torch.device) -> Callable[[npt.NDArray[Any]], Tensor]:
+    """What takes arrays of one shape to ``device``: without a copy on a CPU, by pinned memory to a GPU."""
+    if device.type != "cuda":
+        return lambda array: torch.from_numpy(array).to(device)
+    room: list[Tensor] = []
+
+    def transfer(array: npt.NDArray[Any]) -> Tensor:
+        source = torch.from_numpy(array)
+        if not room or room[0].shape != source.shape or room[0].dtype != source.dtype:
+            room[:] = [torch.empty_like(source, pin_memory=True)]
+        room[0].copy_(source)  # free again: whoever acts waits for the actions before the next observations come
+        return room[0].to(device, non_blocking=True)
+
+    return transfer
+
+
+class Constant:
+    """A fixed tensor on whatever device it is asked for; copied there once, for no recording holds a copy."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._here = tensor
+        self._there: dict[torch.device, Tensor] = {}
+
+    def on(self, device: torch.device) -> Tensor:
+        """The tensor on ``device``."""
+        if device.type == "cpu":
+            return self._here
+        if device not in self._there:
+            self._there[device] = self._here.to(device)
+        return self._there[device]
 
 
 def available_devices() -> list[str]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from ppo_cli.config import ContinuousConfig
+from ppo_cli.devices import Constant
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.specs import ActionPart, Spec
 
@@ -23,7 +24,7 @@ FORBIDDEN = -1e8
 """A masked choice's logit: its probability is exactly 0, and 0 times its logarithm is 0 and not NaN."""
 LOG_2PI = math.log(2.0 * math.pi)
 CANDIDATES = 8  # a draw of the gamma distribution is refused with probability below 0.05, all of these below 4e-11
-QUADRATURE = 24  # nodes of the entropy's integral under tanh
+NODES = 33  # of the entropy's integral under tanh, over ±5 deviations; wrong by less than 0.01 up to a deviation of e²
 SMALLEST_VARIANCE = 1e-6
 
 Shapes = dict[str, tuple[int, ...]]
@@ -150,13 +151,13 @@ class MultiCategoricalHead(_Linear):
             filled += [choice >= count for choice in range(longest)]
             start += count
         self._grid = (len(counts), longest)
-        self._places, self._filled = torch.tensor(places), torch.tensor(filled)
+        self._places, self._filled = Constant(torch.tensor(places)), Constant(torch.tensor(filled))
         self.num_noise = len(places)
 
     def _logits(self, outputs: Tensor) -> Tensor:
-        """Logits (…, entries, choices), those that only fill forbidden."""
-        table = outputs.index_select(-1, self._places.to(outputs.device))
-        table = torch.where(self._filled.to(outputs.device), FORBIDDEN, table)
+        """Logits (…, entries, choices); those that only fill lie below any forbidden one, and are never drawn."""
+        table = outputs.index_select(-1, self._places.on(outputs.device))
+        table = torch.where(self._filled.on(outputs.device), 2.0 * FORBIDDEN, table)
         return _table(table, *self._grid)
 
     def noise(self, steps: int, envs: int, generator: torch.Generator) -> Tensor:
@@ -200,11 +201,8 @@ class GaussianHead(_Linear):
         if self._free:
             self.shapes["log_std"] = (part.size,)
         self._start, self._least, self._most = config.initial_log_std, config.min_log_std, config.max_log_std
-        self._middle = torch.zeros(part.size)
-        self._half = torch.ones(part.size)
-        if part.bounded:
-            low, high = torch.tensor(part.low), torch.tensor(part.high)
-            self._middle, self._half = (low + high) / 2.0, (high - low) / 2.0
+        low, high = torch.tensor(part.low), torch.tensor(part.high)
+        self._middle, self._half = Constant((low + high) / 2.0), Constant((high - low) / 2.0)
 
     def project(self, parameters: Sequence[Tensor], features: Tensor) -> Tensor:
         """Means, and deviations that start at ``initial_log_std`` whatever the features are."""
@@ -242,30 +240,27 @@ class SquashedHead(GaussianHead):
     """
 
     def score(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """With the change of variables; the entropy's integral is one of Gauss and Hermite."""
+        """With the change of variables; the entropy's integral is a sum over equal steps.
+
+        Of a smooth function under a normal density those err less than as many nodes of Gauss and Hermite, which lie
+        farther apart in the middle, where tanh bends.
+        """
         mean, log_std = outputs.chunk(2, -1)
         log_probs, entropies = _normal_score(mean, log_std, actions)
-        nodes, weights = (part.to(outputs.device) for part in _hermite())
+        nodes = torch.linspace(-5.0, 5.0, NODES, device=outputs.device)
+        weights = torch.softmax(-0.5 * nodes.square(), 0)
         spots = mean.unsqueeze(-1) + log_std.exp().unsqueeze(-1) * nodes
         stretch = (_log_slope(spots) * weights).sum((-1, -2))
         return log_probs - _log_slope(actions).sum(-1), entropies + stretch
 
     def emit(self, actions: Tensor) -> Tensor:
         """Squashed and stretched to the bounds."""
-        return self._middle.to(actions.device) + self._half.to(actions.device) * actions.tanh()
+        return self._middle.on(actions.device) + self._half.on(actions.device) * actions.tanh()
 
 
 def _log_slope(spots: Tensor) -> Tensor:
     """ln(1 − tanh²x), written so that large x lose nothing."""
     return 2.0 * (math.log(2.0) - spots - softplus(-2.0 * spots))
-
-
-def _hermite() -> tuple[Tensor, Tensor]:
-    """Nodes and weights for means under a standard normal distribution."""
-    import numpy as np
-
-    nodes, weights = np.polynomial.hermite_e.hermegauss(QUADRATURE)
-    return torch.tensor(nodes, dtype=torch.float32), torch.tensor(weights / weights.sum(), dtype=torch.float32)
 
 
 class BetaHead(_Linear):
@@ -278,7 +273,7 @@ class BetaHead(_Linear):
         super().__init__(2 * part.size, width)
         self.size = part.size
         self.num_noise = 4 * part.size * CANDIDATES
-        self._low, self._high = torch.tensor(part.low), torch.tensor(part.high)
+        self._low, self._high = Constant(torch.tensor(part.low)), Constant(torch.tensor(part.high))
 
     def project(self, parameters: Sequence[Tensor], features: Tensor) -> Tensor:
         """α and β, in this order."""
@@ -316,7 +311,7 @@ class BetaHead(_Linear):
 
     def emit(self, actions: Tensor) -> Tensor:
         """Stretched to the bounds."""
-        low, high = self._low.to(actions.device), self._high.to(actions.device)
+        low, high = self._low.on(actions.device), self._high.on(actions.device)
         return low + (high - low) * actions
 
 

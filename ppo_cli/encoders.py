@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ppo_cli.config import NetworkConfig
+from ppo_cli.devices import Constant
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.specs import ObsPart, Spec
 
@@ -31,6 +32,8 @@ class Encoder(Protocol):
     """Its parameters' shapes by name, each with a leading axis of trunks."""
     width: int
     """Numbers among its features."""
+    work: int
+    """Multiplications a row in its largest layer."""
 
     def __call__(self, parameters: Sequence[Tensor], rows: Tensor, /) -> Tensor:
         """Features (trunks, batch, width) of rows (batch, columns); one trunk may stand for all."""
@@ -39,27 +42,32 @@ class Encoder(Protocol):
 class Numbers:
     """Numbers as they are; of images, scaled."""
 
+    work = 0
+
     def __init__(self, part: ObsPart) -> None:
         self.shapes: Shapes = {}
         self.width, self._scale = part.size, part.scale
 
     def __call__(self, _: Sequence[Tensor], rows: Tensor) -> Tensor:
         """The columns themselves."""
-        features = rows if self._scale == 1.0 else rows.float() * self._scale
+        numbers = rows if rows.is_floating_point() else rows.float()
+        features = numbers if self._scale == 1.0 else numbers * self._scale
         return features.unsqueeze(0)
 
 
 class OneHot:
     """Each category as a vector with a single 1."""
 
+    work = 0
+
     def __init__(self, part: ObsPart) -> None:
         self.shapes: Shapes = {}
         self.width = sum(part.counts)
-        self._starts = torch.tensor([sum(part.counts[:entry]) for entry in range(len(part.counts))])
+        self._starts = Constant(torch.tensor([sum(part.counts[:entry]) for entry in range(len(part.counts))]))
 
     def __call__(self, _: Sequence[Tensor], rows: Tensor) -> Tensor:
         """One-hot rows, entry beside entry."""
-        places = rows.long() + self._starts.to(rows.device)
+        places = rows.long() + self._starts.on(rows.device)
         return torch.zeros(len(rows), self.width, device=rows.device).scatter(1, places, 1.0).unsqueeze(0)
 
 
@@ -68,6 +76,7 @@ class _Pictures:
 
     shapes: Shapes
     width: int
+    work = 0
 
     def __init__(self, part: ObsPart) -> None:
         self._scale, self._last = part.scale, part.channels_last
@@ -102,7 +111,9 @@ class NatureCNN(_Pictures):
         for index, (out, kernel, stride) in enumerate(self.LAYERS):
             self.shapes[f"conv{index}.weight"] = (trunks, out, channels, kernel, kernel)
             self.shapes[f"conv{index}.bias"] = (trunks, out)
+            inputs = channels * kernel * kernel
             channels, height, width = out, (height - kernel) // stride + 1, (width - kernel) // stride + 1
+            self.work = max(self.work, inputs * channels * height * width)
         self.width = channels * height * width
 
     def _read(self, parameters: Sequence[Tensor], pictures: Tensor) -> Tensor:
@@ -125,6 +136,7 @@ class Impala(_Pictures):
             for layer, inner in enumerate((channels, out, out, out, out)):
                 self.shapes[f"stage{stage}.conv{layer}.weight"] = (trunks, out, inner, 3, 3)
                 self.shapes[f"stage{stage}.conv{layer}.bias"] = (trunks, out)
+            self.work = max(self.work, 9 * max(channels, out // 4) * out * height * width)
             channels, height, width = out, (height + 1) // 2, (width + 1) // 2
         self.width = channels * height * width
 
@@ -155,13 +167,14 @@ class AllParts:
         self._readers: list[tuple[slice, Encoder]] = []
         self.shapes: Shapes = {}
         for part, columns in spec.obs_columns():
-            if part.kind == "mask":
+            if part.kind == "mask" and len(spec.observations) > 1:
                 continue
             reader = _reader(part, config, trunks)
             self._readers.append((columns, reader))
             prefix = f"{part.name}." if part.name else ""
             self.shapes |= {prefix + name: shape for name, shape in reader.shapes.items()}
         self.width = sum(reader.width for _, reader in self._readers)
+        self.work = max(reader.work for _, reader in self._readers)
 
     def __call__(self, parameters: Sequence[Tensor], rows: Tensor) -> Tensor:
         """Features (trunks, batch, width)."""
@@ -189,7 +202,7 @@ def _reader(part: ObsPart, config: NetworkConfig, trunks: int) -> Encoder:
     if part.kind == "categories":
         return OneHot(part)
     wanted = config.encoder
-    if part.kind == "numbers" or wanted == "mlp":
+    if part.kind in ("numbers", "mask") or wanted == "mlp":  # a mask is read where there is nothing else to see
         return Numbers(part)
     side = part.least_side
     if wanted == "auto":
@@ -217,6 +230,7 @@ class OwnModule:
             what = f"network.module={name} cannot be built: {type(error).__name__}: {error}"
             fix = "network.module=module:Class, a torch.nn.Module built as Class(obs_size) with an attribute width"
             raise ConfigError(Problem(what, fix)) from error
+        self.work = sum(value.numel() for value in self._module.parameters())
         self._kind, self._obs_size, self._trunks = kind, spec.obs_size, trunks
         self._names = [key for key, _ in self._module.named_parameters()]
         self.shapes: Shapes = {key: (trunks, *value.shape) for key, value in self._module.named_parameters()}
@@ -231,7 +245,8 @@ class OwnModule:
     def __call__(self, parameters: Sequence[Tensor], rows: Tensor) -> Tensor:
         """Features (trunks, batch, width)."""
         features: list[Any] = []
-        for trunk in range(len(parameters[0])):
+        trunks = len(parameters[0]) if parameters else 1  # without parameters, one stands for all
+        for trunk in range(trunks):
             own = {key: part[trunk] for key, part in zip(self._names, parameters, strict=True)}
             features.append(torch.func.functional_call(self._module, own, (rows[:, : self._obs_size].float(),)))
         return torch.stack(features)

@@ -6,6 +6,8 @@ import importlib
 import logging
 import traceback
 import warnings
+from collections.abc import Callable
+from copy import deepcopy
 from functools import partial
 from typing import Any
 
@@ -16,7 +18,7 @@ from ppo_cli.config import EnvConfig, show
 from ppo_cli.env_ids import unknown_id
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.seeding import stream_seed
-from ppo_cli.spaces import MASK_KEY, describe, leaves, values
+from ppo_cli.spaces import MASK_KEY, describe, flat_mask, leaves, values
 from ppo_cli.specs import Spec
 
 log = logging.getLogger("ppo_cli")
@@ -35,7 +37,11 @@ def make_env(config: EnvConfig, render_mode: str | None = None, index: int = 0) 
     Raises:
         ConfigError: if Gymnasium does not know the id, a package is missing, or the constructor refuses its arguments.
     """
-    env: gym.Env[Any, Any] = Watched(partial(_make_bare, config, render_mode), index, config.restart_crashed)
+    return Watched(partial(_make_wrapped, config, render_mode), index, config.restart_crashed)
+
+
+def _make_wrapped(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
+    env = _make_bare(config, render_mode)
     for entry in config.wrappers:
         env = _wrapped(env, entry)
     if config.frame_stack is not None:
@@ -68,49 +74,67 @@ def _make_bare(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
 class Watched(gym.Wrapper[Any, Any, Any, Any]):
     """Says of an error in which environment and in what it was raised and, if asked to, builds that one anew.
 
-    An environment that was built anew ends its episode there, cut short, with its new first observation.
+    An environment that was built anew ends its episode there, cut short, with the last observation that there was.
 
     Args:
-        make: Builds the environment.
+        make: Builds the environment, wrappers and all.
         index: Its number among those that step side by side.
         restart: Go on after an error.
     """
 
-    def __init__(self, make: Any, index: int, restart: bool) -> None:
+    def __init__(self, make: Callable[[], gym.Env[Any, Any]], index: int, restart: bool) -> None:
         super().__init__(make())
         self._make, self._index, self._restart = make, index, restart
         self._seed: int | None = None
         self._restarts = 0
+        self._last: Any = None
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """As the environment does."""
         try:
-            return self.env.step(action)
+            observation, reward, terminated, truncated, info = self.env.step(action)
         except Exception as error:
             self._note(error, "step")
             if not self._restart:
                 raise
+            self._warn(error, "step")
+        else:
+            if truncated:  # the reset that comes before it is read may write into the same array
+                observation = deepcopy(observation)
+            self._last = observation
+            return observation, reward, terminated, truncated, info
+        last = self._last
         self._rebuild()
-        observation, info = self.env.reset(seed=stream_seed(self._seed or 0, "restart", self._restarts))
-        return observation, 0.0, False, True, info
+        _, info = self._begin(stream_seed(self._seed or 0, "restart", self._restarts), None)
+        return last, 0.0, False, True, info
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """As the environment does."""
         self._seed = self._seed if seed is None else seed
         try:
-            return self.env.reset(seed=seed, options=options)
+            return self._begin(seed, options)
         except Exception as error:
-            self._note(error, "reset")
             if not self._restart:
                 raise
+            self._warn(error, "reset")
         self._rebuild()
-        return self.env.reset(seed=seed, options=options)
+        return self._begin(seed, options)
+
+    def _begin(self, seed: int | None, options: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:
+        try:
+            self._last, info = self.env.reset(seed=seed, options=options)
+        except Exception as error:
+            self._note(error, "reset")
+            raise
+        return self._last, info
 
     def _note(self, error: Exception, method: str) -> None:
-        error.add_note(f"in {method}() of environment {self._index}")
-        if self._restart:
-            text = "".join(traceback.format_exception(error))
-            log.warning("environment %d raised in %s() and is built anew:\n%s", self._index, method, text)
+        note = f"in {method}() of environment {self._index}"
+        error.__notes__ = [*getattr(error, "__notes__", ()), note]  # Python 3.10 has no add_note
+
+    def _warn(self, error: Exception, method: str) -> None:
+        text = "".join(traceback.format_exception(error))
+        log.warning("environment %d raised in %s() and is built anew:\n%s", self._index, method, text)
 
     def _rebuild(self) -> None:
         try:
@@ -151,22 +175,29 @@ def read_spec(config: EnvConfig) -> Spec:
     """Shapes and ranges of the environment's spaces.
 
     Raises:
-        ConfigError: if it cannot be built, or a space is of a kind the agent has no network or head for.
+        ConfigError: if it cannot be built or reset, or a space is of a kind the agent has no network or head for.
     """
     env = make_env(config)
     try:
-        source = _mask_source(env)
-        return describe(config.id, env.observation_space, env.action_space, source)
+        try:
+            source, mask = _mask_source(env)
+        except Exception as error:  # whatever it raises now it would raise in training
+            raise _raised(config, error) from error
+        spec = describe(config.id, env.observation_space, env.action_space, source)
+        if mask is not None and len(flat_mask(mask)) != spec.num_options:
+            what = f"{config.id}: the mask has {len(flat_mask(mask))} entries for {spec.num_options} choices"
+            raise ConfigError(Problem(what, "a mask with one entry for every choice"), "Broken environment")
+        return spec
     finally:
         env.close()
 
 
-def _mask_source(env: gym.Env[Any, Any]) -> str:
-    """Where an environment says which actions are allowed, if its observation does not."""
-    if env.has_wrapper_attr("action_masks"):
-        return "method"
+def _mask_source(env: gym.Env[Any, Any]) -> tuple[str, Any]:
+    """Where an environment says which actions are allowed, if its observation does not, and what it says first."""
     _, info = env.reset(seed=0)
-    return "info" if MASK_KEY in info else ""
+    if env.has_wrapper_attr("action_masks"):
+        return "method", env.get_wrapper_attr("action_masks")()
+    return ("info", info[MASK_KEY]) if MASK_KEY in info else ("", None)
 
 
 def try_out(config: EnvConfig) -> None:
@@ -178,10 +209,8 @@ def try_out(config: EnvConfig) -> None:
     env = make_env(config)
     try:
         problems = _trial(config, env)
-    except Exception as error:  # whatever it raises now it would raise in training
-        notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-        what = f"{config.id} raises {type(error).__name__}: {error}{notes}"
-        raise ConfigError(Problem(what, "env.kwargs.… that it likes, or another env="), "Broken environment") from error
+    except Exception as error:  # likewise
+        raise _raised(config, error) from error
     finally:
         env.close()
     if problems:
@@ -200,11 +229,17 @@ def _trial(config: EnvConfig, env: gym.Env[Any, Any]) -> list[Problem]:
             break  # a random action may be a forbidden one
         observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
         when = f"step {number}"
-        if not np.isfinite(float(reward)):
-            return [_broken(config, f"the reward of {when} is {reward}")]
+        if wrong := _wrong_reward(reward):
+            return [_broken(config, f"the reward of {when} {wrong}")]
         if terminated or truncated:
             observation, info = env.reset()
     return []
+
+
+def _raised(config: EnvConfig, error: Exception) -> ConfigError:
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+    what = f"{config.id} raises {type(error).__name__}: {error}{notes}"
+    return ConfigError(Problem(what, "env.kwargs.… that it likes, or another env="), "Broken environment")
 
 
 def _broken(config: EnvConfig, what: str) -> Problem:
@@ -218,11 +253,21 @@ def _has_mask(env: gym.Env[Any, Any], info: dict[str, Any]) -> bool:
     return in_observation or MASK_KEY in info or env.has_wrapper_attr("action_masks")
 
 
+def _wrong_reward(reward: Any) -> str:
+    try:
+        number = float(reward)
+    except (TypeError, ValueError):
+        return f"is {reward!r}, which is no number"
+    return "" if np.isfinite(number) else f"is {number}"
+
+
 def _wrong_observation(env: gym.Env[Any, Any], observation: Any) -> str:
     """How an observation breaks its space's promise; values beyond the bounds are common and do no harm."""
-    for (path, space), value in zip(
-        leaves(env.observation_space), values(env.observation_space, observation), strict=True
-    ):
+    try:
+        parts = list(values(env.observation_space, observation))
+    except (LookupError, TypeError) as error:
+        return f"is {type(observation).__name__} and lacks a part of its space ({type(error).__name__}: {error})"
+    for (path, space), value in zip(leaves(env.observation_space), parts, strict=True):
         array, place = np.asarray(value), f"(at {path}) " if path else ""
         if array.shape != (space.shape or ()):
             return f"{place}has shape {array.shape}, and its space {space.shape}"

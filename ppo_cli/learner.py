@@ -68,7 +68,7 @@ class Learner:
         step = ppo.make_update_step(
             evaluate, clip_value=config.value_clip is not None, clip_gradient=config.max_grad_norm is not None
         )
-        self._update_step = accelerated(step, compiled)
+        self._update_step = accelerated(step, compiled, policy.device)
         self.updates = 0
         # two tensors, not one twice: a compiled step would take the two for one for ever
         first_moment, second_moment = torch.zeros_like(policy.parameters), torch.zeros_like(policy.parameters)

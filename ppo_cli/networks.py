@@ -94,6 +94,12 @@ class ActorCritic:
         return sum(self._sizes)
 
     @property
+    def work(self) -> int:
+        """Multiplications a row in the largest layer."""
+        matrices = [shape for name, shape in self.shapes.items() if name.startswith("body") and len(shape) == 3]
+        return max(self.encoder.work, *(rows * columns for _, rows, columns in matrices))
+
+    @property
     def state_size(self) -> int:
         """Numbers that the network remembers from row to row."""
         return 0 if self.recurrence is None else self.recurrence.state_size

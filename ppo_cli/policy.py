@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ppo_cli.buffer import Rows
 from ppo_cli.config import PPOConfig
+from ppo_cli.devices import make_transfer
 from ppo_cli.distributions import make_head
 from ppo_cli.networks import ActorCritic, Forward
 from ppo_cli.normalization import make_normalizers
@@ -42,6 +43,7 @@ class Policy:
 
     def __init__(self, spec: Spec, config: PPOConfig, device: torch.device, seed: int, num_envs: int) -> None:
         self.spec, self.device = spec, device
+        self._transfer = make_transfer(device)
         self.network = ActorCritic(spec, partial(make_head, spec, config.continuous), config.network)
         self.head = self.network.head
         self.remembers = self.network.recurrence is not None
@@ -85,7 +87,7 @@ class Policy:
     def act(self, rows: Rows, noise: Tensor | None) -> Acted:
         """Actions for rows (envs, row_size): sampled with ``noise`` (envs, numbers), or the most probable without."""
         with torch.inference_mode():
-            prepared = self.prepare(torch.from_numpy(rows).to(self.device))
+            prepared = self.prepare(self._transfer(rows))
             states = None
             if self.remembers:
                 outputs, _, after = self.network.forward(self._views, prepared)

@@ -66,15 +66,16 @@ class _Gated:
         flat = features.expand(self._trunks, -1, -1, -1).reshape(self._trunks, sequences * steps, inputs)
         drive = torch.baddbmm(bias, flat, from_input).view(self._trunks, sequences, steps, -1)
         # (sequences, trunks, states, width) → (states, trunks, sequences, width)
-        state = states.view(sequences, self._trunks, self.states, self.width).permute(2, 1, 0, 3)
+        state = states.view(sequences, self._trunks, self.states, self.width).permute(2, 1, 0, 3).unbind(0)
         going_on = (1.0 - starts).t().unsqueeze(-1)  # (steps, sequences, 1)
         outputs = []
         for inputs_now, keep in zip(drive.unbind(2), going_on.unbind(0), strict=True):
-            state = self._step(inputs_now, state * keep, recurrent)
+            state = tuple(self._step(inputs_now, [part * keep for part in state], recurrent))
             outputs.append(state[0])
-        return torch.stack(outputs, 2), state.permute(2, 1, 0, 3).reshape(sequences, self.state_size)
+        after = torch.stack(tuple(state)).permute(2, 1, 0, 3).reshape(sequences, self.state_size)
+        return torch.stack(outputs, 2), after
 
-    def _step(self, drive: Tensor, state: Tensor, recurrent: Tensor) -> Tensor:
+    def _step(self, drive: Tensor, state: Sequence[Tensor], recurrent: Tensor) -> Sequence[Tensor]:
         raise NotImplementedError
 
 
@@ -84,11 +85,12 @@ class LSTM(_Gated):
     gates, states = 4, 2
     first_bias = 1.0  # the forget gate's: remember at first (Jozefowicz et al. 2015)
 
-    def _step(self, drive: Tensor, state: Tensor, recurrent: Tensor) -> Tensor:
-        hidden, cell = state.unbind(0)
-        forget, enter, leave, candidate = torch.baddbmm(drive, hidden, recurrent).chunk(4, -1)
-        cell = forget.sigmoid() * cell + enter.sigmoid() * candidate.tanh()
-        return torch.stack((leave.sigmoid() * cell.tanh(), cell))
+    def _step(self, drive: Tensor, state: Sequence[Tensor], recurrent: Tensor) -> Sequence[Tensor]:
+        hidden, cell = state
+        sums = torch.baddbmm(drive, hidden, recurrent)
+        forget, enter, leave = sums[..., : 3 * self.width].sigmoid().chunk(3, -1)
+        cell = torch.addcmul(forget * cell, enter, sums[..., 3 * self.width :].tanh())
+        return leave * cell.tanh(), cell
 
 
 class GRU(_Gated):
@@ -96,14 +98,14 @@ class GRU(_Gated):
 
     gates, states = 3, 1
 
-    def _step(self, drive: Tensor, state: Tensor, recurrent: Tensor) -> Tensor:
-        hidden = state[0]
+    def _step(self, drive: Tensor, state: Sequence[Tensor], recurrent: Tensor) -> Sequence[Tensor]:
+        (hidden,) = state
         product = torch.bmm(hidden, recurrent)
         update_in, reset_in, candidate_in = drive.chunk(3, -1)
         update_state, reset_state, candidate_state = product.chunk(3, -1)
         update = (update_in + update_state).sigmoid()
         candidate = (candidate_in + (reset_in + reset_state).sigmoid() * candidate_state).tanh()
-        return torch.lerp(candidate, hidden, update).unsqueeze(0)
+        return (torch.lerp(candidate, hidden, update),)
 
 
 KINDS: dict[str, type[_Gated]] = {"lstm": LSTM, "gru": GRU}

@@ -15,24 +15,28 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from ppo_cli.acceleration import choose_compile, choose_threads, intra_op_threads
 from ppo_cli.agent import PPOAgent
+from ppo_cli.backends import choose_backend
 from ppo_cli.checkpoint import find_checkpoint, load_checkpoint, write_json
 from ppo_cli.config import TrainConfig, validate, whole_iterations
 from ppo_cli.config import show as show_value
 from ppo_cli.devices import resolve_device
+from ppo_cli.distributions import make_head
 from ppo_cli.env_ids import newer_version
 from ppo_cli.envs import read_spec, try_out
 from ppo_cli.errors import ConfigError, Problem, RunError, UserError
 from ppo_cli.folders import new_run_dir
+from ppo_cli.learner import sequence_length
 from ppo_cli.loggers import make_loggers
 from ppo_cli.loggers.lines import run_logging, terminal_can_repaint
+from ppo_cli.networks import ActorCritic
 from ppo_cli.trainer import Trainer
-from ppo_cli.vector import choose_backend
 
 log = logging.getLogger("ppo_cli")
 
@@ -76,7 +80,7 @@ def preflight(config: TrainConfig) -> None:
     device = resolve_device(config.device)
     spec = read_spec(config.env)
     agent = PPOAgent.from_spec(spec, config, seed=0, device=device)
-    choose_backend(config.vector_backend, config.env)
+    choose_backend(config.vector_backend, config.env, spec)
     try_out(config.env)
     if config.init_from is not None:
         state = load_checkpoint(find_checkpoint(config.init_from, key="init_from"))["agent"]
@@ -100,11 +104,13 @@ def resolve(config: TrainConfig) -> tuple[TrainConfig, list[str]]:
     """
     updates = whole_iterations(config.total_timesteps, config.buffer_size) * config.epochs
     updates *= whole_iterations(config.buffer_size, config.batch_size)
-    widths = [read_spec(config.env).obs_size, *config.network.hidden_sizes]
+    spec = read_spec(config.env)
+    network = ActorCritic(spec, partial(make_head, spec, config.continuous), config.network)
+    sequence = 1 if config.network.memory is None else sequence_length(config)
     choices: dict[str, tuple[Any, str]] = {
-        "vector_backend": choose_backend(config.vector_backend, config.env),
-        "threads": choose_threads(config.threads, widths, config.batch_size),
-        "compile": choose_compile(config.compile, resolve_device(config.device), updates),
+        "vector_backend": choose_backend(config.vector_backend, config.env, spec),
+        "threads": choose_threads(config.threads, network.work, config.batch_size),
+        "compile": choose_compile(config.compile, resolve_device(config.device), updates, sequence),
     }
     reasons = [f"{key}={show_value(value)} ({reason})" for key, (value, reason) in choices.items()]
     return dataclasses.replace(config, **{key: value for key, (value, _) in choices.items()}), reasons
@@ -139,7 +145,8 @@ def train(
             log.debug("the run failed", exc_info=True)  # into train.log only: the person gets one message, not two
             if isinstance(error, UserError):
                 raise
-            what = f"{type(error).__name__}: {error}"
+            notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+            what = f"{type(error).__name__}: {error}{notes}"
             raise RunError(Problem(what, f"reading the traceback in {run_dir / 'train.log'}")) from error
 
 

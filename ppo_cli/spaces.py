@@ -136,7 +136,8 @@ class Codec:
         self._spec = spec
         self._dtype = np.dtype(spec.obs_dtype)
         self._starts = [_start(space) for _, space in leaves(observations)]
-        self._plain = len(self._starts) == 1 and not np.any(self._starts[0]) and spec.mask in ("", "observation")
+        nested = isinstance(observations, spaces.Dict | spaces.Tuple)
+        self._plain = not nested and not np.any(self._starts[0]) and not spec.mask
         self._observations, self._actions = observations, actions
 
     def pack(self, observations: Any, infos: dict[str, Any], masks: Any = None) -> Rows:
@@ -249,4 +250,4 @@ def _only(space: spaces.Space[Any], batch: Any) -> Any:
         return {key: _only(one, batch[key]) for key, one in space.spaces.items()}
     if isinstance(space, spaces.Tuple):
         return tuple(_only(one, batch[index]) for index, one in enumerate(space.spaces))
-    return int(batch[0]) if isinstance(space, spaces.Discrete) else batch[0]
+    return int(batch[0]) if isinstance(space, spaces.Discrete) else batch[0, ...]  # an array even without axes

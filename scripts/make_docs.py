@@ -46,6 +46,7 @@ def tables() -> dict[str, str]:
         "run": [row for key, row in rows.items() if "." not in key and key not in algorithm],
         "algorithm": [row for key, row in rows.items() if key in algorithm],
         "network": [row for key, row in rows.items() if key.startswith("network.")],
+        "continuous": [row for key, row in rows.items() if key.startswith("continuous.")],
         "environment": [row for key, row in rows.items() if key.startswith("env.")],
         "evaluation": [_row(EvalConfig, key, value, item) for key, value, item in walk(EvalConfig())],
     }
@@ -66,12 +67,16 @@ def _takes(kind: Any, item: Field[Any]) -> str:
     if isinstance(kind, types.UnionType):
         return " or ".join(_takes(part, item) for part in typing.get_args(kind))
     if typing.get_origin(kind) is list:
-        entry = _takes(typing.get_args(kind)[0], item)
+        (entry_kind,) = typing.get_args(kind)
+        if entry_kind is Any:
+            return "list"
+        entry = _takes(entry_kind, item)
         return f"list of {entry}" if item.metadata["choices"] else f"list, each a {entry}"
     if typing.get_origin(kind) is dict:
         return "mapping"
     if kind is str and item.metadata["choices"]:
-        return ", ".join(f"`{choice}`" for choice in item.metadata["choices"])
+        own = ("module:Class",) if item.metadata["own"] else ()
+        return ", ".join(f"`{choice}`" for choice in (*item.metadata["choices"], *own))
     return " ".join([KINDS[kind], *_range(item)]) if kind in (int, float) else KINDS[kind]
 
 

@@ -10,7 +10,15 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from ppo_cli.acceleration import accelerated, choose_compile, choose_threads, intra_op_threads
+from ppo_cli.acceleration import (
+    Compute,
+    Recorded,
+    Replayed,
+    accelerated,
+    choose_compile,
+    choose_threads,
+    intra_op_threads,
+)
 from ppo_cli.agent import PPOAgent
 from ppo_cli.config import NetworkConfig, PPOConfig
 from ppo_cli.learner import UpdateResult
@@ -22,24 +30,22 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
 @pytest.mark.parametrize(
-    ("wanted", "widths", "batch_size", "threads"),
+    ("wanted", "work", "batch_size", "threads"),
     [
-        (3, [4, 64, 64], 64, 3),
-        ("auto", [4, 64, 64], 64, 1),  # 64·64·64 = 262,144
-        ("auto", [4, 256, 256], 64, 6),  # 4,194,304
-        ("auto", [4, 256, 256], 32, 1),
-        ("auto", [100_000, 8], 64, 6),  # the first layer may be the largest
-        ("auto", [4, 64, 64], 2048, 6),
-        ("auto", [1000, 2000], 2, 6),  # 4,000,000 exactly
-        ("auto", [1000, 1999], 2, 1),
-        ("auto", [4], 64, 1),
+        (3, 64 * 64, 64, 3),
+        ("auto", 64 * 64, 64, 1),
+        ("auto", 256 * 256, 64, 6),  # 4,194,304
+        ("auto", 256 * 256, 32, 1),
+        ("auto", 64 * 64, 2048, 6),
+        ("auto", 2_000_000, 2, 6),  # 4,000,000 exactly
+        ("auto", 1_999_999, 2, 1),
     ],
 )
 def test_threads_follow_the_largest_product(
-    monkeypatch: pytest.MonkeyPatch, wanted: int | str, widths: list[int], batch_size: int, threads: int
+    monkeypatch: pytest.MonkeyPatch, wanted: int | str, work: int, batch_size: int, threads: int
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
-    chosen, reason = choose_threads(wanted, widths, batch_size)
+    chosen, reason = choose_threads(wanted, work, batch_size)
     assert chosen == threads
     assert ("as asked" in reason) == (wanted != "auto")
     assert ("multiplications" in reason) == (threads == 6)
@@ -55,6 +61,15 @@ def test_threads_are_set_inside_the_block_only() -> None:
 
 
 # whether to compile
+
+
+def test_a_recurrent_layer_costs_and_saves_more() -> None:
+    assert choose_compile("auto", CPU, 10_000, sequence=1)[0] is False
+    assert choose_compile("auto", CPU, 10_000, sequence=32)[0] is True
+
+
+def test_a_gpu_always_records() -> None:
+    assert choose_compile("auto", CUDA, 1)[0] is True
 
 
 @pytest.mark.parametrize(
@@ -97,6 +112,58 @@ def test_a_step_that_is_not_compiled_is_the_step_itself() -> None:
     assert accelerated(step, False) is step
 
 
+# the step that is recorded and replayed
+
+
+def replay_in_place(compute: Compute) -> Recorded:
+    """As a CUDA graph does: the same memory in and out, whatever the caller does with his own."""
+    after, metrics = compute()
+    results = (*after, metrics)
+
+    def replay() -> None:
+        again, measured = compute()
+        for own, fresh in zip(results, (*again, measured), strict=True):
+            own.copy_(fresh)
+
+    return replay, (after, metrics)
+
+
+def test_a_replayed_step_equals_the_step_itself() -> None:
+    eager, replayed = (PPOAgent.from_spec(Spec.simple(3, 4), TANH, seed=0, num_envs=2) for _ in range(2))
+    replayed.learner._update_step = Replayed(replayed.learner._update_step, replay_in_place)
+    for seed in range(3):
+        kept = replayed.learner.state
+        copies = [part.clone() for part in kept]
+        assert update(eager, seed) == update(replayed, seed)
+        assert all(torch.equal(*pair) for pair in zip(kept, copies, strict=True))  # results are nobody else's memory
+        assert all(torch.equal(*pair) for pair in zip(replayed.learner.state, eager.learner.state, strict=True))
+
+
+def test_a_step_that_cannot_be_recorded_runs_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(compute: Compute) -> Recorded:
+        raise RuntimeError("no graph for you")
+
+    eager, other = (PPOAgent.from_spec(Spec.simple(3, 4), TANH, seed=0, num_envs=2) for _ in range(2))
+    other.learner._update_step = Replayed(other.learner._update_step, refuse)
+    with caplog.at_level("WARNING", logger="ppo_cli"):
+        assert update(eager, 1) == update(other, 1)
+    assert [record.message for record in caplog.records] == [
+        "the gradient step cannot be recorded as a CUDA graph and runs without: no graph for you"
+    ]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_a_cuda_graph_equals_the_step_itself() -> None:
+    spec = Spec.simple(3, 4)
+    eager, recorded = (
+        PPOAgent.from_spec(spec, TANH, seed=0, num_envs=2, device="cuda", compiled=compiled)
+        for compiled in (False, True)
+    )
+    for seed in range(3):
+        np.testing.assert_allclose(update(eager, seed), update(recorded, seed), rtol=0.0, atol=1e-5)
+        torch.testing.assert_close(recorded.learner.state, eager.learner.state, rtol=0.0, atol=1e-5)
+
+
 # the compiled step
 
 TANH = PPOConfig(network=NetworkConfig(hidden_sizes=[12, 12]), batch_size=16, epochs=2)
@@ -108,7 +175,7 @@ RELU = PPOConfig(
 
 def pair(config: PPOConfig) -> list[PPOAgent]:
     """The same agent with and without a compiled step."""
-    spec = Spec((3,), 4)
+    spec = Spec.simple(3, 4)
     return [PPOAgent.from_spec(spec, config, seed=0, num_envs=2, compiled=compiled) for compiled in (False, True)]
 
 
@@ -119,7 +186,7 @@ def update(agent: PPOAgent, seed: int) -> UpdateResult:
         weights = np.ones(2) if step not in (5, 9, 13) else np.array([0.0, 1.0])
         ends = draw.random((2, 2)) < 0.1
         agent.memory.append(
-            draw.normal(size=(2, 3)), draw.integers(4, size=2), draw.normal(size=2), *(ends & [[True], [False]]),
+            draw.normal(size=(2, 3)), draw.integers(4, size=(2, 1)), draw.normal(size=2), *(ends & [[True], [False]]),
             weights=weights,
         )  # fmt: skip
     agent.memory.next_observations = draw.normal(size=(2, 3)).astype(np.float32)

@@ -97,7 +97,7 @@ def test_an_action_comes_with_its_log_probability_and_the_value_as_plain_numbers
     agent = PPOAgent(4, 3, seed=0)
     action, log_prob, value = agent.get_action(STATE)
     assert (type(action), type(log_prob), type(value)) == (int, float, float)
-    outputs, values = agent.policy.forward(torch.tensor(STATE, dtype=torch.float32)[None])
+    outputs, values, _ = agent.policy.forward(torch.tensor(STATE, dtype=torch.float32)[None])
     assert log_prob == pytest.approx(outputs.softmax(1)[0, action].log().item(), abs=1e-6)
     assert value == values.item()
     assert {agent.get_action(STATE)[0] for _ in range(100)} == {0, 1, 2}
@@ -282,7 +282,7 @@ def test_target_kl_ends_the_update_after_the_first_epoch_whose_mean_passes_it() 
     def run(target_kl: float | None) -> tuple[UpdateResult, np.ndarray[Any, Any]]:
         network = NetworkConfig(hidden_sizes=[8])
         config = PPOConfig(network=network, lr=0.01, batch_size=16, epochs=6, target_kl=target_kl)
-        agent = PPOAgent.from_spec(Spec((1,), 2), config, seed=0)
+        agent = PPOAgent.from_spec(Spec.simple(1, 2), config, seed=0)
         step, kls = agent.learner._update_step, []
 
         def record(*args: Any) -> Any:
@@ -342,13 +342,13 @@ def test_changing_the_value_units_in_an_update_changes_no_prediction_by_itself()
 
 def test_observation_statistics_are_frozen_in_a_rollout_and_then_count_each_real_row_once() -> None:
     agent = PPOAgent.from_spec(
-        Spec((1,), 2), PPOConfig(normalize_obs=True, buffer_size=6, epochs=3), seed=0, num_envs=2
+        Spec.simple(1, 2), PPOConfig(normalize_obs=True, buffer_size=6, epochs=3), seed=0, num_envs=2
     )
     numbers = np.array([[1.0, 2.0], [3.0, 99.0], [5.0, 7.0]], np.float32)
     for row in numbers:
         before = agent.policy.forward(torch.ones(1, 1))
         real = (row != 99.0).astype(np.float32)
-        agent.memory.append(row[:, None], [0, 0], [0.0, 1.0], [False] * 2, [False] * 2, weights=real)
+        agent.memory.append(row[:, None], [[0], [0]], [0.0, 1.0], [False] * 2, [False] * 2, weights=real)
         assert torch.equal(agent.policy.forward(torch.ones(1, 1))[0], before[0])
     agent.memory.next_observations = np.full((2, 1), 1000.0, np.float32)
     seen = watch(agent)
@@ -361,11 +361,11 @@ def test_observation_statistics_are_frozen_in_a_rollout_and_then_count_each_real
 
 
 def test_values_and_log_probabilities_filled_in_later_are_those_of_the_acting_policy() -> None:
-    agent = PPOAgent.from_spec(Spec((1,), 2), PPOConfig(buffer_size=6), seed=0, num_envs=2)
+    agent = PPOAgent.from_spec(Spec.simple(1, 2), PPOConfig(buffer_size=6), seed=0, num_envs=2)
     for step in range(3):
-        agent.memory.append([[step], [step + 10.0]], [step % 2, 1], [0.0, 1.0], [False] * 2, [False] * 2)
+        agent.memory.append([[step], [step + 10.0]], [[step % 2], [1]], [0.0, 1.0], [False] * 2, [False] * 2)
     agent.learner.fill_in(agent.memory)
-    outputs, values = agent.policy.forward(torch.tensor([[2.0], [12.0]]))
+    outputs, values, _ = agent.policy.forward(torch.tensor([[2.0], [12.0]]))
     assert agent.memory["values"][2].tolist() == pytest.approx(values.tolist())
     expected = [outputs.log_softmax(1)[env, action].item() for env, action in enumerate((0, 1))]
     assert agent.memory["log_probs"][2].tolist() == pytest.approx(expected)
@@ -373,11 +373,11 @@ def test_values_and_log_probabilities_filled_in_later_are_those_of_the_acting_po
 
 def test_each_environment_bootstraps_from_its_own_observations() -> None:
     config = PPOConfig(buffer_size=4, batch_size=1, gamma=0.5, lam=0.0, epochs=1, normalize_value=False)
-    agent = PPOAgent.from_spec(Spec((1,), 2), config, seed=0, num_envs=2)
+    agent = PPOAgent.from_spec(Spec.simple(1, 2), config, seed=0, num_envs=2)
     value = {number: value_of(agent, number) for number in (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 9.0)}
     cut = FinalObservations(np.array([1]), np.array([[9.0]], np.float32))
-    agent.memory.append([[1.0], [2.0]], [0, 0], [1.0, 1.0], [False] * 2, [False, True], finals=cut)
-    agent.memory.append([[3.0], [4.0]], [0, 0], [1.0, 1.0], [False] * 2, [False] * 2)
+    agent.memory.append([[1.0], [2.0]], [[0], [0]], [1.0, 1.0], [False] * 2, [False, True], finals=cut)
+    agent.memory.append([[3.0], [4.0]], [[0], [0]], [1.0, 1.0], [False] * 2, [False] * 2)
     agent.memory.next_observations = np.array([[5.0], [6.0]], np.float32)
     seen = watch(agent)
     agent.learn()
@@ -394,7 +394,7 @@ def life(agent: PPOAgent, updates: int = 2) -> list[float]:
     numbers: list[float] = []
     for _ in range(updates):
         fill(agent, 32)
-        numbers += agent.memory["actions"][:, 0].tolist()
+        numbers += agent.memory["actions"].flatten().tolist()
         result = agent.update()
         assert result is not None
         numbers += result
@@ -428,7 +428,7 @@ def test_saving_and_loading_goes_on_exactly_as_if_nothing_had_been(tmp_path: Pat
     config = PPOConfig(
         network=NetworkConfig(hidden_sizes=[8]), epochs=2, batch_size=8, normalize_obs=True, normalize_reward=True
     )
-    agent = PPOAgent.from_spec(Spec((1,), 2), config, seed=0)
+    agent = PPOAgent.from_spec(Spec.simple(1, 2), config, seed=0)
     life(agent)
     agent.save(tmp_path / "a.pt")
     other = PPOAgent(1, 2, lr=0.1, hidden_dim=16, seed=9)
@@ -443,7 +443,7 @@ def test_saving_and_loading_goes_on_exactly_as_if_nothing_had_been(tmp_path: Pat
 def test_loading_reads_a_run_of_several_environments(tmp_path: Path) -> None:
     config = PPOConfig(normalize_reward=True, buffer_size=8)
     config.network = NetworkConfig(hidden_sizes=[5, 6], activation="relu", shared=False)
-    run = PPOAgent.from_spec(Spec((1,), 2), config, seed=0, num_envs=4)
+    run = PPOAgent.from_spec(Spec.simple(1, 2), config, seed=0, num_envs=4)
     save_checkpoint(tmp_path / "last.pt", run.state(), {"config": {}, "progress": {}, "evaluation": None})
     agent = PPOAgent(1, 2, seed=1)
     agent.load(tmp_path / "last.pt")
@@ -540,7 +540,7 @@ def damage(state: dict[str, Any], kind: str) -> None:
 )
 def test_loading_is_strict_and_changes_nothing_when_it_fails(tmp_path: Path, kind: str) -> None:
     config = PPOConfig(network=NetworkConfig(hidden_sizes=[8]), normalize_reward=True)
-    agent = PPOAgent.from_spec(Spec((1,), 2), config, seed=0)
+    agent = PPOAgent.from_spec(Spec.simple(1, 2), config, seed=0)
     save_checkpoint(tmp_path / "whole.pt", agent.state())
     agent.load(tmp_path / "whole.pt")
     state = load_checkpoint(tmp_path / "whole.pt")["agent"]
@@ -566,5 +566,5 @@ def test_weights_of_a_run_start_another_with_fresh_moments() -> None:
 
 def test_weights_of_another_network_are_refused_with_each_difference() -> None:
     old, new = PPOAgent(1, 2, hidden_dim=8), PPOAgent(3, 2, hidden_dim=16)
-    with pytest.raises(CheckpointError, match=r"(?s)hidden_sizes=\[8,8\].*obs_shape=\[1\]"):
+    with pytest.raises(CheckpointError, match=r"(?s)hidden_sizes=\[8,8\].*observations.*\(1,\).*\(3,\)"):
         new.load_weights(old.state())

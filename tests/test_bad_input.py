@@ -25,15 +25,13 @@ TRAIN = {
     "no environments": ("num_envs=0", "num_envs=0 must be at least 1", "num_envs=8"),
     "empty batch": ("batch_size=0", "batch_size=0 must be at least 1", "batch_size=64"),
     "batch that does not divide": ("batch_size=63", "batch_size=63 does not divide buffer_size=256", "batch_size=64"),
-    "no such network": ("network=nosuch", "network=nosuch is none of auto, mlp", "network=auto"),
+    "no such network": ("network=nosuch", "network=nosuch is none of auto, cnn, cnn_gru", "network=auto"),
     "no such activation": ("network.activation=foo", "none of tanh, relu, elu", "network.activation=tanh"),
     "misspelt environment": ("env=CartPol-v1", "no environment of that name", "env=CartPole-v1"),
     "old environment": ("env=LunarLander-v2", "LunarLander has no version 2", "env=LunarLander-v3"),
     "no version": ("env=CartPole", "CartPole needs its version", "env=CartPole-v1"),
     "no such module": ("env=nosuch:Env-v0", "no module 'nosuch'", "install the package"),
-    "missing package": ("env=ALE/Pong-v5", "is not installed", "gymnasium[atari]"),
     "wrong id in the group": ("env.id=CartPol-v1", "no environment of that name", "env=CartPole-v1"),
-    "continuous actions": ("env=Pendulum-v1", "continuous", "env=CartPole-v1"),
     "no such device": ("device=banana", "device=banana", "device=cpu"),
     "threads as a word": ("threads=abc", "threads=abc is neither auto nor a whole number", "threads=auto"),
     "no threads": ("threads=0", "threads=0 must be at least 1", "threads=auto"),
@@ -90,6 +88,23 @@ def test_cuda_without_one(tmp_path: Path) -> None:
 def test_everything_wrong_is_named_at_once(tmp_path: Path) -> None:
     answer = run(tmp_path, "ppo-train", "lrr=1", "hidden=]", "env=CartPol-v1", "gamma=2", "network.hidden_sizes=[0]")
     assert_framed(answer, "lr=1", "hidden=]", "env=CartPole-v1", "gamma=2", "network.hidden_sizes=[0]")
+
+
+def test_missing_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stubs, here = tmp_path / "stubs", tmp_path / "here"
+    stubs.mkdir()
+    here.mkdir()
+    (stubs / "ale_py.py").write_text("raise ModuleNotFoundError(name='ale_py')\n")  # it may be installed here
+    monkeypatch.setenv("PYTHONPATH", str(stubs))
+    assert_framed(run(here, "ppo-train", "env=ALE/Pong-v5"), "is not installed", "gymnasium[atari]")
+    assert not files_in(here)
+
+
+def test_spaces_that_nothing_is_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    answer = run(tmp_path, "ppo-train", "env=toys:Dial-v0")
+    assert_framed(answer, "Unsupported environment", "actions of kind Box of int64", "env.wrappers=[module:Class]")
+    assert not files_in(tmp_path)
 
 
 def test_module_that_breaks(tmp_path: Path) -> None:

@@ -7,6 +7,11 @@ import numpy as np
 from ppo_cli.buffer import FinalObservations, RolloutBuffer
 
 
+def make(steps: int, num_envs: int) -> RolloutBuffer:
+    """Room for rows of three numbers and single choices."""
+    return RolloutBuffer(steps, num_envs, (3, np.float32), (1, np.int64))
+
+
 def append(buffer: RolloutBuffer, number: float) -> None:
     """A row in which every column says which one it is."""
     buffer.append(
@@ -21,14 +26,14 @@ def append(buffer: RolloutBuffer, number: float) -> None:
 
 
 def test_a_new_memory_is_empty_and_not_full() -> None:
-    buffer = RolloutBuffer(4, 2, 3)
+    buffer = make(4, 2)
     assert len(buffer) == 0
     assert not buffer.is_full()
     assert buffer["rewards"].shape == (0, 2)
 
 
 def test_length_counts_transitions_of_all_environments_and_fullness_vector_steps() -> None:
-    buffer = RolloutBuffer(2, 3, 3)
+    buffer = make(2, 3)
     append(buffer, 1)
     assert len(buffer) == 3
     assert not buffer.is_full()
@@ -38,7 +43,7 @@ def test_length_counts_transitions_of_all_environments_and_fullness_vector_steps
 
 
 def test_a_full_memory_grows_and_keeps_every_row() -> None:
-    buffer = RolloutBuffer(3, 1, 3)
+    buffer = make(3, 1)
     for number in range(14):
         append(buffer, number)
     assert len(buffer) == 14
@@ -54,11 +59,11 @@ def test_a_full_memory_grows_and_keeps_every_row() -> None:
         "log_probs": -numbers,
         "values": 10 * numbers,
     }.items():
-        assert buffer[name][:, 0].tolist() == column.tolist(), name
+        assert buffer[name].flatten().tolist() == column.tolist(), name
 
 
 def test_clearing_forgets_everything() -> None:
-    buffer = RolloutBuffer(2, 1, 3)
+    buffer = make(2, 1)
     for number in range(3):
         append(buffer, number)
     buffer.finals.append((0, FinalObservations(np.array([0]), np.zeros((1, 3), np.float32))))
@@ -71,7 +76,7 @@ def test_clearing_forgets_everything() -> None:
 
 
 def test_clearing_but_for_the_last_row_keeps_all_its_columns() -> None:
-    buffer = RolloutBuffer(2, 1, 3)
+    buffer = make(2, 1)
     for number in range(1, 4):
         append(buffer, number)
     last = {name: buffer[name][-1].tolist() for name in buffer.columns}
@@ -84,7 +89,7 @@ def test_clearing_but_for_the_last_row_keeps_all_its_columns() -> None:
 
 
 def test_what_was_appended_is_a_copy() -> None:
-    buffer = RolloutBuffer(2, 1, 3)
+    buffer = make(2, 1)
     observations = np.ones((1, 3), np.float32)
     buffer.append(observations, 0, 0.0, False, False)
     observations[:] = 5

@@ -180,19 +180,24 @@ def test_train_then_evaluate_in_an_odd_folder(tmp_path: Path) -> None:
     assert files_in(tmp_path) - before == {run_dir / "eval.json"}
 
 
+# outlives the few steps that it is tried out for
 ENDLESS = """
 import gymnasium
 
 class Falls(gymnasium.Env):
     observation_space = gymnasium.spaces.Box(-1.0, 1.0, (2,))
     action_space = gymnasium.spaces.Discrete(2)
+    steps = 0
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         return self.observation_space.sample(), {}
 
     def step(self, action):
-        raise RuntimeError("the wheel fell off")
+        self.steps += 1
+        if self.steps == 20:
+            raise RuntimeError("the wheel fell off")
+        return self.observation_space.sample(), 1.0, False, False, {}
 
 gymnasium.register("Falls-v0", entry_point=Falls)
 """
@@ -200,7 +205,7 @@ gymnasium.register("Falls-v0", entry_point=Falls)
 
 def test_run_that_breaks_is_framed_and_says_where_the_traceback_lies(tmp_path: Path) -> None:
     (tmp_path / "falls.py").write_text(ENDLESS)
-    answer = run(tmp_path, "ppo-train", "env=falls:Falls-v0", *TINY)
+    answer = run(tmp_path, "ppo-train", "env=falls:Falls-v0", *TINY, "num_envs=1")
     assert answer.code == 1
     assert answer.err.count("╭") == 1
     assert "Traceback" not in answer.out + answer.err

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ppo_cli.config import (
+    ContinuousConfig,
     EnvConfig,
     EvalConfig,
     NetworkConfig,
@@ -139,7 +140,9 @@ def test_a_config_survives_becoming_plain_data() -> None:
     )
     plain = to_plain(config)
     assert from_plain(TrainConfig, plain) == config
-    assert plain["network"] == {"hidden_sizes": [5], "activation": "tanh", "shared": False}
+    untouched = {"encoder": "auto", "activation": "tanh", "layer_norm": False, "memory": None, "memory_size": 64}
+    untouched |= {"sequence_length": None, "module": None}
+    assert plain["network"] == {"hidden_sizes": [5], "shared": False} | untouched
     plain["network"]["hidden_sizes"].append(1)
     assert config.network.hidden_sizes == [5]
 
@@ -167,6 +170,6 @@ def test_steps_are_rounded_up_to_whole_iterations() -> None:
 
 
 def test_every_setting_is_a_field_with_metadata() -> None:
-    for kind in (EnvConfig, NetworkConfig, PPOConfig, TrainConfig, EvalConfig):
+    for kind in (EnvConfig, NetworkConfig, ContinuousConfig, PPOConfig, TrainConfig, EvalConfig):
         for item in dataclasses.fields(kind):
-            assert item.metadata or item.name in ("network", "env"), item.name
+            assert item.metadata or item.name in ("network", "continuous", "env"), item.name

@@ -36,6 +36,14 @@ def commands(page: str) -> list[str]:
     return [line for line in shown if line.startswith(tuple(COMMANDS)) and not re.search(r"[<…$]", line)]
 
 
+def write_files(page: str, folder: Path) -> None:
+    """Write the files that a page shows: each block whose first line is a comment with a file's name."""
+    for text in blocks(page, "yaml") + blocks(page, "python"):
+        path = folder / re.split(r"[#:\s]+", text.partition("\n")[0])[1]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.partition("\n")[2], encoding="utf-8")
+
+
 def anchors(text: str) -> set[str]:
     """What a page's headings are called in links."""
     headings = re.findall(r"^#+ (.*)$", FENCE.sub("", text), re.MULTILINE)
@@ -71,12 +79,9 @@ def test_links_lead_somewhere(page: str) -> None:
 
 @pytest.fixture
 def users_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder with the files that the configuration page shows, as the working directory."""
-    page = "docs/configuration.md"
-    for text in blocks(page, "yaml") + blocks(page, "python"):
-        path = tmp_path / re.split(r"[#:\s]+", text.partition("\n")[0])[1]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text.partition("\n")[2], encoding="utf-8")
+    """A folder with the files that the pages show, as the working directory."""
+    for page in ("docs/configuration.md", "docs/environments.md", "docs/extending.md"):
+        write_files(page, tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
 
@@ -92,8 +97,8 @@ def test_command_is_accepted(page: str, command: str) -> None:
     config_name, kind = COMMANDS[program]
     line = argv.parse(words, kind)
     overrides = first_of_each(line.overrides) if line.multirun else line.overrides
-    if kind is EvalConfig:  # where env= is no config group
-        overrides = [word for word in overrides if not word.startswith("env=")]
+    if kind is EvalConfig:  # where env= and network= are no config groups
+        overrides = [word for word in overrides if not word.startswith(("env=", "network="))]
     try:
         prepare(line.user_dir)
         with loader(config_name) as load:

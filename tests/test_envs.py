@@ -16,7 +16,7 @@ from ppo_cli.config import EnvConfig, NetworkConfig, PPOConfig, TrainConfig
 from ppo_cli.envs import make_env, read_spec
 from ppo_cli.errors import ConfigError
 from ppo_cli.seeding import stream_generator, stream_seed
-from ppo_cli.specs import Spec
+from ppo_cli.specs import ObsPart, Spec
 from ppo_cli.trainer import Trainer
 from ppo_cli.vector import VectorEnv
 
@@ -30,37 +30,41 @@ def vector(name: str, seeds: list[int], *, limit: int | None = None, **kwargs: A
 
 
 def test_spaces_of_cartpole_are_read() -> None:
-    assert read_spec(EnvConfig()) == Spec((4,), 2)
+    assert read_spec(EnvConfig()) == Spec.simple(4, 2)
 
 
 def test_pictures_are_scaled_to_1_and_vectors_of_bytes_are_not() -> None:
     spec = read_spec(EnvConfig(id="Pixels-v0"))
-    assert spec == Spec((4, 5, 3), 2, obs_scale=1 / 255)
-    assert spec.obs_size == 60
+    assert spec.observations == (ObsPart("", "image", (4, 5, 3), scale=1 / 255),)
+    assert (spec.obs_size, spec.obs_dtype) == (60, "uint8")
     agent = PPOAgent.from_spec(spec, PPOConfig(), seed=0)
-    assert agent.policy.prepare(torch.full((1, 60), 255.0)).tolist() == [[pytest.approx(1.0)] * 60]
-    assert read_spec(EnvConfig(id="Bytes-v0")).obs_scale == 1.0
+    features = agent.policy.network.encoder([], agent.policy.prepare(torch.full((1, 60), 255, dtype=torch.uint8)))
+    assert features.tolist() == [[[pytest.approx(1.0)] * 60]]
+    assert read_spec(EnvConfig(id="Bytes-v0")).observations == (ObsPart("", "numbers", (3,)),)
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("Steered-v0", r"actions that are continuous \(Box\).*only Discrete"),
-        ("Buttons-v0", "MultiDiscrete.*only Discrete"),
-        ("Named-v0", "observations of kind Dict; only Box"),
+        ("Dial-v0", "actions of kind Box of int64; supported are Discrete, MultiDiscrete, MultiBinary, Box of floats"),
+        ("Speaks-v0", "actions of kind Text; supported are Discrete"),
+        ("Lists-v0", "observations of kind Sequence; supported are Box, Discrete"),
+        ("Draws-v0", r"observations of kind Graph \(at plan\); supported are Box, Discrete"),
     ],
 )
 def test_unsupported_spaces_are_named_with_what_is_supported(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         read_spec(EnvConfig(id=name))
     assert caught.value.title == "Unsupported environment"
+    (problem,) = caught.value.problems
+    assert "env.wrappers" in problem.fix
 
 
 def test_the_environments_own_names_of_its_actions_are_used() -> None:
     envs = vector("FromFive-v0", [1])
-    assert read_spec(EnvConfig(id="FromFive-v0")) == Spec((1,), 3, action_start=5)
+    assert read_spec(EnvConfig(id="FromFive-v0")) == Spec.simple(1, 3)
     envs.reset()
-    assert [envs.step(np.array([action])).rewards.item() for action in (0, 1, 2)] == [5.0, 6.0, 7.0]
+    assert [envs.step(np.array([[action]])).rewards.item() for action in (0, 1, 2)] == [5.0, 6.0, 7.0]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +109,7 @@ def test_each_environment_of_a_vector_has_its_own_seed() -> None:
 
 
 def steps(envs: VectorEnv, count: int) -> list[Any]:
-    return [envs.step(np.zeros(envs.num_envs, np.int64)) for _ in range(count)]
+    return [envs.step(np.zeros((envs.num_envs, 1), np.int64)) for _ in range(count)]
 
 
 def test_a_cut_episodes_true_last_observation_is_kept_and_the_next_ones_first_is_shown() -> None:

@@ -69,7 +69,7 @@ def test_every_environment_is_closed_also_after_an_error(monkeypatch: pytest.Mon
     counts = {"made": 0, "closed": 0}
 
     def init(self: Any, at_step: int = 2) -> None:
-        self.at_step, self.at_reset, self.total = at_step, False, 0
+        self.at_step, self.at_reset, self.total = at_step, 0, 0
         counts["made"] += 1
 
     monkeypatch.setattr(toys.Breaks, "__init__", init)
@@ -190,7 +190,7 @@ def test_a_checkpoint_alone_imports_no_module(tmp_path: Path) -> None:
 def test_an_environment_of_a_module_is_built_if_the_user_names_it(tmp_path: Path) -> None:
     path = save(tmp_path / "a.pt", "toys:Clock-v0", length=2)
     assert evaluate(path, env="toys:Clock-v0", episodes=1).episode_lengths == [2]
-    with pytest.raises(ConfigError, match="trained on toys:Clock-v0"):
+    with pytest.raises(ConfigError, match="trained with environment toys:Clock-v0"):
         evaluate(path, env="toys:Walk-v0", episodes=1)
 
 

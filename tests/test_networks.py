@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor
 
 from ppo_cli.config import ACTIVATIONS, NetworkConfig
+from ppo_cli.distributions import CategoricalHead
 from ppo_cli.networks import ACTIVATION_FUNCTIONS, ActorCritic
+from ppo_cli.specs import Spec
+
+
+def build(obs_size: int, num_actions: int, config: NetworkConfig) -> ActorCritic:
+    return ActorCritic(Spec.simple(obs_size, num_actions), partial(CategoricalHead, num_actions), config)
 
 
 def make(
     hidden_sizes: tuple[int, ...] = (64, 64), *, shared: bool = True, activation: str = "tanh"
 ) -> tuple[ActorCritic, Tensor]:
     config = NetworkConfig(hidden_sizes=list(hidden_sizes), shared=shared, activation=activation)
-    network = ActorCritic(6, 3, config)
+    network = build(6, 3, config)
     return network, network.init(torch.Generator().manual_seed(0))
 
 
@@ -33,9 +40,10 @@ def test_any_widths_give_outputs_values_and_the_right_number_of_parameters(
     hidden_sizes: tuple[int, ...], shared: bool
 ) -> None:
     network, parameters = make(hidden_sizes, shared=shared)
-    outputs, values = network.forward(network.unflatten(parameters), OBSERVATIONS)
+    outputs, values, states = network.forward(network.unflatten(parameters), OBSERVATIONS)
     assert outputs.shape == (7, 3)
     assert values.shape == (7,)
+    assert states is None
     widths = (6, *hidden_sizes)
     trunk = sum((width_in + 1) * width_out for width_in, width_out in zip(widths, hidden_sizes, strict=False))
     heads = (widths[-1] + 1) * 4
@@ -44,7 +52,12 @@ def test_any_widths_give_outputs_values_and_the_right_number_of_parameters(
 
 def test_the_default_network_for_cartpole_has_the_known_size() -> None:
     # shared trunk 4·64 + 64 + 64·64 + 64 = 4480, policy head 64·2 + 2 = 130, value head 65
-    assert ActorCritic(4, 2, NetworkConfig()).num_parameters == 4675
+    assert build(4, 2, NetworkConfig()).num_parameters == 4675
+
+
+@pytest.mark.parametrize(("obs_size", "work"), [(4, 64 * 64), (100_000, 6_400_000)])
+def test_the_largest_layer_says_what_work_there_is(obs_size: int, work: int) -> None:
+    assert build(obs_size, 2, NetworkConfig()).work == work
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -79,14 +92,15 @@ def test_first_weights_repeat_with_their_stream_and_draw_from_no_other() -> None
 def test_the_policy_alone_gives_the_outputs_of_the_whole_network(shared: bool) -> None:
     network, _ = make((9, 5), shared=shared)
     views = network.unflatten(random(network))
-    torch.testing.assert_close(network.policy(views, OBSERVATIONS), network.forward(views, OBSERVATIONS)[0])
+    alone = network.policy(network.acting(views), OBSERVATIONS)
+    torch.testing.assert_close(alone, network.forward(views, OBSERVATIONS).outputs)
 
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_a_loss_of_the_value_reaches_the_policys_trunk_only_where_it_is_shared(shared: bool) -> None:
     network, _ = make((9, 5), shared=shared)
     parameters = random(network).requires_grad_()
-    outputs, values = network.forward(network.unflatten(parameters), OBSERVATIONS)
+    outputs, values, _ = network.forward(network.unflatten(parameters), OBSERVATIONS)
     (of_values,) = torch.autograd.grad(values.sum(), parameters, retain_graph=True)
     (of_outputs,) = torch.autograd.grad(outputs.square().sum(), parameters)
     by_values, by_outputs = network.named(of_values), network.named(of_outputs)
@@ -113,11 +127,11 @@ def test_a_loss_of_the_value_reaches_the_policys_trunk_only_where_it_is_shared(s
 )
 def test_the_activation_follows_the_hidden_layer_and_not_the_heads(activation: str, expected: list[float]) -> None:
     config = NetworkConfig(hidden_sizes=[2], activation=activation)
-    network = ActorCritic(2, 2, config)
+    network = build(2, 2, config)
     identity = {"body.0.weight": torch.eye(2), "policy.weight": torch.eye(2) * -3, "value.weight": torch.ones(2, 1)}
     zeros = network.named(torch.zeros(network.num_parameters))
     views = [identity.get(name, zero).reshape(zero.shape) for name, zero in zeros.items()]
-    outputs, values = network.forward(views, torch.tensor([[-1.0, 1.0]]))
+    outputs, values, _ = network.forward(views, torch.tensor([[-1.0, 1.0]]))
     assert outputs[0].tolist() == pytest.approx([-3 * number for number in expected], abs=1e-5)
     assert values.item() == pytest.approx(sum(expected), abs=1e-5)
 

@@ -16,8 +16,9 @@ from ppo_cli.normalization import (
     ValueNormalizer,
     make_normalizers,
 )
+from ppo_cli.specs import Spec
 
-CPU = torch.device("cpu")
+CPU, SPEC = torch.device("cpu"), Spec.simple(3, 2)
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -36,19 +37,19 @@ def test_moments_merged_in_parts_are_those_of_everything_at_once() -> None:
 
 def test_observations_are_standardized_by_what_was_counted() -> None:
     # 2, 4, 6, 8: mean 5, variance (9 + 1 + 1 + 9)/4 = 5
-    normalizer = ObservationNormalizer((1,), CPU)
+    normalizer = ObservationNormalizer(torch.tensor([True]), CPU)
     normalizer.update(torch.tensor([[2.0], [4.0]]))
     normalizer.update(torch.tensor([[6.0], [8.0]]))
     assert normalizer(torch.tensor([[5.0], [7.0]])).flatten().tolist() == pytest.approx([0.0, 2 / 5**0.5])
 
 
 def test_observations_are_clipped_at_10() -> None:
-    normalizer = ObservationNormalizer((1,), CPU)
+    normalizer = ObservationNormalizer(torch.tensor([True]), CPU)
     assert normalizer(torch.tensor([[-11.0], [9.0], [1e9]])).flatten().tolist() == pytest.approx([-10.0, 9.0, 10.0])
 
 
 def test_reading_observations_counts_nothing() -> None:
-    normalizer = ObservationNormalizer((2,), CPU)
+    normalizer = ObservationNormalizer(torch.tensor([True, True]), CPU)
     normalizer.update(random(5, 2))
     before = {name: tensor.clone() for name, tensor in normalizer.state().items()}
     first = normalizer(random(5, 2, seed=1))
@@ -120,7 +121,7 @@ def test_value_targets_have_mean_0_and_deviation_1_over_all_that_was_counted() -
 
 def used(seed: int = 0) -> Normalizers:
     config = PPOConfig(normalize_obs=True, normalize_reward=True, normalize_value=True)
-    parts = make_normalizers(config, 3, 2, CPU)
+    parts = make_normalizers(config, SPEC, SPEC.obs_size, 2, CPU)
     if seed:
         parts.observation.update(random(10, 3, seed=seed))
         parts.reward(random(10, 2, seed=seed), torch.zeros(10, 2), torch.ones(10, 2))
@@ -140,7 +141,7 @@ def test_state_brings_every_normalizer_back() -> None:
 
 
 def test_normalizers_that_are_off_change_and_keep_nothing() -> None:
-    parts = make_normalizers(PPOConfig(normalize_value=False), 3, 2, CPU)
+    parts = make_normalizers(PPOConfig(normalize_value=False), SPEC, SPEC.obs_size, 2, CPU)
     numbers, weight, bias = random(5, 3), random(3, 1), random(1)
     parts.observation.update(numbers)
     parts.value.update(numbers[:, 0], weight, bias)

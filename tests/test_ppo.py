@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from ppo_cli.config import NetworkConfig
 from ppo_cli.distributions import CategoricalHead
 from ppo_cli.networks import ActorCritic
 from ppo_cli.ppo import Coefficients, LearnerState, Minibatch
+from ppo_cli.specs import Spec
 
 # generalised advantage estimation
 
@@ -285,17 +287,17 @@ OBS, ACTIONS, ROWS = 3, 4, 6
 
 def make_case(dtype: torch.dtype = torch.float64, *, shared: bool = True) -> tuple[Any, LearnerState, Minibatch]:
     """A small network's scoring function, its state, and a minibatch that reaches both sides of every clip."""
-    network = ActorCritic(OBS, ACTIONS, NetworkConfig(hidden_sizes=[5, 4], shared=shared))
-    head = CategoricalHead(ACTIONS)
+    config = NetworkConfig(hidden_sizes=[5, 4], shared=shared)
+    network = ActorCritic(Spec.simple(OBS, ACTIONS), partial(CategoricalHead, ACTIONS), config)
 
     def score(parameters: Tensor, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        outputs, values = network.forward(network.unflatten(parameters), observations)
-        return (*head.score(outputs, actions), values)
+        outputs, values, _ = network.forward(network.unflatten(parameters), observations)
+        return (*network.head.score(outputs, actions), values)
 
     generator = torch.Generator().manual_seed(5)
     parameters = torch.randn(network.num_parameters, generator=generator).to(dtype) * 0.5
     observations = torch.randn(ROWS, OBS, generator=generator).to(dtype)
-    actions = torch.tensor([0, 1, 2, 3, 0, 1])
+    actions = torch.tensor([0, 1, 2, 3, 0, 1]).unsqueeze(-1)
     log_probs, _, values = score(parameters, observations, actions)
     batch = Minibatch(
         observations,

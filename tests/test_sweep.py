@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from console import FRAME_TOP, files_in, run
 
 from ppo_cli.hydra_ext.task import SweepJob
 
+# one job's environment outlives the few steps that it is tried out for
 MODULE = """
 import gymnasium
 
@@ -17,7 +19,7 @@ class Fragile(gymnasium.Env):
     action_space = gymnasium.spaces.Discrete(2)
 
     def __init__(self, a, b):
-        self.breaks, self.steps = (a, b) == (1, 2), 0
+        self.breaks, self.steps, self.total = (a, b) == (1, 2), 0, 0
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
@@ -25,7 +27,8 @@ class Fragile(gymnasium.Env):
         return self.observation_space.sample(), {}
 
     def step(self, action):
-        if self.breaks:
+        self.total += 1
+        if self.breaks and self.total == 20:
             raise RuntimeError("the wheel fell off")
         self.steps += 1
         return self.observation_space.sample(), 1.0, self.steps == 8, False, {}
@@ -37,7 +40,7 @@ TINY = ("total_timesteps=64", "buffer_size=64", "batch_size=64", "epochs=1", "ev
 
 def test_two_by_three_with_one_that_breaks(tmp_path: Path) -> None:
     (tmp_path / "fragile.py").write_text(MODULE)
-    words = ("env=fragile:Fragile-v0", "env.kwargs.a=0,1", "-m", "env.kwargs.b=0,1,2", *TINY)
+    words = ("env=fragile:Fragile-v0", "env.kwargs.a=0,1", "-m", "env.kwargs.b=0,1,2", "num_envs=1", *TINY)
     answer = run(tmp_path, "ppo-train", *words)
     assert answer.code == 1, answer.err
     assert "Traceback" not in answer.out + answer.err
@@ -58,13 +61,14 @@ def test_two_by_three_with_one_that_breaks(tmp_path: Path) -> None:
     assert (sweep / "multirun.yaml").is_file()
 
 
-def test_every_bad_job_is_named_before_any_starts(tmp_path: Path) -> None:
-    answer = run(tmp_path, "ppo-train", "-m", "batch_size=256,63", "env=CartPole-v1,CartPol-v1,Pendulum-v1")
+def test_every_bad_job_is_named_before_any_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    answer = run(tmp_path, "ppo-train", "-m", "batch_size=256,63", "env=CartPole-v1,CartPol-v1,toys:Dial-v0")
     assert answer.code == 2
     assert answer.err.count(FRAME_TOP) == 1
     assert "job 3 (batch_size=63 env=CartPole-v1): batch_size=63 does not divide buffer_size=256" in answer.words
     assert "jobs 1, 4 of 6: env=CartPol-v1" in answer.words
-    assert "continuous" in answer.words
+    assert "toys:Dial-v0 has actions of kind Box of int64" in answer.words
     assert not files_in(tmp_path)
 
 

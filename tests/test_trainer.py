@@ -222,25 +222,25 @@ def test_stopping_from_outside_saves_what_was_learnt(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kwargs", "message", "step", "saved"),
-    [  # 16 steps of both to an iteration; 39 of both were whole
-        ({"at_step": 40}, "the wheel came off", 78, 64),
-        ({"at_reset": True}, "the reset motor is stuck", 0, 0),
+    ("kwargs", "limit", "message", "step", "saved"),
+    [  # 16 steps of both to an iteration; 39 of both were whole, or 19
+        ({"at_step": 40}, None, "the wheel came off", 78, 64),
+        ({"at_reset": 2}, 20, "the reset motor is stuck", 38, 32),
     ],
 )
 def test_an_environment_that_breaks_fails_the_run_and_the_folder_says_why(
-    tmp_path: Path, kwargs: dict[str, Any], message: str, step: int, saved: int
+    tmp_path: Path, kwargs: dict[str, Any], limit: int | None, message: str, step: int, saved: int
 ) -> None:
+    periods: dict[str, Any] = {"eval_every": None, "checkpoint_every": 32}
     with pytest.raises(RunError, match=f"ValueError: {message}") as caught:
-        run(tmp_path / "a", make_config("Breaks-v0", kwargs=kwargs, eval_every=None, checkpoint_every=32))
+        run(tmp_path / "a", make_config("Breaks-v0", kwargs=kwargs, max_episode_steps=limit, **periods))
     assert caught.value.exit_code == 1
     log = (tmp_path / "a" / "train.log").read_text()
     assert "Traceback" in log
     assert message in log
     content = summary(tmp_path / "a")
     assert (content["status"], content["step"]) == ("failed", step)
-    if saved:
-        assert load_checkpoint(tmp_path / "a" / "checkpoints" / "last.pt")["run"]["progress"]["step"] == saved
+    assert load_checkpoint(tmp_path / "a" / "checkpoints" / "last.pt")["run"]["progress"]["step"] == saved
 
 
 def test_closing_goes_on_past_what_cannot_be_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,9 +261,19 @@ def test_closing_goes_on_past_what_cannot_be_closed(tmp_path: Path, monkeypatch:
     assert all(logger.closed for logger in loggers)
 
 
+BROKEN = {"env": "Breaks-v0", "kwargs": {"at_reset": 1}}
+
+
 @pytest.mark.parametrize(
     "wrong",
-    [{"lr": -1.0}, {"env": "Nothing-v7"}, {"env": "Steered-v0"}, {"device": "banana"}, {"init_from": "nowhere.pt"}],
+    [
+        {"lr": -1.0},
+        {"env": "Nothing-v7"},
+        {"env": "Dial-v0"},
+        BROKEN,
+        {"device": "banana"},
+        {"init_from": "nowhere.pt"},
+    ],
 )
 def test_a_run_that_cannot_start_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any]
@@ -292,7 +302,7 @@ def test_a_numpy_number_in_the_configuration_leaves_the_checkpoint_readable(tmp_
 
 
 def test_what_auto_came_to_is_kept_and_logged_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ppo_cli.vector.importlib.util.find_spec", lambda _: None)  # no EnvPool
+    monkeypatch.setattr("ppo_cli.backends.importlib.util.find_spec", lambda _: None)  # no EnvPool
     autos = {"vector_backend": "auto", "threads": "auto", "compile": "auto", "eval_every": None}
     result = run(tmp_path / "a", make_config(**autos))
     config = load_checkpoint(result.checkpoint)["run"]["config"]

@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 import torch
 import toys
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import SyncVectorEnv
 
+from ppo_cli.backends import choose_backend
 from ppo_cli.config import EnvConfig, NetworkConfig, TrainConfig
 from ppo_cli.envs import read_spec
 from ppo_cli.errors import ConfigError
 from ppo_cli.ppo import Minibatch
 from ppo_cli.trainer import Trainer
-from ppo_cli.vector import VectorEnv, choose_backend
+from ppo_cli.vector import VectorEnv
 
 assert toys.TOYS  # importing them registers them
 
@@ -51,7 +52,7 @@ def live(envs: VectorEnv, steps: int, act: Callable[[Any], Any]) -> list[list[Ex
             over = bool(step.terminated[env])
             end = None if over else following[env].tolist()
             reward, cut = float(step.rewards[env]), bool(step.truncated[env])
-            life.append((observations[env].tolist(), int(actions[env]), reward, over, cut, end))
+            life.append((observations[env].tolist(), int(actions[env].item()), reward, over, cut, end))
         observations = step.observations
     envs.close()
     return lives
@@ -65,7 +66,7 @@ def test_each_environment_lives_the_same_life_under_either_habit(name: str, sett
     seeds = [5, 6, 7]  # as the vector toys count from the first
 
     def act(observations: Any) -> Any:
-        return (np.sin(observations[:, 0] * 40) > 0).astype(np.int64)
+        return (np.sin(observations[:, :1] * 40) > 0).astype(np.int64)
 
     same_step = live(vector("sync", f"{name}-v0", seeds, **settings), 200, act)
     next_step = live(vector("native", f"{name}InStep-v0", seeds, **settings), 200, act)
@@ -85,15 +86,17 @@ def test_a_new_reset_forgets_which_episodes_had_ended() -> None:
     envs = vector("native", "ClockInStep-v0", [1, 2], limit=1)
     for _ in range(2):
         assert envs.reset().tolist() == [[0.0], [0.0]]
-        assert envs.step(np.zeros(2, np.int64)).real is None
+        assert envs.step(np.zeros((2, 1), np.int64)).real is None
 
 
 def test_another_habit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def build(num_envs: int, **_: Any) -> SyncVectorEnv:
-        return SyncVectorEnv([toys.Clock] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
+        envs = SyncVectorEnv([toys.Clock] * num_envs)
+        envs.metadata = {**envs.metadata, "autoreset_mode": "sometimes"}
+        return envs
 
     monkeypatch.setattr(gym.registry["ClockInStep-v0"], "vector_entry_point", build)
-    with pytest.raises(ConfigError, match=r"vector_backend=native.*DISABLED.*vector_backend=sync"):
+    with pytest.raises(ConfigError, match=r"vector_backend=native.*sometimes.*vector_backend=sync"):
         vector("native", "ClockInStep-v0", [1, 2])
 
 
@@ -111,7 +114,7 @@ def check_fillers(envs: VectorEnv) -> None:
     envs.reset()
     length, longest, fillers = np.zeros(3, int), 0, 0
     for number in range(150):
-        step = envs.step(np.full(3, number % 2))
+        step = envs.step(np.full((3, 1), number % 2))
         real = np.ones(3, bool) if step.real is None else step.real
         assert not step.rewards[~real].any()
         assert not (step.terminated | step.truncated)[~real].any()
@@ -129,7 +132,7 @@ def check_fillers(envs: VectorEnv) -> None:
 
 def test_processes_step_as_a_loop_does() -> None:
     def rollout(backend: str) -> list[list[Experience]]:
-        return live(vector(backend, "toys:Walk-v0", [5, 9], limit=4), 12, lambda _: np.array([0, 1]))
+        return live(vector(backend, "toys:Walk-v0", [5, 9], limit=4), 12, lambda _: np.array([[0], [1]]))
 
     assert rollout("async") == rollout("sync")
 
@@ -162,7 +165,7 @@ CLOCK = EnvConfig(id="ClockInStep-v0", max_episode_steps=3)
 
 def test_a_filler_row_weighs_nothing_in_the_memory(tmp_path: Path) -> None:
     trainer = trainer_in_step(tmp_path, CLOCK)
-    trainer._observations = trainer.envs.reset()
+    trainer._rows = trainer.envs.reset()
     trainer.collect()
     memory = trainer.agent.memory
     assert memory["observations"][:, 0, 0].tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
@@ -178,7 +181,7 @@ def test_a_filler_row_is_never_learnt_from_nor_counted(tmp_path: Path) -> None:
     switches = dict.fromkeys(("normalize_obs", "normalize_reward", "normalize_value"), True)
     trainer = trainer_in_step(tmp_path, CLOCK, **switches, gamma=0.5, total_timesteps=32)
     seen = watch(trainer)
-    trainer._observations = trainer.envs.reset()
+    trainer._rows = trainer.envs.reset()
     first = trainer.iterate()
     # 8 steps of 2 environments, of which the fourth and the eighth of each are none
     assert (first["step"], trainer.progress.step, first["rollout/episodes"]) == (12, 12, 4)
@@ -205,7 +208,7 @@ def test_a_cut_episode_is_worth_the_value_of_its_true_last_observation(tmp_path:
         tmp_path, CLOCK, num_envs=1, buffer_size=rows, batch_size=1, total_timesteps=rows * 5, **settings
     )
     seen = watch(trainer)
-    trainer._observations = trainer.envs.reset()
+    trainer._rows = trainer.envs.reset()
     for _ in range(5):
         values = {number: trainer.agent.get_action([number])[2] for number in range(4)}
         assert abs(values[3] - values[0]) > 1e-3
@@ -234,7 +237,7 @@ def test_a_finished_episode_is_worth_nothing_more(tmp_path: Path) -> None:
 def test_a_rollout_of_nothing_but_fillers_teaches_nothing(tmp_path: Path) -> None:
     env = EnvConfig(id="ClockInStep-v0", max_episode_steps=1)
     trainer = trainer_in_step(tmp_path, env, buffer_size=2, batch_size=2, total_timesteps=8, target_kl=1.0)
-    trainer._observations = trainer.envs.reset()
+    trainer._rows = trainer.envs.reset()
     rows = [trainer.iterate() for _ in range(2)]
     assert [row["train/epochs"] for row in rows] == [2, 0]
     assert [row["step"] for row in rows] == [2, 2]
@@ -248,12 +251,22 @@ def test_a_rollout_of_nothing_but_fillers_teaches_nothing(tmp_path: Path) -> Non
 
 
 def without_envpool(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ppo_cli.vector.importlib.util.find_spec", lambda _: None)
+    monkeypatch.setattr("ppo_cli.backends.importlib.util.find_spec", lambda _: None)
 
 
 def with_envpool(monkeypatch: pytest.MonkeyPatch, *known: str) -> None:
-    monkeypatch.setattr("ppo_cli.vector.importlib.util.find_spec", lambda _: object())
-    monkeypatch.setitem(sys.modules, "envpool", SimpleNamespace(list_all_envs=lambda: list(known)))
+    monkeypatch.setattr("ppo_cli.backends.importlib.util.find_spec", lambda _: object())
+    module = SimpleNamespace(list_all_envs=lambda: list(known), make_gymnasium=make_pool)
+    monkeypatch.setitem(sys.modules, "envpool", module)
+
+
+def make_pool(name: str, num_envs: int, seed: list[int], **kwargs: Any) -> Any:
+    """What stands in for EnvPool's."""
+    return gym.make_vec(name, num_envs=num_envs, vectorization_mode="sync", **kwargs)
+
+
+def choose(wanted: str, config: EnvConfig) -> tuple[str, str]:
+    return choose_backend(wanted, config, read_spec(config))
 
 
 ACROBOT = EnvConfig(id="Acrobot-v1")
@@ -261,25 +274,25 @@ ACROBOT = EnvConfig(id="Acrobot-v1")
 
 def test_auto_takes_the_environments_own_vector_program_before_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
     without_envpool(monkeypatch)
-    assert choose_backend("auto", EnvConfig())[0] == "native"
-    monkeypatch.setattr("ppo_cli.vector.importlib.util.find_spec", lambda _: 1 / 0)  # nobody looks for EnvPool
-    assert choose_backend("auto", EnvConfig(kwargs={"sutton_barto_reward": True}))[0] == "native"
-    assert choose_backend("auto", EnvConfig(id="toys:ClockInStep-v0"))[0] == "native"
+    assert choose("auto", EnvConfig())[0] == "native"
+    monkeypatch.setattr("ppo_cli.backends.importlib.util.find_spec", lambda _: 1 / 0)  # nobody looks for EnvPool
+    assert choose("auto", EnvConfig(kwargs={"sutton_barto_reward": True}))[0] == "native"
+    assert choose("auto", EnvConfig(id="toys:ClockInStep-v0"))[0] == "native"
 
 
 def test_auto_takes_envpool_where_it_is_and_knows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     with_envpool(monkeypatch, "Acrobot-v1", "CartPole-v1")
-    assert choose_backend("auto", ACROBOT) == ("envpool", "Acrobot-v1 has it, and it is the fastest")
-    assert choose_backend("auto", EnvConfig())[0] == "native"
+    assert choose("auto", ACROBOT) == ("envpool", "Acrobot-v1 has it, and it is the fastest")
+    assert choose("auto", EnvConfig())[0] == "native"
 
 
 def test_auto_ends_at_the_loop_and_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     without_envpool(monkeypatch)
-    backend, reason = choose_backend("auto", ACROBOT)
+    backend, reason = choose("auto", ACROBOT)
     assert backend == "sync"
     assert reason == ("Acrobot-v1 has no vector program of its own; EnvPool is not installed (pip install envpool)")
     with_envpool(monkeypatch, "Pong-v5")
-    assert choose_backend("auto", ACROBOT) == (
+    assert choose("auto", ACROBOT) == (
         "sync",
         "Acrobot-v1 has no vector program of its own; EnvPool does not know Acrobot-v1",
     )
@@ -288,27 +301,27 @@ def test_auto_ends_at_the_loop_and_says_what_is_missing(monkeypatch: pytest.Monk
 def test_arguments_of_the_environment_keep_it_from_envpool(monkeypatch: pytest.MonkeyPatch) -> None:
     with_envpool(monkeypatch, "Acrobot-v1")
     config = EnvConfig(id="Acrobot-v1", kwargs={"render_mode": "rgb_array"})
-    assert choose_backend("auto", config)[0] == "sync"
+    assert choose("auto", config)[0] == "sync"
     with pytest.raises(ConfigError, match=r"vector_backend=envpool.*env\.kwargs"):
-        choose_backend("envpool", config)
+        choose("envpool", config)
     limited = EnvConfig(id="Acrobot-v1", max_episode_steps=9)
-    assert choose_backend("auto", limited)[0] == "envpool"
+    assert choose("auto", limited)[0] == "envpool"
 
 
 @pytest.mark.parametrize("wanted", ["sync", "async"])
 def test_what_serves_every_environment_is_taken_as_asked(monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
-    monkeypatch.setattr("ppo_cli.vector.importlib.util.find_spec", lambda _: 1 / 0)  # nobody looks for EnvPool
-    assert choose_backend(wanted, EnvConfig()) == choose_backend(wanted, ACROBOT) == (wanted, "as asked")
+    monkeypatch.setattr("ppo_cli.backends.importlib.util.find_spec", lambda _: 1 / 0)  # nobody looks for EnvPool
+    assert choose(wanted, EnvConfig()) == choose(wanted, ACROBOT) == (wanted, "as asked")
 
 
 def test_a_backend_that_does_not_fit_is_refused_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert choose_backend("native", EnvConfig()) == ("native", "as asked")
+    assert choose("native", EnvConfig()) == ("native", "as asked")
     with pytest.raises(ConfigError, match=r"vector_backend=native: Acrobot-v1 has no vector program.*=auto"):
-        choose_backend("native", ACROBOT)
+        choose("native", ACROBOT)
     with_envpool(monkeypatch, "Acrobot-v1")
-    assert choose_backend("envpool", ACROBOT) == ("envpool", "as asked")
+    assert choose("envpool", ACROBOT) == ("envpool", "as asked")
     with pytest.raises(ConfigError, match="vector_backend=envpool: EnvPool does not know MountainCar-v0"):
-        choose_backend("envpool", EnvConfig(id="MountainCar-v0"))
+        choose("envpool", EnvConfig(id="MountainCar-v0"))
     without_envpool(monkeypatch)
     with pytest.raises(ConfigError, match="vector_backend=envpool: EnvPool is not installed"):
-        choose_backend("envpool", ACROBOT)
+        choose("envpool", ACROBOT)

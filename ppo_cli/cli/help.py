@@ -24,7 +24,8 @@ Examples:
 _TRAIN_GROUPS = """\
 Groups (what stands behind each: --cfg job):
   env=…              CartPole-v1, Acrobot-v1, LunarLander-v3, or any other id that Gymnasium knows
-  network=…          auto, mlp
+  network=…          auto, mlp, cnn, impala, lstm, gru, cnn_lstm, cnn_gru, or module:Class of yours
+  continuous=…       gaussian, squashed, beta, gsde
   hyperparameters=…  tuned: the defaults below, changed by the environment's preset if it has one
                      default: the defaults below as they are
 """
@@ -77,6 +78,7 @@ def train_help() -> str:
         "Run": [row for row in rows if row[0] not in algorithm and "." not in row[0]],
         "Algorithm": [row for row in rows if row[0] in algorithm and "." not in row[0]],
         "Network": [row for row in rows if row[0].startswith("network.")],
+        "Continuous actions": [row for row in rows if row[0].startswith("continuous.")],
         "Environment": [row for row in rows if row[0].startswith("env.")],
     }
     return "\n".join([_TRAIN, _TRAIN_GROUPS, *_sections(sections), _FLAGS.replace("{command}", "ppo-train")])

@@ -1,0 +1,156 @@
+"""Which program steps the environments, and how each is built."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import warnings
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from ppo_cli.config import EnvConfig
+from ppo_cli.envs import make_env
+from ppo_cli.errors import ConfigError, Problem, RunError
+from ppo_cli.spaces import describe
+from ppo_cli.specs import Spec
+from ppo_cli.workers import LOST, Workers, in_process
+
+Built = tuple[Any, Any]
+"""A vector environment, and what its ``reset`` takes as seed."""
+
+
+def _native(config: EnvConfig, seeds: list[int], _: AutoresetMode) -> Built:
+    envs = gym.make_vec(config.id, len(seeds), vectorization_mode="vector_entry_point", **_arguments(config))
+    return envs, seeds[0]  # one generator serves all its environments
+
+
+def _envpool(config: EnvConfig, seeds: list[int], _: AutoresetMode) -> Built:
+    import envpool  # type: ignore[import-not-found,unused-ignore]
+
+    name = config.id.rpartition(":")[2]
+    envs = envpool.make_gymnasium(name, num_envs=len(seeds), seed=seeds, **_arguments(config))
+    _ = envs.observation_space  # made when first asked for, with warnings that are to fall here
+    return envs, None
+
+
+def _sync(config: EnvConfig, seeds: list[int], autoreset: AutoresetMode) -> Built:
+    makers = [partial(make_env, config, index=index) for index in range(len(seeds))]
+    return SyncVectorEnv(makers, copy=False, autoreset_mode=autoreset), seeds
+
+
+def _async(config: EnvConfig, seeds: list[int], autoreset: AutoresetMode) -> Built:
+    makers = [partial(in_process, config, index, os.getpid()) for index in range(len(seeds))]
+    try:
+        return Workers(makers, copy=False, autoreset_mode=autoreset), seeds
+    except LOST as error:
+        what = f"vector_backend=async: a process died while it built {config.id}"
+        raise RunError(Problem(what, "vector_backend=sync")) from error
+
+
+_BUILDERS = {"native": _native, "envpool": _envpool, "sync": _sync, "async": _async}
+
+
+def _arguments(config: EnvConfig) -> dict[str, Any]:
+    limit = {} if config.max_episode_steps is None else {"max_episode_steps": config.max_episode_steps}
+    return {**config.kwargs, **limit}
+
+
+def choose_backend(wanted: str, config: EnvConfig, spec: Spec) -> tuple[str, str]:
+    """The backend that ``vector_backend=wanted`` means here, and why.
+
+    ``auto`` takes the environment's own vector program, then EnvPool where it is installed and knows the environment,
+    then Gymnasium's loop. Processes are never taken unasked: for most environments they cost more than they bring.
+
+    Args:
+        wanted: ``auto`` or a backend.
+        config: The environment.
+        spec: Its spaces, which a vector program must have too.
+
+    Raises:
+        ConfigError: if the wanted one cannot serve this environment.
+    """
+    if wanted != "auto":
+        if wanted in _WHY_NOT and (reason := _reason_against(wanted, config, spec)):
+            raise ConfigError(Problem(f"vector_backend={wanted}: {reason}", "vector_backend=auto"))
+        return wanted, "as asked"
+    reasons = []
+    for backend in _WHY_NOT:  # asked one by one, for EnvPool takes a second or two to import
+        reason = _reason_against(backend, config, spec)
+        if not reason:
+            return backend, f"{config.id} has it, and it is the fastest"
+        reasons.append(reason)
+    return "sync", "; ".join(dict.fromkeys(reasons))
+
+
+def _reason_against(backend: str, config: EnvConfig, spec: Spec) -> str:
+    if reason := _WHY_NOT[backend](config):
+        return reason
+    try:
+        envs, _ = build(backend, config, [0])
+    except Exception as error:  # whatever a vector program raises, it cannot serve
+        return f"{config.id} cannot be built there: {error}"
+    try:
+        return mismatch(config, spec, envs)
+    finally:
+        envs.close()
+
+
+def build(
+    backend: str, config: EnvConfig, seeds: list[int], autoreset: AutoresetMode = AutoresetMode.SAME_STEP
+) -> Built:
+    """Environments stepped side by side, one per seed; ``autoreset`` is for those that Gymnasium steps one by one."""
+    with warnings.catch_warnings():
+        # outdated ids are answered in one place, and to what type EnvPool casts its bounds is nobody's concern
+        warnings.simplefilter("ignore")
+        return _BUILDERS[backend](config, seeds, autoreset)
+
+
+def mismatch(config: EnvConfig, spec: Spec, envs: Any) -> str:
+    """How a vector program shows something else than the environment itself does; empty if it does not."""
+    try:
+        theirs = describe(config.id, envs.single_observation_space, envs.single_action_space, spec.mask)
+    except ConfigError as error:
+        return error.problems[0].what
+    if _form(spec) == _form(theirs):
+        return ""
+    shapes = ", ".join(str(part.shape) for part in theirs.observations)
+    return f"{config.id} has other spaces there (observations {shapes})"
+
+
+def _form(spec: Spec) -> list[tuple[Any, ...]]:
+    parts: list[tuple[Any, ...]] = [(part.kind, part.shape, part.counts) for part in spec.observations]
+    return parts + [(part.kind, part.size, part.counts) for part in spec.actions]
+
+
+def _single_only(config: EnvConfig) -> str:
+    """The setting that needs environments of one's own building, if there is one."""
+    for key in ("wrappers", "frame_stack", "restart_crashed"):
+        if getattr(config, key):
+            return f"env.{key} is for environments that Gymnasium steps one by one"
+    return ""
+
+
+def _why_not_native(config: EnvConfig) -> str:
+    if reason := _single_only(config):
+        return reason
+    if gym.registry[config.id.rpartition(":")[2]].vector_entry_point is None:
+        return f"{config.id} has no vector program of its own"
+    return ""
+
+
+def _why_not_envpool(config: EnvConfig) -> str:
+    if importlib.util.find_spec("envpool") is None:
+        return "EnvPool is not installed (pip install envpool)"
+    if reason := _single_only(config):
+        return reason
+    if config.kwargs:
+        return "EnvPool's environments take other env.kwargs"
+    import envpool
+
+    return "" if config.id in envpool.list_all_envs() else f"EnvPool does not know {config.id}"
+
+
+_WHY_NOT = {"native": _why_not_native, "envpool": _why_not_envpool}
