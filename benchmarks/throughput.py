@@ -28,7 +28,8 @@ W1: dict[str, Any] = {
     "seed": 0,
 }
 LANDER = {**W1, "env": "LunarLander-v3", "num_envs": 16, "buffer_size": 16_384, "epochs": 4, "total_timesteps": 98_304}
-WORKS = {"w1": W1, "w1-long": {**W1, "total_timesteps": 204_800}, "lander": LANDER}
+CHEETAH = {**W1, "env": "HalfCheetah-v5", "total_timesteps": 20_480}
+WORKS = {"w1": W1, "w1-long": {**W1, "total_timesteps": 204_800}, "lander": LANDER, "cheetah": CHEETAH}
 SCALING = (8, 64, 512)
 
 
@@ -58,8 +59,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", choices=[*WORKS, "scaling"], default="w1")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="", help="parts of names, with commas between: who is to run")
     arguments = parser.parse_args()
     field = scaling() if arguments.work == "scaling" else contenders(arguments.work)
+    field = [one for one in field if any(part in one.name for part in arguments.only.split(","))]
     measured = (
         Measurement("steps_per_second", "steps/s", higher_is_better=True),
         Measurement("process_seconds", "whole process, s", higher_is_better=False),
