@@ -28,7 +28,7 @@ train: $(INSTALLED) ## install, train CartPole-v1, evaluate it, and say where ev
 	echo "your own runs          . $(BIN)/activate, then ppo-train --help"
 
 test: $(INSTALLED_DEV) ## install what tests need, and run them
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2
 
 install: $(INSTALLED) ## install what training needs
 

@@ -81,11 +81,13 @@ def choose_compile(wanted: bool | str, device: torch.device, updates: int, seque
 
 
 def _missing_compiler(device: torch.device) -> str:
-    """Why the gradient step cannot be compiled here; empty if it can."""
+    """Why the gradient step cannot be compiled here; empty if it can. On a GPU it is recorded, which needs nothing."""
+    if device.type == "cuda":
+        return ""
     if tuple(int(part) for part in torch.__version__.split(".")[:2]) < COMPILES_SINCE:
         return f"PyTorch {torch.__version__} cannot compile the gradient step; {'.'.join(map(str, COMPILES_SINCE))} can"
     compiler = os.environ.get("CXX", "g++")
-    if device.type == "cpu" and shutil.which(compiler) is None:
+    if shutil.which(compiler) is None:
         return f"there is no C++ compiler here ({compiler}), so the gradient step is not compiled"
     return ""
 

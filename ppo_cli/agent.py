@@ -273,6 +273,9 @@ class PPOAgent:
             CheckpointError: if the spaces differ, or anything is missing or has another shape or type.
         """
         config, spec = read_description(state)
+        if config.network.module != self.config.network.module:  # importing it would be running code that a file names
+            what = f"the checkpoint's network is {config.network.module}, and this agent's {self.config.network.module}"
+            raise CheckpointError(Problem(what, "an agent with the same network.module"))
         theirs, ours = _dims(spec), _dims(self.spec)
         if theirs != ours:
             what = f"the checkpoint is of an agent with {theirs}, and this one has {ours}"
@@ -285,7 +288,7 @@ class PPOAgent:
 
     @classmethod
     def from_state(cls, state: dict[str, Any], device: str | torch.device = "cpu") -> PPOAgent:
-        """The agent that :meth:`state` described, for one environment."""
+        """The agent that :meth:`state` described, for one environment; a ``network.module`` in it is imported."""
         config, spec = read_description(state)
         agent = cls.from_spec(spec, config, seed=0, device=device)
         agent._restore(state)
@@ -303,7 +306,6 @@ class PPOAgent:
         names += [f"network.{item.name}" for item in fields(NetworkConfig)]
         names += [f"continuous.{item.name}" for item in fields(ContinuousConfig)]
         pairs = [(name, attrgetter(name)(config), attrgetter(name)(own)) for name in names]
-        pairs += [(item.name, getattr(spec, item.name), getattr(self.spec, item.name)) for item in fields(Spec)]
         problems = [
             Problem(
                 f"init_from: the checkpoint has {name}={show(saved)}, and this run {show(mine)}",
@@ -312,6 +314,9 @@ class PPOAgent:
             for name, saved, mine in pairs
             if saved != mine
         ]
+        if spec != self.spec:
+            what = f"init_from: the checkpoint's spaces are {_told(spec)}, and this run's {_told(self.spec)}"
+            problems.append(Problem(what, "a checkpoint of this environment"))
         if problems:
             raise CheckpointError(problems)
         other = PPOAgent.from_state(state, self.policy.device)
@@ -373,6 +378,15 @@ def _dims(spec: Spec) -> str:
     """The sizes of a spec as the agent's constructor calls them."""
     choices = spec.num_options if spec.action_dtype == "int64" else spec.action_size
     return f"state_dim={spec.obs_size}, action_dim={choices}"
+
+
+def _told(spec: Spec) -> str:
+    """A spec in one line."""
+    parts = [(part.kind, part.shape, part.counts) for part in spec.observations]
+    actions = [(part.kind, part.counts or (part.size,)) for part in spec.actions]
+    mask = f", masks from {spec.mask}" if spec.mask else ""
+    told = [" ".join(str(item) for item in part if item != ()) for part in (*parts, *actions)]
+    return f"{', '.join(told[: len(parts)])} → {', '.join(told[len(parts) :])}{mask}"
 
 
 def read_description(state: dict[str, Any]) -> tuple[PPOConfig, Spec]:

@@ -149,6 +149,7 @@ class EvalConfig:
     checkpoint: str = setting("", "a run's folder (its best checkpoint, else its last) or a checkpoint file")
     env: str | None = setting(None, "module:Id, needed when the environment lives in a module of yours")
     network: str | None = setting(None, "module:Class, needed when the network lives in a module of yours")
+    wrappers: list[str] = setting([], "module:Class of each wrapper that lives in a module of yours", empty=True)
     episodes: int = setting(100, "complete episodes to play", least=1)
     deterministic: bool = setting(True, "take the most probable action (false: sample)")
     seed: int | str = setting(0, "root of the episodes' seeds; run repeats the training run's own evaluation")
@@ -176,6 +177,16 @@ def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, dataclasses.
             yield from walk(value, f"{prefix}{item.name}.")
         else:
             yield prefix + item.name, value, item
+
+
+def own_modules(config: TrainConfig) -> dict[str, str]:
+    """What of a run lives in modules of the user's, as ppo-eval takes it: no checkpoint imports what nobody named."""
+    names = [next(iter(entry), "") if isinstance(entry, dict) else entry for entry in config.env.wrappers]
+    wrappers = [name for name in names if ":" in str(name)]
+    named = {"env": config.env.id} if ":" in config.env.id else {}
+    if config.network.module is not None:
+        named["network"] = config.network.module
+    return {**named, "wrappers": show(wrappers)} if wrappers else named
 
 
 def show(value: Any) -> str:

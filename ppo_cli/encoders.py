@@ -220,7 +220,11 @@ class OwnModule:
     """
 
     def __init__(self, spec: Spec, name: str, trunks: int) -> None:
-        module_name, _, class_name = name.partition(":")
+        module_name, colon, class_name = name.partition(":")
+        if not (module_name and colon and class_name):
+            raise ConfigError(
+                Problem(f"network.module={name} is not of the form module:Class", f"network={name}:Class")
+            )
         try:
             kind = getattr(importlib.import_module(module_name), class_name)
             with torch.random.fork_rng(devices=[]):  # its first parameters are drawn by init, from a stream of ours

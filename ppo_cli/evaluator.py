@@ -17,7 +17,7 @@ from ppo_cli.acceleration import intra_op_threads
 from ppo_cli.agent import PPOAgent
 from ppo_cli.buffer import Rows
 from ppo_cli.checkpoint import find_checkpoint, load_checkpoint, write_json
-from ppo_cli.config import EnvConfig, EvalConfig, TrainConfig, from_plain, validate
+from ppo_cli.config import EnvConfig, EvalConfig, TrainConfig, from_plain, own_modules, show, validate
 from ppo_cli.devices import resolve_device
 from ppo_cli.envs import make_env
 from ppo_cli.errors import CheckpointError, ConfigError, Problem
@@ -240,19 +240,20 @@ def _train_config(path: Path, payload: dict[str, Any], asked: EvalConfig) -> Tra
         raise CheckpointError(error.problems) from error
     except (KeyError, TypeError) as error:
         raise CheckpointError(Problem(f"{path} does not describe its run ({error!r})", "another checkpoint")) from error
-    _agree("env", "environment", config.env.id, asked.env, needed=":" in config.env.id)
-    _agree("network", "network", config.network.module, asked.network, needed=config.network.module is not None)
+    needed = own_modules(config)
+    given = {"env": asked.env, "network": asked.network, "wrappers": show(asked.wrappers) if asked.wrappers else None}
+    problems = []
+    for key, value in given.items():
+        saved = {"env": config.env.id, **needed}.get(key)
+        if value is not None and value != saved:
+            what = f"{key}={value}, but the checkpoint was trained with {key}={saved or 'none of yours'}"
+            problems.append(Problem(what, f"{key}={saved}" if saved else f"the same without {key}="))
+        elif value is None and key in needed:
+            what = f"the checkpoint's {key} {saved} lives in a module, which is imported only if you say so"
+            problems.append(Problem(what, f"{key}={saved}"))
+    if problems:
+        raise ConfigError(problems)
     return config
-
-
-def _agree(key: str, what: str, saved: str | None, asked: str | None, needed: bool) -> None:
-    """A module is imported only if the user names it too, and then just as the checkpoint does."""
-    if asked is not None and asked != saved:
-        fix = f"{key}={saved}" if saved is not None else f"the same without {key}={asked}"
-        raise ConfigError(Problem(f"{key}={asked}, but the checkpoint was trained with {what} {saved}", fix))
-    if needed and asked is None:
-        says = f"the checkpoint's {what} {saved} lives in a module, which is imported only if you say so"
-        raise ConfigError(Problem(says, f"{key}={saved}"))
 
 
 def _own_evaluation(path: Path, run: dict[str, Any]) -> tuple[int, int, bool]:

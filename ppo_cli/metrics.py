@@ -53,7 +53,8 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "train/entropy",
         "Mean entropy of the policy in nats.",
-        "Starts near ln(number of actions) and falls slowly; near 0 early means it stopped exploring.",
+        "Of choices it starts near ln(number of actions) and falls slowly; near 0 early means it stopped exploring. "
+        "Of continuous actions it may be negative.",
     ),
     Metric(
         "train/approx_kl",

@@ -33,7 +33,7 @@ from ppo_cli.envs import read_spec, try_out
 from ppo_cli.errors import ConfigError, Problem, RunError, UserError
 from ppo_cli.folders import new_run_dir
 from ppo_cli.learner import sequence_length
-from ppo_cli.loggers import make_loggers
+from ppo_cli.loggers import make_loggers, own_logger
 from ppo_cli.loggers.lines import run_logging, terminal_can_repaint
 from ppo_cli.networks import ActorCritic
 from ppo_cli.trainer import Trainer
@@ -82,6 +82,9 @@ def preflight(config: TrainConfig) -> None:
     agent = PPOAgent.from_spec(spec, config, seed=0, device=device)
     choose_backend(config.vector_backend, config.env, spec)
     try_out(config.env)
+    for name in config.logger:
+        if ":" in name:
+            own_logger(name)
     if config.init_from is not None:
         state = load_checkpoint(find_checkpoint(config.init_from, key="init_from"))["agent"]
         agent.load_weights(state)

@@ -566,5 +566,5 @@ def test_weights_of_a_run_start_another_with_fresh_moments() -> None:
 
 def test_weights_of_another_network_are_refused_with_each_difference() -> None:
     old, new = PPOAgent(1, 2, hidden_dim=8), PPOAgent(3, 2, hidden_dim=16)
-    with pytest.raises(CheckpointError, match=r"(?s)hidden_sizes=\[8,8\].*observations.*\(1,\).*\(3,\)"):
+    with pytest.raises(CheckpointError, match=r"(?s)hidden_sizes=\[8,8\].*numbers \(1,\).*numbers \(3,\)"):
         new.load_weights(old.state())

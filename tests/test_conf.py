@@ -88,8 +88,8 @@ def test_continuous_is_a_choice(choice: str) -> None:
     assert compose("train", TrainConfig, f"continuous={choice}").continuous.distribution == choice
 
 
-def test_presets_ship_for_the_three_environments() -> None:
-    assert PRESETS == ["Acrobot-v1", "CartPole-v1", "LunarLander-v3"]
+def test_presets_ship_for_these_environments() -> None:
+    assert PRESETS == ["Acrobot-v1", "CartPole-v1", "LunarLander-v3", "LunarLanderContinuous-v3", "Pendulum-v1"]
 
 
 @pytest.mark.parametrize("env", PRESETS)

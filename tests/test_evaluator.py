@@ -190,7 +190,7 @@ def test_a_checkpoint_alone_imports_no_module(tmp_path: Path) -> None:
 def test_an_environment_of_a_module_is_built_if_the_user_names_it(tmp_path: Path) -> None:
     path = save(tmp_path / "a.pt", "toys:Clock-v0", length=2)
     assert evaluate(path, env="toys:Clock-v0", episodes=1).episode_lengths == [2]
-    with pytest.raises(ConfigError, match="trained with environment toys:Clock-v0"):
+    with pytest.raises(ConfigError, match="trained with env=toys:Clock-v0"):
         evaluate(path, env="toys:Walk-v0", episodes=1)
 
 

@@ -40,7 +40,8 @@ def test_an_environment_of_ones_own_is_trained_and_evaluated(folder: Path) -> No
     mask = shown(PAGES[0], "ppo-train", "my_masks:NoWall")
     answer = run(folder, *train, mask[-1], "logger=[]", *SHORT)
     assert answer.code == 0, answer.err
-    answer = run(folder, *shown(PAGES[0], "ppo-eval", "my_pkg"), "checkpoint=run", "episodes=2", "deterministic=false")
+    answer = run(folder, *shown(PAGES[0], "ppo-eval", "my_pkg"), "checkpoint=run", "episodes=2", "deterministic=false",
+                 "wrappers=[my_masks:NoWall]")  # fmt: skip
     assert answer.code == 0, answer.err
     assert len(json.loads((folder / "run" / "eval.json").read_text())["episode_returns"]) == 2
 

@@ -43,9 +43,7 @@ def show_run(outcome: Outcome) -> int:
         rows["plot"] = str(plot)
     if checkpoint is not None:
         rows["checkpoint"] = str(checkpoint)
-        # A checkpoint alone never imports a module: the one that registers the environment has to be named again.
-        module = [f"env={outcome.env_id}"] if ":" in outcome.env_id else []
-        rows["evaluate it"] = shlex.join(["ppo-eval", f"checkpoint={folder}", *module])
+        rows["evaluate it"] = shlex.join(["ppo-eval", f"checkpoint={folder}", *outcome.named])
     _print_rows(rows)
     return INTERRUPTED if stopped else 0
 

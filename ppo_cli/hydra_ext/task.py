@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
-from ppo_cli.config import TrainConfig, to_plain
+from ppo_cli.config import TrainConfig, own_modules, to_plain
 from ppo_cli.folders import slug
 from ppo_cli.hydra_ext import schema
 
@@ -22,13 +22,13 @@ class Outcome:
 
     Attributes:
         run_dir: The run's folder.
-        env_id: The environment.
+        named: What ppo-eval must be told of the user's own modules.
         result: What the trainer returned.
         error: What it raised.
     """
 
     run_dir: Path
-    env_id: str
+    named: list[str]
     result: TrainResult | None = None
     error: BaseException | None = None
 
@@ -93,9 +93,10 @@ class Task:
         if run_dir.is_relative_to(Path.cwd()):  # as short as a person would type it
             run_dir = run_dir.relative_to(Path.cwd())
         config, _ = schema.build(TrainConfig, OmegaConf.to_container(composed, resolve=True))
+        named = [f"{key}={value}" for key, value in own_modules(config).items()]
         try:
             OmegaConf.save(OmegaConf.create(to_plain(resolve(config)[0])), run_dir / ".hydra" / "config.yaml")
-            self.last = Outcome(run_dir, config.env.id, result=train(config, run_dir=run_dir, command=self.command))
+            self.last = Outcome(run_dir, named, result=train(config, run_dir=run_dir, command=self.command))
         except (Exception, SystemExit) as error:
-            self.last = Outcome(run_dir, config.env.id, error=error)
+            self.last = Outcome(run_dir, named, error=error)
         return self.last

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 from ppo_cli.config import TrainConfig
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.loggers.base import Logger, RunInfo
 from ppo_cli.loggers.lines import PlainLines, run_logging, terminal_can_repaint
 
-__all__ = ["Logger", "RunInfo", "make_loggers", "run_logging", "terminal_can_repaint"]
+__all__ = ["Logger", "RunInfo", "make_loggers", "own_logger", "run_logging", "terminal_can_repaint"]
 
 
 def make_loggers(config: TrainConfig, run_dir: Path, terminal: bool) -> list[Logger]:
@@ -39,19 +40,22 @@ def make_loggers(config: TrainConfig, run_dir: Path, terminal: bool) -> list[Log
         from ppo_cli.loggers.tensorboard import TensorBoardLogger
 
         loggers.append(TensorBoardLogger(run_dir / "tensorboard"))
-    loggers += [_own(name, run_dir) for name in config.logger if ":" in name]
+    loggers += [own_logger(name)(run_dir) for name in config.logger if ":" in name]
     from ppo_cli.loggers.curves import CurvesLogger
 
     loggers.append(CurvesLogger(run_dir / "curves.png"))
     return loggers
 
 
-def _own(name: str, run_dir: Path) -> Logger:
-    """A logger of the user's, built as ``Class(run_dir)``."""
+def own_logger(name: str) -> Any:
+    """The class of a logger of the user's, ``module:Class``.
+
+    Raises:
+        ConfigError: if there is none.
+    """
     module_name, _, class_name = name.partition(":")
     try:
-        logger: Logger = getattr(importlib.import_module(module_name), class_name)(run_dir)
+        return getattr(importlib.import_module(module_name), class_name)
     except Exception as error:  # whatever a module of the user's raises, it is this setting that it refuses
-        what = f"logger: {name} cannot be built: {type(error).__name__}: {error}"
+        what = f"logger: {name} cannot be imported: {type(error).__name__}: {error}"
         raise ConfigError(Problem(what, "logger=[csv,module:Class], built as Class(run_dir)")) from error
-    return logger
