@@ -23,7 +23,8 @@ Examples:
 
 _TRAIN_GROUPS = """\
 Groups (what stands behind each: --cfg job):
-  env=…              CartPole-v1, Acrobot-v1, LunarLander-v3, or any other id that Gymnasium knows
+  env=…              any id that Gymnasium knows; CartPole-v1, Acrobot-v1, LunarLander-v3,
+                     LunarLanderContinuous-v3 and Pendulum-v1 have presets
   network=…          auto, mlp, cnn, impala, lstm, gru, cnn_lstm, cnn_gru, or module:Class of yours
   continuous=…       gaussian, squashed, beta, gsde
   hyperparameters=…  tuned: the defaults below, changed by the environment's preset if it has one
