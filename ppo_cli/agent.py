@@ -112,10 +112,11 @@ class PPOAgent:
         self.spec = spec
         self._compiled = compiled
         self.config = PPOConfig(**{item.name: getattr(config, item.name) for item in fields(PPOConfig)})
+        validate(self.config)
         self.policy = Policy(spec, self.config, device, seed, num_envs)
-        self.learner = Learner(self.policy, self.config, seed, compiled)
         row, action = (self.policy.row_size, self.policy.row_dtype), (spec.action_size, spec.action_dtype)
         self.memory = RolloutBuffer(-(-config.buffer_size // num_envs), num_envs, row, action)
+        self.learner = Learner(self.policy, self.config, seed, compiled, self.memory.steps)
         self._states: Rows | None = None  # what the network remembers of the episode that get_action is in
         self._begins = True
         self._acted_on = np.zeros((1, self.policy.row_size), self.policy.row_dtype)
@@ -303,8 +304,8 @@ class PPOAgent:
         config, spec = read_description(state)
         own = self.config
         names = ["normalize_obs", "normalize_reward", "normalize_value"]
-        names += [f"network.{item.name}" for item in fields(NetworkConfig)]
-        names += [f"continuous.{item.name}" for item in fields(ContinuousConfig)]
+        names += [f"network.{item.name}" for item in fields(NetworkConfig) if item.name != "sequence_length"]
+        names += [f"continuous.{item.name}" for item in fields(ContinuousConfig) if item.name != "resample_every"]
         pairs = [(name, attrgetter(name)(config), attrgetter(name)(own)) for name in names]
         problems = [
             Problem(
@@ -324,7 +325,8 @@ class PPOAgent:
         own_parts, parts = self.policy.normalizers, other.policy.normalizers
         own_parts.observation.load(parts.observation.state())
         own_parts.value.load(parts.value.state())
-        own_parts.reward.load(parts.reward.state())
+        sums = {name: torch.zeros_like(tensor) for name, tensor in parts.reward.state().items() if name == "discounted"}
+        own_parts.reward.load({**parts.reward.state(), **sums})  # of episodes that were in progress there, not here
 
     def _restore(self, state: dict[str, Any]) -> None:
         first, second, third = (self._flat(state, name) for name in ("parameters", "first_moment", "second_moment"))

@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from ppo_cli.config import EnvConfig
 from ppo_cli.envs import make_env
 from ppo_cli.errors import ConfigError, Problem, RunError
-from ppo_cli.spaces import describe
+from ppo_cli.spaces import MASK_KEY, describe
 from ppo_cli.specs import Spec
 from ppo_cli.workers import LOST, Workers, in_process
 
@@ -93,9 +93,18 @@ def _reason_against(backend: str, config: EnvConfig, spec: Spec) -> str:
     except Exception as error:  # whatever a vector program raises, it cannot serve
         return f"{config.id} cannot be built there: {error}"
     try:
-        return mismatch(config, spec, envs)
+        return mismatch(config, spec, envs) or _missing_masks(config, spec, envs)
     finally:
         envs.close()
+
+
+def _missing_masks(config: EnvConfig, spec: Spec, envs: Any) -> str:
+    """Whether a vector program leaves the masks out that the environment itself gives."""
+    if spec.mask == "method" and not callable(getattr(envs, "call", None)):
+        return f"{config.id} has no action_masks() there"
+    if spec.mask == "info" and MASK_KEY not in envs.reset()[1]:
+        return f"{config.id} gives no action masks there"
+    return ""
 
 
 def build(
@@ -110,6 +119,9 @@ def build(
 
 def mismatch(config: EnvConfig, spec: Spec, envs: Any) -> str:
     """How a vector program shows something else than the environment itself does; empty if it does not."""
+    mode = envs.metadata.get("autoreset_mode")
+    if mode not in (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED):
+        return f"{config.id} has the autoreset mode {mode} there"
     try:
         theirs = describe(config.id, envs.single_observation_space, envs.single_action_space, spec.mask)
     except ConfigError as error:
@@ -136,7 +148,8 @@ def _single_only(config: EnvConfig) -> str:
 def _why_not_native(config: EnvConfig) -> str:
     if reason := _single_only(config):
         return reason
-    if gym.registry[config.id.rpartition(":")[2]].vector_entry_point is None:
+    registered = gym.registry.get(config.id.rpartition(":")[2])  # none where an id leaves its version out
+    if registered is None or registered.vector_entry_point is None:
         return f"{config.id} has no vector program of its own"
     return ""
 

@@ -209,8 +209,9 @@ def validate(config: Any) -> None:
         ConfigError: names each violation, the values that fit and one to type.
     """
     problems = wrong_values(config)
-    if not problems and isinstance(config, TrainConfig):
-        problems = _check_together(config)
+    if not problems and isinstance(config, PPOConfig):
+        problems += _check_agent(config)
+        problems += _check_together(config) if isinstance(config, TrainConfig) else []
     if problems:
         raise ConfigError(problems)
 
@@ -304,6 +305,23 @@ def _bound(value: float) -> str:
     return str(value) if value > 1e15 else f"{value:g}"
 
 
+def _check_agent(config: PPOConfig) -> list[Problem]:
+    problems = []
+    length = config.network.sequence_length
+    if config.network.memory is not None and length is not None and config.batch_size % length:
+        problems.append(
+            Problem(
+                f"network.sequence_length={length} does not divide batch_size={config.batch_size}",
+                f"network.sequence_length={_nearest_divisor(config.batch_size, length)}",
+            )
+        )
+    if config.continuous.min_log_std > config.continuous.max_log_std:
+        low, high = config.continuous.min_log_std, config.continuous.max_log_std
+        what = f"continuous.min_log_std={show(low)} is above continuous.max_log_std={show(high)}"
+        problems.append(Problem(what, f"continuous.max_log_std={show(low)}"))
+    return problems
+
+
 def _check_together(config: TrainConfig) -> list[Problem]:
     problems = []
     for key, fits in (("threads", "a whole number"), ("compile", "true or false")):
@@ -325,18 +343,6 @@ def _check_together(config: TrainConfig) -> list[Problem]:
                 f"batch_size={_nearest_divisor(size, config.batch_size)}",
             )
         )
-    length = config.network.sequence_length
-    if config.network.memory is not None and length is not None and config.batch_size % length:
-        problems.append(
-            Problem(
-                f"network.sequence_length={length} does not divide batch_size={config.batch_size}",
-                f"network.sequence_length={_nearest_divisor(config.batch_size, length)}",
-            )
-        )
-    if config.continuous.min_log_std > config.continuous.max_log_std:
-        low, high = config.continuous.min_log_std, config.continuous.max_log_std
-        what = f"continuous.min_log_std={show(low)} is above continuous.max_log_std={show(high)}"
-        problems.append(Problem(what, f"continuous.max_log_std={show(low)}"))
     if config.target_return is not None and config.eval_every is None:
         problems.append(
             Problem("target_return needs evaluations, and eval_every=null turns them off", "eval_every=10000")

@@ -65,7 +65,8 @@ class Constant:
         if device.type == "cpu":
             return self._here
         if device not in self._there:
-            self._there[device] = self._here.to(device)
+            with torch.inference_mode(False):  # whoever asks first may be acting, and gradients need it later
+                self._there[device] = self._here.to(device)
         return self._there[device]
 
 

@@ -17,10 +17,7 @@ from torch.nn import functional
 from ppo_cli.config import NetworkConfig
 from ppo_cli.devices import Constant
 from ppo_cli.errors import ConfigError, Problem
-from ppo_cli.specs import ObsPart, Spec
-
-LEAST_IMAGE = 36
-"""Pixels a side from which ``encoder=auto`` reads an image by convolutions; the first of them needs that many."""
+from ppo_cli.specs import LEAST_IMAGE, ObsPart, Spec
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -33,11 +33,17 @@ class UpdateResult(NamedTuple):
 LONGEST_SEQUENCE = 32
 
 
-def sequence_length(config: PPOConfig) -> int:
-    """Steps that gradients flow back through in a network with memory; sequences fill minibatches exactly."""
+def sequence_length(config: PPOConfig, steps: int) -> int:
+    """Steps that gradients flow back through in a network with memory.
+
+    Args:
+        config: The network and the size of minibatches, which sequences fill exactly.
+        steps: Steps of each environment in a rollout; longer sequences would be filled up with nothing.
+    """
     if config.network.sequence_length is not None:
         return config.network.sequence_length
-    return max(length for length in range(1, LONGEST_SEQUENCE + 1) if config.batch_size % length == 0)
+    longest = min(LONGEST_SEQUENCE, steps)
+    return max(length for length in range(1, longest + 1) if config.batch_size % length == 0)
 
 
 class Learner:
@@ -48,6 +54,7 @@ class Learner:
         config: The algorithm's settings.
         seed: Root of the stream that minibatches are shuffled by.
         compiled: Compile the gradient step as one graph.
+        steps: Steps of each environment in a rollout.
 
     Attributes:
         lr: Step size of the next update; schedules change it.
@@ -56,11 +63,11 @@ class Learner:
         updates: Gradient steps taken so far.
     """
 
-    def __init__(self, policy: Policy, config: PPOConfig, seed: int, compiled: bool = False) -> None:
+    def __init__(self, policy: Policy, config: PPOConfig, seed: int, compiled: bool, steps: int) -> None:
         self.policy, self.config = policy, config
         self.lr, self.clip_ratio = config.lr, config.clip_ratio
         self.shuffle_stream = stream_generator(seed, "shuffle")
-        length = self._length = sequence_length(config) if policy.remembers else 1
+        length = self._length = sequence_length(config, steps) if policy.remembers else 1
 
         def evaluate(parameters: Tensor, rows: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             return policy.score(length, parameters, rows, actions)

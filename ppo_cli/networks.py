@@ -60,7 +60,6 @@ class ActorCritic:
         self.encoder = make_encoder(spec, config, self.trunks)
         widths = [self.encoder.width, *config.hidden_sizes]
         self.num_layers = len(config.hidden_sizes)
-        self.layer_norm = config.layer_norm
         self.recurrence: Recurrence | None = None
         width = widths[-1]
         if config.memory is not None:

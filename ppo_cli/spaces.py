@@ -11,12 +11,11 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from ppo_cli.errors import ConfigError, Problem
-from ppo_cli.specs import ActionPart, ObsPart, Spec
+from ppo_cli.specs import LEAST_IMAGE, ActionPart, ObsPart, Spec
 
 Rows = npt.NDArray[Any]
 
 MASK_KEY = "action_mask"
-LEAST_IMAGE = 36  # pixels a side from which three-dimensional numbers are taken for a picture
 MOST_CATEGORIES = 10_000  # a one-hot vector longer than this would make a network of nothing but its first layer
 
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+LEAST_IMAGE = 36
+"""Pixels a side from which numbers with three axes are a picture, and pictures are read by convolutions."""
 OBS_KINDS = ("numbers", "image", "categories", "mask")
 ACTION_KINDS = ("categorical", "continuous")
 MASK_SOURCES = ("", "observation", "info", "method")

@@ -68,8 +68,6 @@ class VectorEnv:
         self._restarts = 0
         self._build(self._seeds)
         self._mode = self._envs.metadata.get("autoreset_mode")
-        if self._mode not in (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED):
-            raise ConfigError(Problem(f"vector_backend={backend}: autoreset mode {self._mode}", "vector_backend=sync"))
         if reason := mismatch(config, spec, self._envs):
             raise ConfigError(Problem(f"vector_backend={backend}: {reason}", "vector_backend=sync"))
         self._codec = Codec(spec, self._envs.single_observation_space, self._envs.single_action_space)

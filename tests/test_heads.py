@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.distributions import Beta, Normal, TanhTransform
 
 from ppo_cli.config import ContinuousConfig, NetworkConfig
+from ppo_cli.devices import Constant
 from ppo_cli.distributions import (
     CategoricalHead,
     Head,
@@ -557,3 +558,11 @@ def test_a_mask_is_no_feature_and_does_not_move_the_value() -> None:
     rows = torch.cat((observation.expand(2, -1), torch.tensor([[1.0] * options, [0, 1, 0, 0, 0]])), 1)
     values = network.forward(parameters, rows).values
     assert values[0] == values[1]
+
+
+def test_a_constant_first_asked_for_while_acting_serves_gradients_too() -> None:
+    constant, meta = Constant(torch.ones(3)), torch.device("meta")
+    with torch.inference_mode():
+        constant.on(meta)
+    assert not constant.on(meta).is_inference()
+    assert constant.on(meta) is constant.on(meta)

@@ -232,12 +232,15 @@ def test_every_real_step_counts_exactly_once(length: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "batch_size", "length"), [(None, 64, 32), (None, 50, 25), (None, 37, 1), (4, 64, 4)]
+    ("wanted", "batch_size", "steps", "length"),
+    [(None, 64, 256, 32), (None, 50, 256, 25), (None, 37, 256, 1), (4, 64, 256, 4), (None, 64, 8, 8), (None, 64, 9, 8)],
 )
-def test_the_longest_sequence_that_fills_minibatches_is_taken(wanted: int | None, batch_size: int, length: int) -> None:
+def test_the_longest_sequence_that_fills_minibatches_is_taken(
+    wanted: int | None, batch_size: int, steps: int, length: int
+) -> None:
     config = TrainConfig(batch_size=batch_size)
     config.network.sequence_length = wanted
-    assert sequence_length(config) == length
+    assert sequence_length(config, steps) == length
 
 
 # from the rollout to the update

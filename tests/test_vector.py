@@ -13,13 +13,15 @@ import numpy as np
 import pytest
 import torch
 import toys
-from gymnasium.vector import SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+from ppo_cli import backends
 from ppo_cli.backends import choose_backend
 from ppo_cli.config import EnvConfig, NetworkConfig, TrainConfig
 from ppo_cli.envs import read_spec
 from ppo_cli.errors import ConfigError
 from ppo_cli.ppo import Minibatch
+from ppo_cli.specs import ObsPart, Spec
 from ppo_cli.trainer import Trainer
 from ppo_cli.vector import VectorEnv
 
@@ -325,3 +327,41 @@ def test_a_backend_that_does_not_fit_is_refused_with_its_reason(monkeypatch: pyt
     without_envpool(monkeypatch)
     with pytest.raises(ConfigError, match="vector_backend=envpool: EnvPool is not installed"):
         choose("envpool", ACROBOT)
+
+
+class Quiet(SyncVectorEnv):
+    """A vector program that leaves out what it should send: masks, or the word on how it starts episodes."""
+
+    def __init__(self, env: str, mode: Any) -> None:
+        super().__init__([lambda: gym.make(env)])
+        self.metadata = {**self.metadata, "autoreset_mode": mode}
+        self.call = None
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        return super().reset(**kwargs)[0], {}
+
+
+@pytest.mark.parametrize(
+    ("mask", "mode", "reason"),
+    [
+        ("info", AutoresetMode.NEXT_STEP, "gives no action masks there"),
+        ("method", AutoresetMode.NEXT_STEP, "has no action_masks() there"),
+        ("", None, "has the autoreset mode None there"),
+    ],
+)
+def test_auto_passes_over_a_vector_program_that_would_lead_astray(
+    monkeypatch: pytest.MonkeyPatch, mask: str, mode: Any, reason: str
+) -> None:
+    without_envpool(monkeypatch)
+    monkeypatch.setitem(backends._BUILDERS, "native", lambda *_: (Quiet("CartPole-v1", mode), 0))
+    spec = read_spec(EnvConfig())
+    if mask:
+        spec = Spec((*spec.observations, ObsPart("action_mask", "mask", (2,))), spec.actions, mask)
+    backend, why = choose_backend("auto", EnvConfig(), spec)
+    assert backend == "sync"
+    assert reason in why
+
+
+def test_an_id_without_its_version_has_a_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_envpool(monkeypatch)
+    assert choose("auto", EnvConfig(id="CartPole"))[0] == "sync"
