@@ -18,7 +18,7 @@ from torch.nn.functional import softplus
 from ppo_cli.config import ContinuousConfig
 from ppo_cli.devices import Constant
 from ppo_cli.errors import ConfigError, Problem
-from ppo_cli.specs import ActionPart, Spec
+from ppo_cli.specs import ActionPart, Shapes, Spec
 
 FORBIDDEN = -1e8
 """A masked choice's logit: its probability is exactly 0, and 0 times its logarithm is 0 and not NaN."""
@@ -27,12 +27,15 @@ CANDIDATES = 8  # a draw of the gamma distribution is refused with probability b
 NODES = 33  # of the entropy's integral under tanh, over ±5 deviations; wrong by less than 0.01 up to a deviation of e²
 SMALLEST_VARIANCE = 1e-6
 
-Shapes = dict[str, tuple[int, ...]]
-
 
 def _table(rows: Tensor, entries: int, each: int) -> Tensor:
     """(…, entries · each) as (…, entries, each)."""
     return rows.reshape(*rows.shape[:-1], entries, each)
+
+
+def _gumbel(steps: int, envs: int, numbers: int, generator: torch.Generator) -> Tensor:
+    """Standard Gumbel noise (steps, envs, numbers)."""
+    return -torch.empty(steps, envs, numbers).exponential_(generator=generator).log()
 
 
 class Head(Protocol):
@@ -121,7 +124,7 @@ class CategoricalHead(_Linear):
 
     def noise(self, steps: int, envs: int, generator: torch.Generator) -> Tensor:
         """Standard Gumbel noise."""
-        return -torch.empty(steps, envs, self.num_options).exponential_(generator=generator).log()
+        return _gumbel(steps, envs, self.num_noise, generator)
 
     def sample(self, outputs: Tensor, noise: Tensor) -> Tensor:
         """Draw actions by the Gumbel-max trick (Gumbel 1954): the argmax of logits + noise is a sample."""
@@ -162,7 +165,7 @@ class MultiCategoricalHead(_Linear):
 
     def noise(self, steps: int, envs: int, generator: torch.Generator) -> Tensor:
         """Standard Gumbel noise."""
-        return -torch.empty(steps, envs, self.num_noise).exponential_(generator=generator).log()
+        return _gumbel(steps, envs, self.num_noise, generator)
 
     def sample(self, outputs: Tensor, noise: Tensor) -> Tensor:
         """As :meth:`CategoricalHead.sample`, entry by entry."""
@@ -201,8 +204,6 @@ class GaussianHead(_Linear):
         if self._free:
             self.shapes["log_std"] = (part.size,)
         self._start, self._least, self._most = config.initial_log_std, config.min_log_std, config.max_log_std
-        low, high = torch.tensor(part.low), torch.tensor(part.high)
-        self._middle, self._half = Constant((low + high) / 2.0), Constant((high - low) / 2.0)
 
     def project(self, parameters: Sequence[Tensor], features: Tensor) -> Tensor:
         """Means, and deviations that start at ``initial_log_std`` whatever the features are."""
@@ -238,6 +239,11 @@ class SquashedHead(GaussianHead):
     Actions are stored before the tangent, where they lose no digits; their log-probability is the density of what
     comes after it, on (-1, 1).
     """
+
+    def __init__(self, part: ActionPart, config: ContinuousConfig, width: int) -> None:
+        super().__init__(part, config, width)
+        low, high = torch.tensor(part.low), torch.tensor(part.high)
+        self._middle, self._half = Constant((low + high) / 2.0), Constant((high - low) / 2.0)
 
     def score(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """With the change of variables; the entropy's integral is a sum over equal steps.

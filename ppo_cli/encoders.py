@@ -17,9 +17,7 @@ from torch.nn import functional
 from ppo_cli.config import NetworkConfig
 from ppo_cli.devices import Constant
 from ppo_cli.errors import ConfigError, Problem
-from ppo_cli.specs import LEAST_IMAGE, ObsPart, Spec
-
-Shapes = dict[str, tuple[int, ...]]
+from ppo_cli.specs import LEAST_IMAGE, ObsPart, Shapes, Spec
 
 
 class Encoder(Protocol):

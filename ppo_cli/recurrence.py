@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-Shapes = dict[str, tuple[int, ...]]
+from ppo_cli.specs import Shapes
 
 
 class Recurrence(Protocol):

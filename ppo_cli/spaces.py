@@ -7,13 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from gymnasium import spaces
 
+from ppo_cli.buffer import Rows
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.specs import LEAST_IMAGE, ActionPart, ObsPart, Spec
-
-Rows = npt.NDArray[Any]
 
 MASK_KEY = "action_mask"
 MOST_CATEGORIES = 10_000  # a one-hot vector longer than this would make a network of nothing but its first layer

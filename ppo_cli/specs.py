@@ -14,6 +14,8 @@ from typing import Any
 LEAST_IMAGE = 36
 """Pixels a side from which numbers with three axes are a picture, and pictures are read by convolutions."""
 OBS_KINDS = ("numbers", "image", "categories", "mask")
+Shapes = dict[str, tuple[int, ...]]
+"""Parameters' shapes by name."""
 ACTION_KINDS = ("categorical", "continuous")
 MASK_SOURCES = ("", "observation", "info", "method")
 
