@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ppo_cli.agent import PPOAgent
     from ppo_cli.config import EnvConfig, EvalConfig, NetworkConfig, TrainConfig
     from ppo_cli.evaluator import EvalResult, evaluate
-    from ppo_cli.run import TrainResult, train
+    from ppo_cli.run import TrainResult, resume, train
 
 __version__ = "0.1.0"
 
@@ -25,6 +25,7 @@ _HOMES = {
     "TrainConfig": "config",
     "TrainResult": "run",
     "evaluate": "evaluator",
+    "resume": "run",
     "train": "run",
 }
 
@@ -37,6 +38,7 @@ __all__ = [
     "TrainConfig",
     "TrainResult",
     "evaluate",
+    "resume",
     "train",
 ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from dataclasses import fields
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,20 @@ import torch
 from torch import Tensor
 
 from ppo_cli.buffer import FinalObservations, RolloutBuffer, Rows
-from ppo_cli.checkpoint import checked_tensor, find_checkpoint, load_checkpoint, save_checkpoint
+from ppo_cli.checkpoint import checked_section, checked_tensor, find_checkpoint, load_checkpoint, save_checkpoint
 from ppo_cli.config import ContinuousConfig, NetworkConfig, PPOConfig, from_plain, show, to_plain, validate
 from ppo_cli.devices import resolve_device
-from ppo_cli.errors import CheckpointError, ConfigError, Problem
+from ppo_cli.distributions import make_head
+from ppo_cli.errors import CheckpointError, ConfigError, Problem, UserError
 from ppo_cli.learner import Learner, UpdateResult
+from ppo_cli.networks import ActorCritic
 from ppo_cli.policy import Policy
 from ppo_cli.ppo import LearnerState
-from ppo_cli.specs import Spec
+from ppo_cli.specs import Shapes, Spec
 
 DEFAULTS = PPOConfig()
+SECTIONS = ("config", "spec", "parameters", "first_moment", "second_moment", "updates", "normalizers", "streams")
+"""What :meth:`PPOAgent.state` consists of."""
 
 
 class PPOAgent:
@@ -281,18 +286,32 @@ class PPOAgent:
         if theirs != ours:
             what = f"the checkpoint is of an agent with {theirs}, and this one has {ours}"
             raise CheckpointError(Problem(what, f"PPOAgent({theirs})"))
-        loaded = PPOAgent.from_spec(
-            spec, config, seed=0, device=self.policy.device, num_envs=self.memory.num_envs, compiled=self._compiled
+        loaded = _from_description(
+            config, spec, state, device=self.policy.device, num_envs=self.memory.num_envs, compiled=self._compiled
         )
-        loaded._restore(state)
+        loaded.restore(state)
         self.__dict__.update(loaded.__dict__)
 
     @classmethod
-    def from_state(cls, state: dict[str, Any], device: str | torch.device = "cpu") -> PPOAgent:
-        """The agent that :meth:`state` described, for one environment; a ``network.module`` in it is imported."""
+    def from_state(
+        cls, state: dict[str, Any], device: str | torch.device = "cpu", *, module: str | None = None
+    ) -> PPOAgent:
+        """The agent that :meth:`state` described, for one environment.
+
+        Args:
+            state: What it described.
+            device: Where tensors live.
+            module: The ``network.module`` that may be imported; to import what a file names would be to run it.
+
+        Raises:
+            CheckpointError: if the network is another, or anything is missing or has another shape or type.
+        """
         config, spec = read_description(state)
-        agent = cls.from_spec(spec, config, seed=0, device=device)
-        agent._restore(state)
+        if config.network.module != module:
+            what = f"the checkpoint's network is {show(config.network.module)}, and the one asked for {show(module)}"
+            raise CheckpointError(Problem(what, f"network={config.network.module}, if you trust that module"))
+        agent = _from_description(config, spec, state, device=device)
+        agent.restore(state)
         return agent
 
     def load_weights(self, state: dict[str, Any]) -> None:
@@ -320,45 +339,51 @@ class PPOAgent:
             problems.append(Problem(what, "a checkpoint of this environment"))
         if problems:
             raise CheckpointError(problems)
-        other = PPOAgent.from_state(state, self.policy.device)
+        other = PPOAgent.from_state(state, self.policy.device, module=own.network.module)
         self.learner.set_state(self.learner.state._replace(parameters=other.policy.parameters))
         own_parts, parts = self.policy.normalizers, other.policy.normalizers
         own_parts.observation.load(parts.observation.state())
         own_parts.value.load(parts.value.state())
-        sums = {name: torch.zeros_like(tensor) for name, tensor in parts.reward.state().items() if name == "discounted"}
-        own_parts.reward.load({**parts.reward.state(), **sums})  # of episodes that were in progress there, not here
+        parts.reward.begin_episodes()
+        own_parts.reward.load(parts.reward.state())
 
-    def _restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over all that :meth:`state` holds but settings and spaces, which must be alike.
+
+        Raises:
+            CheckpointError: if anything is missing or has another shape or type.
+        """
         first, second, third = (self._flat(state, name) for name in ("parameters", "first_moment", "second_moment"))
         self.learner.set_state(LearnerState(first, second, third))
         self.learner.updates = state.get("updates", -1)
-        if type(self.learner.updates) is not int or self.learner.updates < 0:
+        if type(self.learner.updates) is not int or not 0 <= self.learner.updates < 2**53:
             raise CheckpointError(Problem("the checkpoint does not say how often it was updated", "another"))
-        saved = state.get("normalizers")
-        for name, part in self.policy.normalizers._asdict().items():
-            section = saved.get(name) if isinstance(saved, dict) else None
+        normalizers = self.policy.normalizers._asdict()
+        saved = checked_section(state.get("normalizers"), "normalizers", normalizers)
+        for name, part in normalizers.items():
             expected = {key: (tuple(tensor.shape), tensor.dtype) for key, tensor in part.state().items()}
-            sums = section.get("discounted") if isinstance(section, dict) else None
-            if "discounted" in expected and isinstance(sums, Tensor):
+            section = checked_section(saved[name], f"normalizers: {name}", expected)
+            if "discounted" in expected and isinstance(section["discounted"], Tensor):
                 # one sum per environment of that run, whose number need not be ours
-                expected["discounted"] = ((sums.numel(),), torch.float64)
-            part.load({key: checked_tensor(section, key, *form) for key, form in expected.items()})
-        for name, stream in self._streams().items():
-            form = (tuple(stream.get_state().shape), torch.uint8)
-            tensor = checked_tensor(state.get("streams"), name, *form)
+                expected["discounted"] = ((section["discounted"].numel(),), torch.float64)
+            least = {"count": 0.0, "var": 0.0}
+            part.load(
+                {
+                    key: checked_tensor(section, key, *form, section=f"normalizers: {name}", least=least.get(key))
+                    for key, form in expected.items()
+                }
+            )
+        streams = self._streams()
+        saved = checked_section(state.get("streams"), "streams", streams)
+        for name, stream in streams.items():
+            tensor = checked_tensor(saved, name, tuple(stream.get_state().shape), torch.uint8, section="streams")
             try:
                 stream.set_state(tensor)
             except RuntimeError as error:
                 raise CheckpointError(Problem(f"the checkpoint's {name} stream: {error}", "another")) from error
 
     def _flat(self, state: dict[str, Any], name: str) -> Tensor:
-        section, shapes = state.get(name), self.policy.network.shapes
-        if not isinstance(section, dict) or set(section) != set(shapes):
-            wanted = ", ".join(shapes)
-            raise CheckpointError(
-                Problem(f"the checkpoint's {name} are not those of its network ({wanted})", "another")
-            )
-        parts = [checked_tensor(section, key, shape, torch.float32) for key, shape in shapes.items()]
+        parts = _checked_parameters(state, name, self.policy.network.shapes)
         return torch.cat([part.reshape(-1) for part in parts]).to(self.policy.device)
 
     def save(self, filepath: str | os.PathLike[str]) -> None:
@@ -397,14 +422,46 @@ def read_description(state: dict[str, Any]) -> tuple[PPOConfig, Spec]:
     Raises:
         CheckpointError: if they do not fit their definitions.
     """
+    checked_section(state, "agent", SECTIONS)
     try:
         config = from_plain(PPOConfig, state["config"])
         spec = Spec.from_plain(state["spec"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(Problem(f"the checkpoint does not describe its agent ({error!r})", "another")) from error
     except ConfigError as error:
         raise CheckpointError(error.problems) from error
+    except Exception as error:  # in whatever way a description is none, it is the file's
+        what = f"the checkpoint does not describe its agent ({type(error).__name__}: {str(error)[:200]})"
+        raise CheckpointError(Problem(what, "another")) from error
     return config, spec
+
+
+def _from_description(config: PPOConfig, spec: Spec, state: dict[str, Any], **keywords: Any) -> PPOAgent:
+    """A fresh agent like the saved one, built only if the file holds as many parameters as its network has.
+
+    A few words can describe a network that no memory holds.
+    """
+    section = state["parameters"]
+    held = (
+        sum(part.numel() for part in section.values() if isinstance(part, Tensor)) if isinstance(section, dict) else 0
+    )
+    try:
+        if spec.num_options > held:  # each choice has a column of parameters; making the head goes through them all
+            raise ValueError(f"{spec.num_options} choices with {held} parameters")
+        network = ActorCritic(spec, partial(make_head, spec, config.continuous), config.network)
+        _checked_parameters(state, "parameters", network.shapes)
+        return PPOAgent.from_spec(spec, config, seed=0, **keywords)
+    except UserError:
+        raise
+    except Exception as error:  # likewise; and room for buffer_size transitions may be more than there is
+        what = f"the agent that the checkpoint describes cannot be built ({type(error).__name__}: {str(error)[:200]})"
+        raise CheckpointError(Problem(what, "another")) from error
+
+
+def _checked_parameters(state: dict[str, Any], name: str, shapes: Shapes) -> list[Tensor]:
+    section = checked_section(state[name], name, shapes)
+    least = 0.0 if name == "second_moment" else None
+    return [
+        checked_tensor(section, key, shape, torch.float32, section=name, least=least) for key, shape in shapes.items()
+    ]
 
 
 def _count(name: str, number: Any, least: int = 1) -> int:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import json
 import os
 import pickle
+import reprlib
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ppo_cli.archive import examined
 from ppo_cli.errors import CheckpointError, Problem
 
 FORMAT_VERSION = 1
 KIND = "ppo-cli checkpoint"
+LONGEST_WORDS = 300
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -70,7 +75,10 @@ def find_checkpoint(path: str | os.PathLike[str], key: str = "checkpoint") -> Pa
         raise CheckpointError(
             Problem("no checkpoint was named", f"{key}=outputs/CartPole-v1/<run>"), "No checkpoint given"
         )
-    found = Path(path).expanduser()
+    try:
+        found = Path(path).expanduser()
+    except RuntimeError as error:  # a home that nobody has
+        raise CheckpointError(Problem(f"{key}={os.fspath(path)}: {error}", f"{key}=<a path>")) from error
     try:
         if found.is_file():
             return found
@@ -93,53 +101,104 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: if the file is damaged, no checkpoint, of another version, or holds anything but plain data.
     """
-    if path.stat().st_size == 0:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(Problem(f"{path} cannot be read: {error.strerror}", "a file that can be read")) from error
+    if not content:
         raise CheckpointError(Problem(f"{path} is empty", "another checkpoint of the same run"))
-    if not zipfile.is_zipfile(path):
+    if not zipfile.is_zipfile(io.BytesIO(content)):
         raise CheckpointError(
             Problem(
                 f"{path} is no checkpoint, or was cut off while it was copied", "a .pt file from a run's checkpoints/"
             )
         )
     try:
-        with zipfile.ZipFile(path) as archive:  # torch reads a spoilt tensor without noticing
-            spoilt = archive.testzip()
-        if spoilt is not None:
-            raise zipfile.BadZipFile(f"the checksum of {spoilt} is wrong")
-        payload = torch.load(path, map_location="cpu", weights_only=True)
+        payload = torch.load(examined(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            Problem(
-                f"{path} holds more than plain data and tensors; nothing in it was executed", "a file ppo-train wrote"
-            )
-        ) from error
+        what = f"{path} holds more than plain data and tensors ({error}); nothing in it was executed"
+        raise CheckpointError(Problem(what, "a file ppo-train wrote")) from error
     except Exception as error:  # a damaged archive fails in many ways, all of them the file's
-        raise CheckpointError(Problem(f"{path} is damaged: {error}", "another checkpoint of the same run")) from error
-    if not isinstance(payload, dict) or payload.get("kind") != KIND:
+        what = f"{path} is damaged: {_brief(error)}"
+        raise CheckpointError(Problem(what, "another checkpoint of the same run")) from error
+    if not isinstance(payload, dict) or not isinstance(payload.get("kind"), str) or payload["kind"] != KIND:
         raise CheckpointError(Problem(f"{path} is a PyTorch file, but no ppo-cli checkpoint", "a file ppo-train wrote"))
     version = payload.get("format_version")
-    if version != FORMAT_VERSION:
+    # Whoever makes version 2 rewrites here what version 1 wrote, so that a file of any version is read for ever.
+    if type(version) is not int or version != FORMAT_VERSION:
+        newer = type(version) is int and version > FORMAT_VERSION
         raise CheckpointError(
             Problem(
-                f"{path} has format version {version}, and this ppo-cli reads version {FORMAT_VERSION}",
-                "pip install --upgrade ppo-cli",
+                f"{path} has format version {_brief(version)}, and this ppo-cli reads version {FORMAT_VERSION}",
+                "pip install --upgrade ppo-cli" if newer else "another checkpoint of the same run",
             )
         )
     if not isinstance(payload.get("agent"), dict) or not isinstance(payload.get("run"), dict | None):
         raise CheckpointError(Problem(f"{path} lacks its agent", "another checkpoint of the same run"))
+    checked_section(payload, path.name, ("kind", "format_version", "agent", "run"))
     return payload
 
 
-def checked_tensor(source: Any, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """The tensor ``name`` of a loaded mapping.
+def _brief(value: Any) -> str:
+    """A stranger's value, short enough for a message."""
+    text = str(value) if isinstance(value, Exception) else reprlib.repr(value)
+    return text if len(text) <= LONGEST_WORDS else text[:LONGEST_WORDS] + "…"
+
+
+def checked_section(source: Any, name: str, keys: Collection[str]) -> dict[str, Any]:
+    """The mapping ``name`` of a checkpoint, which has these keys and no others.
 
     Raises:
-        CheckpointError: if it is missing or has another shape or type.
+        CheckpointError: names what is missing and what is too much.
     """
-    tensor = source.get(name) if isinstance(source, dict) else None
-    if not isinstance(tensor, Tensor) or tuple(tensor.shape) != shape or tensor.dtype != dtype:
-        came = f"{tuple(tensor.shape)} {tensor.dtype}" if isinstance(tensor, Tensor) else "nothing"
+    if not isinstance(source, dict):
+        what = f"the checkpoint's {name} should be a mapping, but is {_brief(source)}"
+        raise CheckpointError(Problem(what, "another checkpoint"))
+    missing = ", ".join(key for key in keys if key not in source)
+    unknown = ", ".join(_brief(key) for key in itertools.islice((key for key in source if key not in keys), 10))
+    if missing or unknown:
+        parts = [f"lacks {missing}"] * bool(missing) + [f"has {unknown}, which nothing here knows"] * bool(unknown)
+        raise CheckpointError(Problem(f"the checkpoint's {name} {' and '.join(parts)}", "another checkpoint"))
+    section: dict[str, Any] = source
+    return section
+
+
+def checked_tensor(
+    source: Any,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    *,
+    section: str = "",
+    least: float | None = None,
+) -> Tensor:
+    """The tensor ``name`` of a loaded mapping: on the CPU, element beside element, and finite.
+
+    Args:
+        source: The mapping.
+        name: The tensor's key.
+        shape: Its shape.
+        dtype: Its type.
+        section: What the mapping is called, for messages.
+        least: What no element may be below.
+
+    Raises:
+        CheckpointError: if it is missing, has another shape or type, or a value that no agent can have.
+    """
+    tensor: Any = source.get(name) if isinstance(source, dict) else None
+    title = f"{section}: {name}" if section else name
+    fits = type(tensor) is Tensor and tensor.layout == torch.strided and tensor.device.type == "cpu"
+    if not fits or tuple(tensor.shape) != shape or tensor.dtype != dtype or not tensor.is_contiguous():
+        came = "nothing"
+        if isinstance(tensor, Tensor):
+            came = f"{tuple(tensor.shape)} {tensor.dtype}" + ("" if fits and tensor.is_contiguous() else ", not dense")
         raise CheckpointError(
-            Problem(f"the checkpoint's {name} should be {shape} {dtype}, but is {came}", "another checkpoint")
+            Problem(f"the checkpoint's {title} should be {shape} {dtype}, but is {came}", "another checkpoint")
         )
-    return tensor
+    if not torch.isfinite(tensor).all():
+        what = f"the checkpoint's {title} holds NaN or infinity: what wrote it had diverged"
+        raise CheckpointError(Problem(what, "an earlier checkpoint of the same run"))
+    if least is not None and (tensor < least).any():
+        raise CheckpointError(Problem(f"the checkpoint's {title} holds numbers below {least:g}", "another checkpoint"))
+    found: Tensor = tensor
+    return found

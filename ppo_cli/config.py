@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
+import reprlib
 import types
 import typing
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ ENCODERS = ("auto", "mlp", "cnn", "impala")
 RECURRENCES = ("lstm", "gru")
 DISTRIBUTIONS = ("gaussian", "squashed", "beta", "gsde")
 BACKENDS = ("auto", "native", "envpool", "sync", "async")
+LONGEST_WORDS, MOST_NAMED = 300, 10  # of a file's own, in a message
+MOST_TRIALS = 100_000  # divisions to find a fitting number with; of larger numbers, one near enough will do
 
 
 def setting(
@@ -54,7 +57,9 @@ class EnvConfig:
     kwargs: dict[str, Any] = setting({}, "keyword arguments for the environment's constructor")
     max_episode_steps: int | None = setting(None, "time limit in steps; null keeps the registered one", least=1)
     wrappers: list[Any] = setting([], "wrappers, inner ones first: names or {name: {argument: value}}", empty=True)
-    frame_stack: int | None = setting(None, "observations shown together, the newest last; null is off", least=2)
+    frame_stack: int | None = setting(
+        None, "observations shown together, the newest last; null is off", least=2, most=1000
+    )
     restart_crashed: bool = setting(False, "build an environment that raises anew, and go on")
 
 
@@ -109,6 +114,9 @@ class PPOConfig:
     epochs: int = setting(10, "passes over each rollout", least=1)
     normalize_obs: bool = setting(False, "standardise observations by running statistics")
     normalize_reward: bool = setting(False, "divide rewards by the running deviation of the discounted return")
+    reward_clip: float | None = setting(
+        None, "learn from rewards clipped to ± this; returns are reported whole; null is off", above=0
+    )
     normalize_value: bool = setting(True, "standardise value targets by running statistics (PopArt)")
 
 
@@ -119,7 +127,9 @@ class TrainConfig(PPOConfig):
     env: EnvConfig = field(default_factory=EnvConfig)
     seed: int = setting(0, "root of every random stream of the run", least=0, most=2**63 - 1)
     device: str = setting("cpu", "where tensors live: cpu, cuda, cuda:1, mps")
-    threads: int | str = setting("auto", "threads of one tensor operation; auto picks by the network's size", least=1)
+    threads: int | str = setting(
+        "auto", "threads of one tensor operation; auto picks by the network's size", least=1, most=1024
+    )
     compile: bool | str = setting("auto", "compile the gradient step; auto does where it saves more than it costs")
     vector_backend: str = setting(
         "auto", "what steps the environments; auto takes the fastest that knows them", choices=BACKENDS
@@ -133,10 +143,20 @@ class TrainConfig(PPOConfig):
     eval_every: int | None = setting(25_000, "steps between evaluations; null is off", least=1)
     eval_episodes: int = setting(10, "episodes per evaluation", least=1)
     target_return: float | None = setting(None, "stop when an evaluation's mean return reaches this; null is off")
-    checkpoint_every: int | None = setting(100_000, "steps between numbered checkpoints; null is off", least=1)
+    checkpoint_every: int | str | None = setting(
+        "auto", "steps between checkpoints to resume from; null is off, auto never disturbs learning", least=1
+    )
+    keep_last: int | None = setting(5, "how many of those to keep; null keeps all", least=1)
+    keep_best: bool = setting(True, "keep the checkpoint of the best evaluation too")
+    on_nan: str = setting(
+        "stop", "what to do at a number that is none: stop, or skip the update", choices=("stop", "skip")
+    )
     log_every: int = setting(10_000, "steps between lines of plain output", least=1)
     output_dir: str = setting("outputs", "folder under which the run gets a folder of its own")
     init_from: str | None = setting(None, "checkpoint (or run folder) whose weights the run starts from")
+    resume: str | None = setting(
+        None, "run folder or step_….pt to go on with; auto: this command's own run, if there is one"
+    )
     logger: list[str] = setting(
         ["csv", "tensorboard"], "where metrics are written; module:Class is one of yours", choices=LOGGERS, own=True
     )
@@ -287,7 +307,7 @@ def _range_violation(value: Any, item: dataclasses.Field[Any]) -> str:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return ""
     above, least, most = (item.metadata[name] for name in ("above", "least", "most"))
-    fits = math.isfinite(value)
+    fits = isinstance(value, numbers.Integral) or math.isfinite(value)  # some whole numbers are beyond any float
     fits &= above is None or value > above
     fits &= least is None or value >= least
     fits &= most is None or value <= most
@@ -324,7 +344,8 @@ def _check_agent(config: PPOConfig) -> list[Problem]:
 
 def _check_together(config: TrainConfig) -> list[Problem]:
     problems = []
-    for key, fits in (("threads", "a whole number"), ("compile", "true or false")):
+    words = {"threads": "a whole number", "compile": "true or false", "checkpoint_every": "a whole number or null"}
+    for key, fits in words.items():
         value = getattr(config, key)
         if isinstance(value, str) and value != "auto":
             problems.append(Problem(f"{key}={value} is neither auto nor {fits}", f"{key}=auto"))
@@ -351,7 +372,8 @@ def _check_together(config: TrainConfig) -> list[Problem]:
 
 
 def _nearest_divisor(number: int, wanted: int) -> int:
-    divisors = [d for low in range(1, math.isqrt(number) + 1) if number % low == 0 for d in (low, number // low)]
+    lows = range(1, min(math.isqrt(number), MOST_TRIALS) + 1)
+    divisors = [d for low in lows if number % low == 0 for d in (low, number // low)]
     return min(divisors, key=lambda divisor: (abs(divisor - wanted), divisor))
 
 
@@ -385,11 +407,11 @@ def from_plain(kind: type[Any], plain: dict[str, Any]) -> Any:
     Raises:
         ConfigError: if a key is missing, unknown, or its value does not fit.
     """
-    names = {item.name for item in fields(kind)}
+    names = [item.name for item in fields(kind)]
+    unknown = [name for name in plain if name not in names]
     problems = [
-        Problem(f"unknown setting {name!r}", f"one of {', '.join(sorted(names))}")
-        for name in plain
-        if name not in names
+        Problem(f"unknown setting {reprlib.repr(name)}", f"one of {', '.join(sorted(names))}")
+        for name in unknown[:MOST_NAMED]
     ]
     problems += [
         Problem(f"setting {name!r} is missing", f"a file that has {name!r}") for name in names if name not in plain
@@ -404,5 +426,12 @@ def from_plain(kind: type[Any], plain: dict[str, Any]) -> Any:
         for name, value in plain.items()
     }
     config = kind(**values)
-    validate(config)
+    try:
+        validate(config)
+    except ConfigError as error:  # in a file a value may be of any length
+        raise ConfigError([Problem(_short(problem.what), problem.fix) for problem in error.problems]) from error
     return config
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_WORDS else text[:LONGEST_WORDS] + "…"

@@ -14,7 +14,7 @@ from ppo_cli.errors import Problem
 
 _ID = re.compile(r"^(?:(?P<module>[\w.]+):)?(?P<name>(?:[\w-]+/)*[\w.-]+?)(?:-v(?P<version>\d+))?$")
 _PACKAGES = {
-    "ALE": ("ale_py", 'pip install "gymnasium[atari]"'),
+    "ALE": ("ale_py", 'pip install "gymnasium[atari,other]"'),
     "MiniGrid": ("minigrid", "pip install minigrid"),
     "BabyAI": ("minigrid", "pip install minigrid"),
 }
@@ -28,10 +28,15 @@ def is_registered(env_id: str) -> bool:
     match = _ID.match(env_id)
     if match is None or (match["module"] and _import_error(match["module"])):
         return False
-    package, _ = _PACKAGES.get(_family(match["name"]), (None, None))
+    import_family(env_id)
+    return env_id.rpartition(":")[2] in gymnasium.registry
+
+
+def import_family(env_id: str) -> None:
+    """Import the package that registers this id's family, if it is one that registers nothing before."""
+    package, _ = _package(env_id)
     if package:
         _import_error(package)
-    return env_id.rpartition(":")[2] in gymnasium.registry
 
 
 def newer_version(env_id: str) -> str | None:
@@ -57,23 +62,24 @@ def unknown_id(env_id: str) -> Problem:
         known = ", ".join(versions)
         reason = f"has no version {match['version']}" if match["version"] else "needs its version"
         return Problem(f"env={env_id}: {match['name']} {reason}; there is {known}", prefix + versions[-1])
-    _, install = _PACKAGES.get(_family(match["name"]), (None, None))
+    package, install = _package(env_id)
+    if package and _import_error(package) is not None:
+        return Problem(f"env={env_id}: the package that has it is not installed", install)
     names = {re.sub(r"-v\d+$", "", known) for known in gymnasium.registry}
     close = _closest(match["name"], names)
     if close:
         right = _versions(close)[-1]
         what = f"env={env_id}: no environment of that name is registered. Did you mean {right}?"
         return Problem(what, prefix + right)
-    if install:
-        return Problem(f"env={env_id}: the package that has it is not installed", install)
     return Problem(
         f"env={env_id}: no environment of that name is registered",
         f"env=CartPole-v1, or env=module:{env_id} with the module that registers it",
     )
 
 
-def _family(name: str) -> str:
-    return re.split(r"[/-]", name)[0]
+def _package(env_id: str) -> tuple[str, str]:
+    """The package that brings this id's family, and how it is installed; empty for families that need no import."""
+    return _PACKAGES.get(re.split(r"[/-]", env_id)[0], ("", ""))
 
 
 def _versions(name: str) -> list[str]:

@@ -15,7 +15,7 @@ import gymnasium as gym
 import numpy as np
 
 from ppo_cli.config import EnvConfig, show
-from ppo_cli.env_ids import unknown_id
+from ppo_cli.env_ids import import_family, unknown_id
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.seeding import stream_seed
 from ppo_cli.spaces import MASK_KEY, describe, flat_mask, leaves, values
@@ -45,12 +45,14 @@ def _make_wrapped(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, An
     for entry in config.wrappers:
         env = _wrapped(env, entry)
     if config.frame_stack is not None:
-        env = gym.wrappers.FrameStackObservation(env, config.frame_stack)
+        # before an episode's first observation there is nothing: that is what vector programs which stack show, too
+        env = gym.wrappers.FrameStackObservation(env, config.frame_stack, padding_type="zero")
     return env
 
 
 def _make_bare(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
     kwargs = dict(config.kwargs) if render_mode is None else {**config.kwargs, "render_mode": render_mode}
+    import_family(config.id)
     try:
         with warnings.catch_warnings():
             # deprecated and outdated ids are answered in one place, with the id to type
@@ -160,6 +162,9 @@ def _wrapped(env: gym.Env[Any, Any], entry: Any) -> gym.Env[Any, Any]:
         raise ConfigError(Problem(f"env.wrappers: there is no wrapper {name} ({error})", fix)) from error
     try:
         wrapped: gym.Env[Any, Any] = wrapper(env, **arguments)
+    except gym.error.DependencyNotInstalled as error:
+        what = f"env.wrappers: {name} needs a package that is missing"
+        raise ConfigError(Problem(what, _pip_line(str(error)))) from error
     except Exception as error:  # whatever its constructor raises, it is the configuration that it refuses
         raise ConfigError(Problem(f"env.wrappers: {name} refuses {show(arguments)}: {error}", fix)) from error
     return wrapped
@@ -188,6 +193,17 @@ def read_spec(config: EnvConfig) -> Spec:
             what = f"{config.id}: the mask has {len(flat_mask(mask))} entries for {spec.num_options} choices"
             raise ConfigError(Problem(what, "a mask with one entry for every choice"), "Broken environment")
         return spec
+    finally:
+        env.close()
+
+
+def longest_episode(config: EnvConfig) -> int | None:
+    """The time limit in steps; ``None`` where an episode may last for ever."""
+    if config.max_episode_steps is not None:
+        return config.max_episode_steps
+    env = make_env(config)
+    try:
+        return None if env.spec is None else env.spec.max_episode_steps
     finally:
         env.close()
 

@@ -58,3 +58,18 @@ class RunError(UserError):
 
     title = "Run failed"
     exit_code = 1
+
+
+class BadNumbersError(RunError):
+    """Something that must be a finite number is none; nothing was learnt from it.
+
+    Attributes:
+        row: Vector step of the rollout, if it came from one.
+        env: Number of the environment, likewise.
+    """
+
+    title = "Bad numbers"
+
+    def __init__(self, problem: Problem, row: int | None = None, env: int | None = None) -> None:
+        super().__init__(problem)
+        self.row, self.env = row, env

@@ -19,7 +19,7 @@ from ppo_cli.buffer import Rows
 from ppo_cli.checkpoint import find_checkpoint, load_checkpoint, write_json
 from ppo_cli.config import EnvConfig, EvalConfig, TrainConfig, from_plain, own_modules, show, validate
 from ppo_cli.devices import resolve_device
-from ppo_cli.envs import make_env
+from ppo_cli.envs import make_env, read_spec
 from ppo_cli.errors import CheckpointError, ConfigError, Problem
 from ppo_cli.policy import Policy
 from ppo_cli.seeding import stream_generator, stream_seed
@@ -197,7 +197,10 @@ def run_eval(config: EvalConfig) -> EvalResult:
     path = find_checkpoint(config.checkpoint)
     payload = load_checkpoint(path)
     train_config = _train_config(path, payload, config)
-    agent = PPOAgent.from_state(payload["agent"], resolve_device(config.device))
+    agent = PPOAgent.from_state(payload["agent"], resolve_device(config.device), module=config.network)
+    if read_spec(train_config.env) != agent.spec:
+        what = f"{path} is of an agent for other observations or actions than {train_config.env.id} has here"
+        raise CheckpointError(Problem(what, "the version of the environment's package that it was trained with"))
     episodes, seed, deterministic = config.episodes, config.seed, config.deterministic
     if seed == "run":
         episodes, seed, deterministic = _own_evaluation(path, payload["run"])
@@ -262,8 +265,11 @@ def _own_evaluation(path: Path, run: dict[str, Any]) -> tuple[int, int, bool]:
     if own is None:
         raise ConfigError(Problem(f"seed=run, but {path} was saved without an evaluation", "seed=0"))
     try:
-        return len(own["returns"]), int(own["seed"]), bool(own["deterministic"])
-    except (KeyError, TypeError, ValueError) as error:
+        episodes, seed, deterministic = len(own["returns"]), own["seed"], own["deterministic"]
+        if type(seed) is not int or seed < 0 or type(deterministic) is not bool or not episodes:
+            raise ValueError(f"seed={seed!r:.80}, deterministic={deterministic!r:.80}, {episodes} episodes")
+        return episodes, seed, deterministic
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         what = f"{path} does not describe its own evaluation ({error!r})"
         raise CheckpointError(Problem(what, "seed=0")) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,8 @@ from ppo_cli import ppo
 from ppo_cli.acceleration import accelerated
 from ppo_cli.buffer import RolloutBuffer, Rows
 from ppo_cli.config import PPOConfig
+from ppo_cli.errors import BadNumbersError
+from ppo_cli.health import check_rollout, check_update
 from ppo_cli.policy import Policy
 from ppo_cli.ppo import Coefficients, LearnerState, Minibatch
 from ppo_cli.seeding import stream_generator
@@ -66,6 +69,7 @@ class Learner:
     def __init__(self, policy: Policy, config: PPOConfig, seed: int, compiled: bool, steps: int) -> None:
         self.policy, self.config = policy, config
         self.lr, self.clip_ratio = config.lr, config.clip_ratio
+        self._reward_limit = math.inf if config.reward_clip is None else config.reward_clip
         self.shuffle_stream = stream_generator(seed, "shuffle")
         length = self._length = sequence_length(config, steps) if policy.remembers else 1
 
@@ -99,14 +103,32 @@ class Learner:
         memory["log_probs"][:] = log_probs.view(memory.size, -1).cpu().numpy()
 
     def learn(self, memory: RolloutBuffer, steps: int) -> UpdateResult:
-        """Update the policy with the memory's first ``steps`` rows."""
+        """Update the policy with the memory's first ``steps`` rows.
+
+        Raises:
+            BadNumbersError: if anything in them or in the update is not finite; policy, optimiser and normalisers are
+                as they were.
+        """
+        check_rollout(memory, steps)
+        normalizers = self.policy.normalizers._asdict()
+        state, updates, saved = self.state, self.updates, {name: part.state() for name, part in normalizers.items()}
+        try:
+            return self._learn(memory, steps)
+        except BadNumbersError:
+            for name, part in normalizers.items():
+                part.load(saved[name])
+            self.updates = updates
+            self.set_state(state)
+            raise
+
+    def _learn(self, memory: RolloutBuffer, steps: int) -> UpdateResult:
         config, policy = self.config, self.policy
         column = {name: torch.from_numpy(memory[name][:steps]).to(policy.device) for name in memory.columns}
         weights = column["weights"]
         real = weights.flatten() > 0
         done = torch.maximum(column["terminated"], column["truncated"])
         advantages, returns = ppo.estimate_advantages(
-            policy.normalizers.reward(column["rewards"], done, weights),
+            policy.normalizers.reward(column["rewards"].clamp(-self._reward_limit, self._reward_limit), done, weights),
             column["values"],
             self._next_values(memory, column["values"]),
             column["terminated"],
@@ -182,8 +204,10 @@ class Learner:
             if config.target_kl is not None:
                 divergence = torch.stack(history[-len(places) :]).mean(0)[ppo.LOSS_METRICS.index("approx_kl")]
                 diverged = divergence.item() > config.target_kl
+        metrics_of_all = torch.stack(history)
+        check_update(metrics_of_all, self.policy.network.named(state.parameters), len(history) // epochs)
         self.set_state(state)
-        return torch.stack(history).mean(0), epochs
+        return metrics_of_all.mean(0), epochs
 
     def _coefficients(self, count: int) -> list[Coefficients]:
         """Those of the next ``count`` gradient steps."""

@@ -84,6 +84,11 @@ METRICS: tuple[Metric, ...] = (
         "`epochs`, or fewer where `target_kl` ended the update.",
     ),
     Metric(
+        "train/skipped_updates",
+        "Updates left out so far because of numbers that were none (`on_nan=skip`).",
+        "0.",
+    ),
+    Metric(
         "eval/episode_return_mean",
         "Mean raw return of the evaluation after this iteration; empty without one.",
         "At or above the rollout's, since it takes the most probable action.",

@@ -73,6 +73,9 @@ class RewardPart(Protocol):
     def __call__(self, rewards: Tensor, done: Tensor, weights: Tensor, /) -> Tensor:
         """A rollout's rewards, (steps, envs), as the advantages are made of."""
 
+    def begin_episodes(self) -> None:
+        """Forget the episodes in progress: every environment begins a new one."""
+
     def state(self) -> State:
         """What a checkpoint keeps."""
 
@@ -116,6 +119,9 @@ class Unchanged:
 
     def update(self, *_: Tensor) -> None:
         """Nothing is counted."""
+
+    def begin_episodes(self) -> None:
+        """Nothing is forgotten."""
 
     def state(self) -> State:
         """Nothing is kept."""
@@ -215,6 +221,10 @@ class RewardScaler:
             self.discounted = self.discounted * (1.0 - done[step])
         self.moments.update(totals[weights > 0])
         return (rewards * (self.moments.var + EPS).rsqrt().float()).clamp(-CLIP, CLIP)
+
+    def begin_episodes(self) -> None:
+        """Start the sums of all environments at 0."""
+        self.discounted = torch.zeros_like(self.discounted)
 
     def state(self) -> State:
         """What a checkpoint keeps."""

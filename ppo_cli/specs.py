@@ -170,13 +170,21 @@ def _is_count(number: Any) -> bool:
 
 
 def _is_obs_part(part: ObsPart) -> bool:
-    fits = part.kind in OBS_KINDS and all(map(_is_count, (*part.shape, *part.counts)))
+    fits = type(part.name) is str and type(part.floating) is bool and type(part.scale) is float
+    fits = fits and math.isfinite(part.scale) and part.kind in OBS_KINDS
+    fits = fits and all(map(_is_count, (*part.shape, *part.counts)))
+    fits = fits and (part.kind != "image" or 2 <= len(part.shape) <= 4)
     return fits and (part.kind == "categories") == bool(part.counts) and len(part.counts) in (0, part.size)
 
 
 def _is_action_part(part: ActionPart) -> bool:
     categorical = part.kind == "categorical"
     bounds = (0 if categorical else part.size,) * 2
-    fits = part.kind in ACTION_KINDS and _is_count(part.size) and all(map(_is_count, part.counts))
+    fits = (
+        type(part.name) is str
+        and part.kind in ACTION_KINDS
+        and _is_count(part.size)
+        and all(map(_is_count, part.counts))
+    )
     fits = fits and len(part.counts) == (part.size if categorical else 0)
     return fits and (len(part.low), len(part.high)) == bounds and all(type(x) is float for x in (*part.low, *part.high))

@@ -1,4 +1,10 @@
-"""The training loop: set schedules → collect → update → evaluate → log → save."""
+"""The training loop: set schedules → collect → update → evaluate → log → save.
+
+A run is a chain of stretches, each from one scheduled checkpoint to the next. A stretch begins with environments built
+anew, from seeds that follow from the run's seed and the stretch's place alone, whether the process went on or another
+one took over. That is why a run that was stopped and resumed equals one that was not, bit for bit, though no
+environment's state is ever saved.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +13,13 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ppo_cli import ppo
 from ppo_cli.agent import PPOAgent
@@ -21,14 +28,19 @@ from ppo_cli.checkpoint import load_checkpoint, save_checkpoint
 from ppo_cli.config import TrainConfig, to_plain, whole_iterations
 from ppo_cli.devices import resolve_device
 from ppo_cli.envs import read_spec
+from ppo_cli.errors import BadNumbersError, Problem
 from ppo_cli.evaluator import play
+from ppo_cli.health import check_rollout
+from ppo_cli.learner import UpdateResult
 from ppo_cli.loggers.base import Logger, RunInfo
 from ppo_cli.metrics import COLUMNS, Row
 from ppo_cli.seeding import stream_seed
+from ppo_cli.store import CheckpointStore
 from ppo_cli.vector import Transition, VectorEnv
 
 log = logging.getLogger("ppo_cli")
 
+MOST_SKIPPED = 10  # updates in a row; whatever is wrong will not mend itself after that
 WINDOW = 100  # episodes that the running means of return and length look back on
 
 
@@ -43,6 +55,7 @@ class Progress:
     best_training_return: float | None = None
     best_step: int | None = None
     final_return: float | None = None
+    skipped_updates: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,15 +85,23 @@ class Trainer:
         run_dir: The run's folder; checkpoints go below it.
         loggers: Who is told of it.
         init_from: A checkpoint's file to start the weights from.
+        saved: A scheduled checkpoint's content to go on from.
+        history: The rows of the iterations before that one, as far as they are known.
     """
 
     def __init__(
-        self, config: TrainConfig, run_dir: Path, loggers: list[Logger], init_from: Path | None = None
+        self,
+        config: TrainConfig,
+        run_dir: Path,
+        loggers: list[Logger],
+        init_from: Path | None = None,
+        saved: dict[str, Any] | None = None,
+        history: Sequence[Row] = (),
     ) -> None:
-        self.config, self.run_dir, self.loggers = config, run_dir, loggers
-        spec = read_spec(config.env)
+        self.config, self.run_dir, self.loggers, self.history = config, run_dir, loggers, history
+        self._spec = read_spec(config.env)
         self.agent = PPOAgent.from_spec(
-            spec,
+            self._spec,
             config,
             seed=config.seed,
             device=resolve_device(config.device),
@@ -93,28 +114,78 @@ class Trainer:
         self.total_timesteps = self.iterations * config.buffer_size
         self.progress = Progress()
         self.evaluation: Evaluation | None = None
-        self.stopping = False
-        seeds = [stream_seed(config.seed, "env", index) for index in range(config.num_envs)]
-        self.envs = VectorEnv(config.vector_backend, config.env, spec, seeds)
+        self.stopping = self.saved = False
+        self.problems: list[str] = []
+        self._failed: list[Logger] = []
+        self.store = CheckpointStore(run_dir, config.keep_last)
         self._returns: deque[float] = deque(maxlen=WINDOW)
         self._lengths: deque[int] = deque(maxlen=WINDOW)
+        if saved is not None:
+            self._restore(saved)
+        self.envs = self._build_envs()
         self._running_return = np.zeros(config.num_envs)
         self._running_length = np.zeros(config.num_envs, np.int64)
+        self._skipped_in_a_row = 0
         self._rows: Rows = np.empty((0, self.agent.policy.row_size), np.float32)
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        """Be where :meth:`checkpoint` left off."""
+        run = saved["run"]
+        self.agent.restore(saved["agent"])
+        self.progress = Progress(**run["progress"])
+        self._returns.extend(run["returns"])
+        self._lengths.extend(run["lengths"])
+        self.evaluation = None if run["evaluation"] is None else Evaluation(**run["evaluation"])
+
+    def _build_envs(self) -> VectorEnv:
+        """The environments of the stretch that begins now."""
+        config, iteration = self.config, self.progress.iteration
+        stretch = (iteration,) if iteration else ()
+        seeds = [stream_seed(config.seed, "env", *stretch, index) for index in range(config.num_envs)]
+        return VectorEnv(config.vector_backend, config.env, self._spec, seeds)
+
+    def _begin_stretch(self, rebuild: bool) -> None:
+        """Reset the environments; episodes that were in progress are cut, and enter no statistics."""
+        if rebuild:
+            self.envs.close()
+            self.envs = self._build_envs()
+        self.agent.policy.normalizers.reward.begin_episodes()
+        self._running_return[:] = 0.0
+        self._running_length[:] = 0
+        self._rows = self.agent.policy.compose(self.envs.reset(), None, None)
 
     def run(self) -> None:
         """Train to the end of the budget, to ``target_return``, or until someone sets ``stopping``."""
-        info = RunInfo(self.config, self.run_dir, self.total_timesteps, self.agent.policy.network.num_parameters)
-        for logger in self.loggers:
-            logger.start(info)
-        self._rows = self.agent.policy.compose(self.envs.reset(), None, None)
-        began = time.perf_counter()
+        parameters = self.agent.policy.network.num_parameters
+        info = RunInfo(self.config, self.run_dir, self.total_timesteps, parameters, self.progress.step, self.history)
+        self._tell("start", info)
+        before = self.history[-1]["time/elapsed"] if self.history else None
+        began = time.perf_counter() - (before or 0.0)
+        self._begin_stretch(rebuild=False)
         while self.progress.iteration < self.iterations and not self.stopping:
             row = self.iterate()
             row["time/elapsed"] = time.perf_counter() - began
-            for logger in self.loggers:
-                logger.log(row)
-        self.save("last.pt")
+            self._tell("log", row)
+            if self._checkpoint_is_due():  # after the row was written: a run that goes on from here must find it
+                self.checkpoint()
+        self.saved = self.save("last.pt")
+
+    def _tell(self, method: str, what: Any) -> None:
+        """Tell all loggers; one that fails is told no more, and the training goes on."""
+        for logger in list(self.loggers):
+            try:
+                getattr(logger, method)(what)
+            except Exception as error:
+                name = type(logger).__name__
+                log.error("%s failed and is off from here on: %s: %s", name, type(error).__name__, error)
+                log.debug("%s failed", name, exc_info=True)
+                self.problems.append(f"{name}: {type(error).__name__}: {error} at step {self.progress.step:,}")
+                self.loggers.remove(logger)
+                self._failed.append(logger)
+
+    def stop(self) -> None:
+        """End the run after the iteration in progress."""
+        self.stopping = True
 
     def iterate(self) -> Row:
         """One iteration; returns its metrics."""
@@ -124,21 +195,25 @@ class Trainer:
         learner.clip_ratio = self._schedule(config.clip_ratio, config.anneal_clip)
         clock = [time.perf_counter()]
         before = progress.step
-        self.collect()
+        self._collect_soundly()
         clock.append(time.perf_counter())
-        update = agent.learn()
+        update = self._learn(before)
         clock.append(time.perf_counter())
         progress.iteration += 1
+        if update is None:
+            self._begin_stretch(rebuild=True)  # what state such environments are in, nobody knows
         evaluation = self.evaluate() if self._evaluation_is_due() else None
         clock.append(time.perf_counter())
-        self._keep(evaluation)
+        self._judge(evaluation)
         collect, learn, judge = np.diff(clock).tolist()
         row: Row = dict.fromkeys(COLUMNS)
         row |= {"iteration": progress.iteration, "step": progress.step, "rollout/episodes": progress.episodes}
         row["rollout/episode_return_mean"] = self.training_return
         if self._lengths:
             row["rollout/episode_length_mean"] = float(np.mean(self._lengths))
-        row |= {f"train/{name}": value for name, value in update._asdict().items()}
+        if update is not None:
+            row |= {f"train/{name}": value for name, value in update._asdict().items()}
+        row["train/skipped_updates"] = progress.skipped_updates
         row |= {"train/lr": learner.lr, "train/clip_ratio": learner.clip_ratio}
         if evaluation is not None:
             row["eval/episode_return_mean"] = evaluation.mean
@@ -147,6 +222,65 @@ class Trainer:
         row |= {"time/collect": collect, "time/update": learn, "time/evaluate": judge}
         row["time/steps_per_second"] = (progress.step - before) / (collect + learn)
         return row
+
+    def _collect_soundly(self) -> None:
+        """Collect; an environment that breaks after bad numbers broke of them, and that is what is told."""
+        memory = self.agent.memory
+        before = self.progress.step
+        try:
+            self.collect()
+        except Exception as error:
+            try:
+                check_rollout(memory, memory.size)
+            except BadNumbersError as first:
+                raise self._located(first, before) from error
+            raise
+
+    def _learn(self, before: int) -> UpdateResult | None:
+        """Update the agent; ``None`` if numbers were bad and the update is to be skipped.
+
+        Args:
+            before: Steps taken before the rollout.
+
+        Raises:
+            BadNumbersError: where the run is to stop at bad numbers, or they do not end.
+        """
+        memory, progress = self.agent.memory, self.progress
+        try:
+            update = self.agent.learn()
+        except BadNumbersError as error:
+            found = self._located(error, before)
+        else:
+            self._skipped_in_a_row = 0
+            return update
+        self._skipped_in_a_row += 1
+        if self.config.on_nan == "stop" or self._skipped_in_a_row > MOST_SKIPPED:
+            raise found
+        log.warning("%s; this update is skipped, and the environments are built anew", found.problems[0].what)
+        progress.skipped_updates += 1
+        memory.clear()
+        return None
+
+    def _located(self, error: BadNumbersError, before: int) -> BadNumbersError:
+        """The error with the step at which it was found, and all there was then in a file."""
+        row = self.agent.memory.size if error.row is None else error.row
+        step = before + row * self.config.num_envs
+        (problem,) = error.problems
+        dump = self._dump(problem.what, step)
+        fix = problem.fix if dump is None else f"{problem.fix}; {dump} holds the rollout and the agent before it"
+        return BadNumbersError(Problem(f"{problem.what} at step {step:,}", fix), error.row, error.env)
+
+    def _dump(self, what: str, step: int) -> Path | None:
+        """Keep the rollout and the agent that bad numbers were found with."""
+        memory = self.agent.memory
+        columns = {name: torch.from_numpy(memory[name]).clone() for name in memory.columns}
+        path = self.run_dir / "postmortem.pt"
+        try:
+            save_checkpoint(path, self.agent.state(), {**self._state(), "rollout": columns, "found": what, "at": step})
+        except OSError as error:
+            log.error("%s could not be written: %s", path, error)
+            return None
+        return path
 
     def collect(self) -> None:
         """Fill the agent's memory with one rollout."""
@@ -182,7 +316,8 @@ class Trainer:
         self._running_length += 1 if result.real is None else result.real
         ended = result.ended
         if ended is not None:
-            self._returns.extend(self._running_return[ended].tolist())
+            returns = self._running_return[ended]
+            self._returns.extend(returns[np.isfinite(returns)].tolist())
             self._lengths.extend(self._running_length[ended].tolist())
             self.progress.episodes += int(ended.sum())
             self._running_return[ended] = 0.0
@@ -195,6 +330,12 @@ class Trainer:
         if every is None:
             return False
         return self.progress.iteration % whole_iterations(every, self.config.buffer_size) == 0
+
+    def _checkpoint_is_due(self) -> bool:
+        every = self.config.checkpoint_every
+        assert not isinstance(every, str)
+        last = self.progress.iteration == self.iterations and every is not None
+        return last or self._is_due(every)
 
     def _evaluation_is_due(self) -> bool:
         last = self.progress.iteration == self.iterations and self.config.eval_every is not None
@@ -214,8 +355,8 @@ class Trainer:
         )
         return Evaluation(seed, True, played.returns, played.lengths)
 
-    def _keep(self, evaluation: Evaluation | None) -> None:
-        """Save what this iteration is to be remembered by."""
+    def _judge(self, evaluation: Evaluation | None) -> None:
+        """Keep the best, and stop where it is good enough."""
         progress, self.evaluation = self.progress, evaluation
         if evaluation is not None:
             progress.final_return = evaluation.mean
@@ -224,26 +365,45 @@ class Trainer:
             if _rank(evaluation.mean, training) >= _rank(progress.best_return, progress.best_training_return):
                 progress.best_return, progress.best_step = evaluation.mean, progress.step
                 progress.best_training_return = training
-                self.save("best.pt")
+                if self.config.keep_best:
+                    self.save("best.pt")
             target = self.config.target_return
             if target is not None and evaluation.mean >= target:
                 log.info("target_return=%g reached: evaluation mean %g", target, evaluation.mean)
                 self.stopping = True
-        if self._is_due(self.config.checkpoint_every):
-            self.save(f"step_{progress.step:0{len(str(self.total_timesteps))}d}.pt")
-            self.save("last.pt")
 
-    def save(self, name: str) -> Path:
-        """Write ``checkpoints/<name>``."""
-        path = self.run_dir / "checkpoints" / name
-        evaluation = None if self.evaluation is None else dataclasses.asdict(self.evaluation)
-        run = {
+    def checkpoint(self) -> None:
+        """Save what the run can go on from, and begin the next stretch as a process that goes on from it would."""
+        self.agent.policy.normalizers.reward.begin_episodes()
+        digits = len(str(self.total_timesteps))
+        self._write(partial(self.store.save_scheduled, self.progress.step, digits))
+        if self.progress.iteration < self.iterations and not self.stopping:
+            self._begin_stretch(rebuild=True)
+
+    def save(self, name: str) -> bool:
+        """Write ``checkpoints/<name>``, to be evaluated; a run goes on from scheduled checkpoints alone."""
+        return self._write(partial(self.store.save, name))
+
+    def _write(self, write: Callable[[dict[str, Any], dict[str, Any]], Path]) -> bool:
+        """Write a checkpoint; a disk that is full does not end the training, for it may have room again."""
+        try:
+            write(self.agent.state(), self._state())
+        except OSError as error:
+            where = error.filename or self.store.folder
+            log.error("a checkpoint could not be written (%s: %s); training goes on", where, error.strerror or error)
+            self.problems.append(f"checkpoint of step {self.progress.step:,}: {error}")
+            return False
+        return True
+
+    def _state(self) -> dict[str, Any]:
+        """What a checkpoint holds of the run beside its agent."""
+        return {
             "config": to_plain(self.config),
             "progress": dataclasses.asdict(self.progress),
-            "evaluation": evaluation,
+            "evaluation": None if self.evaluation is None else dataclasses.asdict(self.evaluation),
+            "returns": list(self._returns),
+            "lengths": list(self._lengths),
         }
-        save_checkpoint(path, self.agent.state(), run)
-        return path
 
     @property
     def training_return(self) -> float | None:
@@ -259,7 +419,7 @@ class Trainer:
     def close(self, summary: dict[str, Any]) -> None:
         """Close environments and loggers; one that fails does not keep the others from closing."""
         closings: list[tuple[object, Callable[[], None]]] = [(self.envs, self.envs.close)]
-        closings += [(logger, partial(logger.close, summary)) for logger in self.loggers]
+        closings += [(logger, partial(logger.close, summary)) for logger in (*self.loggers, *self._failed)]
         for owner, close in closings:
             try:
                 close()

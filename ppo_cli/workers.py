@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
+import time
 import traceback
 from collections.abc import Iterable
 from multiprocessing import connection
@@ -20,6 +22,7 @@ log = logging.getLogger("ppo_cli")
 
 LOST = (EOFError, BrokenPipeError, ConnectionResetError)
 """What reading from or writing to a process that has died raises."""
+HEARTBEAT = 1.0  # seconds between two looks at whether the parent lives
 PATIENCE = 5.0  # seconds that a process may take to end
 
 
@@ -113,4 +116,16 @@ def in_process(config: EnvConfig, index: int, parent: int) -> gym.Env[Any, Any]:
     if os.getpid() != parent:  # Gymnasium builds one in the parent too, to read its spaces
         # Ctrl-C reaches every process of a terminal; it is the parent that decides when to stop
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
     return Teller(make_env(config, index=index), index)
+
+
+def _follow(parent: int) -> None:
+    """End this process when its parent has ended, however that was.
+
+    Nothing else does: processes that were forked later hold the other end of this one's pipe too. An orphan would keep
+    the run's folder locked.
+    """
+    while os.getppid() == parent:
+        time.sleep(HEARTBEAT)
+    os._exit(1)

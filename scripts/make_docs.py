@@ -91,11 +91,21 @@ def _range(item: Field[Any]) -> Iterable[str]:
 
 
 def _presets() -> str:
-    files = sorted(PRESETS.glob("*.yaml"))
-    presets = [_flat(OmegaConf.to_container(OmegaConf.load(file))) for file in files]
-    keys = [key for key, _, _ in walk(TrainConfig()) if any(key in preset for preset in presets)]
-    rows = [(f"`{key}`", *(f"`{show(preset[key])}`" if key in preset else "" for preset in presets)) for key in keys]
-    return _table(("key", *(file.stem for file in files)), rows)
+    files = [*sorted(PRESETS.parent.glob("*.yaml")), *sorted(PRESETS.rglob("*.yaml"))]
+    rows = [(f"`{_preset_name(file)}`", _preset(OmegaConf.to_container(OmegaConf.load(file)))) for file in files]
+    return _table(("preset", "differs from the defaults in"), rows)
+
+
+def _preset_name(file: Path) -> str:
+    folder = PRESETS if file.is_relative_to(PRESETS) else PRESETS.parent
+    name = file.relative_to(folder).with_suffix("").as_posix()
+    return name if folder == PRESETS else f"preset={name}"
+
+
+def _preset(values: Any) -> str:
+    """What a preset sets, as one would type it."""
+    bases = [entry.removeprefix("/preset/") for entry in values.pop("defaults", []) if entry != "_self_"]
+    return " ".join([f"as `preset={base}`" for base in bases] + [f"`{k}={show(v)}`" for k, v in _flat(values).items()])
 
 
 def _flat(values: Any, prefix: str = "") -> dict[str, Any]:

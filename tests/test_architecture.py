@@ -14,7 +14,9 @@ PACKAGE = Path(__file__).parents[1] / "ppo_cli"
 ROOMS = [  # from the ground up; a module imports from its own room and those before it
     "errors metrics folders specs seeding ppo",
     "config",
-    "devices checkpoint buffer recurrence normalization",
+    "archive devices checkpoint buffer recurrence normalization",
+    "store record",
+    "lock signals resumption health",
     "distributions encoders",
     "networks",
     "policy acceleration",

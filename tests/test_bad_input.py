@@ -96,7 +96,7 @@ def test_missing_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     here.mkdir()
     (stubs / "ale_py.py").write_text("raise ModuleNotFoundError(name='ale_py')\n")  # it may be installed here
     monkeypatch.setenv("PYTHONPATH", str(stubs))
-    assert_framed(run(here, "ppo-train", "env=ALE/Pong-v5"), "is not installed", "gymnasium[atari]")
+    assert_framed(run(here, "ppo-train", "env=ALE/Pong-v5"), "is not installed", "gymnasium[atari,other]")
     assert not files_in(here)
 
 

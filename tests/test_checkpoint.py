@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,10 @@ import torch
 
 from ppo_cli.agent import PPOAgent
 from ppo_cli.checkpoint import checked_tensor, find_checkpoint, load_checkpoint, save_checkpoint, write_atomically
+from ppo_cli.config import EnvConfig, NetworkConfig, TrainConfig
 from ppo_cli.errors import CheckpointError
+from ppo_cli.evaluator import evaluate
+from ppo_cli.run import train
 
 
 @pytest.fixture
@@ -210,3 +215,53 @@ def test_a_tensor_of_another_shape_or_type_is_refused_by_name(source: Any) -> No
     with pytest.raises(CheckpointError, match="x should be"):
         checked_tensor(source, "x", (3,), torch.float32)
     assert checked_tensor({"x": torch.ones(3)}, "x", (3,), torch.float32).tolist() == [1.0] * 3
+
+
+# the first version, for ever
+
+VERSION_1 = Path(__file__).parent / "data" / "checkpoint_v1.pt"
+
+
+def behaviour(path: Path) -> dict[str, Any]:
+    """What the agent of a checkpoint does, sampled and not, down to the last digit that other machines share."""
+    agent = PPOAgent(4, 2)
+    agent.load(path)
+    played = [evaluate(path, episodes=5, seed=7, deterministic=choice) for choice in (True, False)]
+    action, log_prob, value = agent.get_action([0.1, -0.2, 0.3, -0.4], deterministic=True)
+    return {
+        "returns": [result.episode_returns for result in played],
+        "lengths": [result.episode_lengths for result in played],
+        "action": [action, round(log_prob, 5), round(value, 4)],
+        "updates": agent.learner.updates,
+    }
+
+
+def make_version_1(folder: Path) -> None:
+    """Write the data of the test below, once: ``python -c "import test_checkpoint as t; t.make_version_1(…)"``."""
+    config = TrainConfig(
+        env=EnvConfig(id="CartPole-v1"),
+        network=NetworkConfig(hidden_sizes=[8]),
+        buffer_size=256,
+        batch_size=64,
+        num_envs=2,
+        total_timesteps=1024,
+        eval_every=512,
+        eval_episodes=3,
+        normalize_obs=True,
+        normalize_reward=True,
+        compile=False,
+        threads=1,
+        logger=["csv"],
+    )
+    result = train(config, folder / "run", show=False)
+    VERSION_1.parent.mkdir(exist_ok=True)
+    shutil.copy(result.run_dir / "checkpoints" / "last.pt", VERSION_1)
+    shutil.copy(VERSION_1, folder / VERSION_1.name)
+    VERSION_1.with_suffix(".json").write_text(json.dumps(behaviour(folder / VERSION_1.name), indent=2) + "\n")
+
+
+def test_a_checkpoint_of_the_first_version_does_what_it_always_did(tmp_path: Path) -> None:
+    path = tmp_path / VERSION_1.name  # an evaluation writes beside it
+    shutil.copy(VERSION_1, path)
+    assert load_checkpoint(path)["format_version"] == 1
+    assert behaviour(path) == json.loads(VERSION_1.with_suffix(".json").read_text())

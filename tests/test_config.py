@@ -91,7 +91,7 @@ def problems_of(config: Any) -> list[str]:
         ({"network": NetworkConfig(hidden_sizes=[8.5])}, "network.hidden_sizes=[8.5] is not a list of whole numbers"),
         ({"env": EnvConfig(max_episode_steps=0)}, "env.max_episode_steps=0 must be at least 1"),
         ({"threads": "abc"}, "threads=abc is neither auto nor a whole number; try threads=auto"),
-        ({"threads": 0}, "threads=0 must be at least 1; try threads=auto"),
+        ({"threads": 0}, "threads=0 must be at least 1 and at most 1024; try threads=auto"),
         ({"threads": True}, "threads=true is not a whole number"),
         ({"compile": "maybe"}, "compile=maybe is neither auto nor true or false; try compile=auto"),
         ({"compile": 1}, "compile=1 is not true or false"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -559,3 +560,100 @@ class MaskedStart(Anything):
 
 
 gym.register("MaskedStart-v0", entry_point=MaskedStart)
+
+
+class Faulty(Walk):
+    """A walk that fails at a step of its own, counted over all its episodes, or at the first reset after that.
+
+    Args:
+        how: ``raise step``, ``raise reset``, ``exit``, ``kill``; ``reward nan``, ``reward inf``, ``reward huge``,
+            ``observation nan``, or ``last nan``, which is that of an episode that is cut short; ``none`` is sound.
+        seed: Only where it was reset with this seed last.
+        at_step: The step.
+        fuse: A file that burns at the fault; without it there is none. ``None``: the fault comes back.
+    """
+
+    def __init__(self, how: str = "none", seed: int = 0, at_step: int = 0, fuse: str | None = None) -> None:
+        super().__init__()
+        self.how, self.seed, self.at_step, self.fuse = how, seed, at_step, fuse
+        self.doomed, self.total = False, 0
+
+    def fails(self, *ways: str) -> bool:
+        """Whether it is to fail now, in one of these ways."""
+        due = self.how in ways and self.doomed and self.total >= self.at_step
+        if not due or self.fuse is None:
+            return due and self.total == self.at_step
+        burns = Path(self.fuse).exists()
+        Path(self.fuse).unlink(missing_ok=True)
+        return burns
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        if seed is not None:
+            self.doomed = seed == self.seed
+        if self.fails("raise reset"):
+            raise ValueError("the reset motor is stuck")
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.total += 1
+        observation, reward, *ends, info = super().step(action)
+        if self.fails("raise step"):
+            raise ValueError("the wheel came off")
+        if self.fails("exit"):
+            os._exit(3)
+        if self.fails("kill"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.fails("reward nan", "reward inf", "reward huge"):
+            reward = {"nan": np.nan, "inf": np.inf, "huge": 3e38}[self.how.split()[1]]
+        if self.fails("observation nan"):
+            observation, ends = np.full(1, np.nan, np.float32), [False, False]
+        if self.fails("last nan"):
+            observation, ends = np.full(1, np.nan, np.float32), [False, True]
+        return observation, reward, *ends, info
+
+
+gym.register("Faulty-v0", entry_point=Faulty)
+
+
+class Grumbler:
+    """A logger of somebody's that fails at one of its calls.
+
+    Args:
+        run_dir: The run's folder.
+    """
+
+    fails_at = ""
+
+    def __init__(self, run_dir: Any) -> None:
+        self.run_dir, self.rows = run_dir, 0
+
+    def start(self, run: Any) -> None:
+        if self.fails_at == "start":
+            raise ConnectionError("the server is down")
+
+    def log(self, row: Any) -> None:
+        self.rows += 1
+        if self.fails_at == "log" and self.rows == 5:
+            raise ConnectionError("the server is down")
+
+    def close(self, summary: dict[str, Any]) -> None:
+        if self.fails_at == "close":
+            raise ConnectionError("the server is down")
+
+
+class FailsInStart(Grumbler):
+    """At start."""
+
+    fails_at = "start"
+
+
+class FailsInLog(Grumbler):
+    """At its fifth row."""
+
+    fails_at = "log"
+
+
+class FailsInClose(Grumbler):
+    """At close."""
+
+    fails_at = "close"

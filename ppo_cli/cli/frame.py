@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PLAIN_WIDTH = 80
-INTERRUPTED = 130
-"""Exit status after Ctrl-C: 128 + SIGINT."""
+SIGNALLED = 128
+"""Exit status of what a signal ended: this and the signal's number."""
+INTERRUPTED = SIGNALLED + signal.SIGINT
 
 
 def console(stream: IO[str], longest: int = 0) -> Console:

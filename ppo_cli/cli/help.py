@@ -12,6 +12,7 @@ ppo-train: train PPO on a Gymnasium environment.
 Usage:
   ppo-train [key=value …]            one run
   ppo-train -m key=a,b key=c,d …     a sweep: one run for every combination
+  ppo-train resume=<run folder>      go on with a run that was stopped
 
 Examples:
   ppo-train env=CartPole-v1 lr=1e-4
@@ -19,6 +20,7 @@ Examples:
   ppo-train network=mlp 'network.hidden_sizes=[128,128]' network.activation=relu
   ppo-train -m lr=1e-3,1e-4 seed=0,1,2
   ppo-train env=my_module:MyEnv-v0 env.kwargs.size=5
+  ppo-train resume=outputs/CartPole-v1/2026-01-31_12-00-00_0123abcd
 """
 
 _TRAIN_GROUPS = """\

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ppo_cli.cli.frame import INTERRUPTED, PLAIN_WIDTH, console, one_line
+from ppo_cli.cli.frame import INTERRUPTED, PLAIN_WIDTH, SIGNALLED, console, one_line
 from ppo_cli.errors import Problem, RunError, UserError
 
 UNLIMITED = 10_000
@@ -31,9 +31,10 @@ def show_run(outcome: Outcome) -> int:
         raise _failure(outcome) from outcome.error
     result = outcome.result
     folder = result.run_dir
-    stopped = result.status == "interrupted"
+    stopped = result.signal is not None
+    ending = "interrupted at" if stopped else "finished before, at" if result.untouched else "finished at"
     rows = {
-        "interrupted at" if stopped else "finished at": f"step {result.step:,}",
+        ending: f"step {result.step:,}",
         "final return": _number(result.final_return),
         "best return": _number(result.best_return),
         "folder": str(folder),
@@ -44,8 +45,13 @@ def show_run(outcome: Outcome) -> int:
     if checkpoint is not None:
         rows["checkpoint"] = str(checkpoint)
         rows["evaluate it"] = shlex.join(["ppo-eval", f"checkpoint={folder}", *outcome.named])
+    again = ["ppo-train", f"resume={folder}", *outcome.named_again]
+    if stopped:
+        rows["go on with it"] = shlex.join(again)
+    elif result.untouched:
+        rows["extend it"] = shlex.join([*again, f"total_timesteps={2 * result.step}"])
     _print_rows(rows)
-    return INTERRUPTED if stopped else 0
+    return SIGNALLED + result.signal if result.signal is not None else 0
 
 
 def best_checkpoint(run_dir: Path) -> Path | None:

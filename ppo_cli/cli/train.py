@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import shlex
 import sys
+from typing import TYPE_CHECKING
 
 from ppo_cli.cli import help as own_help
+
+if TYPE_CHECKING:
+    from ppo_cli.hydra_ext.argv import CommandLine
 
 
 def main() -> None:
@@ -28,10 +32,14 @@ def _train(argv: list[str]) -> int:
 
     line = words.parse(argv, TrainConfig)
     app.start(line)
-    task = Task(command=shlex.join(["ppo-train", *argv]))
+    command = shlex.join(["ppo-train", *argv])
     if not line.shows:
+        status = _resume(line, command)
+        if status is not None:
+            return status
         check = app.check_fixed_part if line.multirun else app.check_run
         check(line)
+    task = Task(command)
     try:
         app.hydra_main(line, "train", task, TrainConfig)
     finally:
@@ -40,3 +48,18 @@ def _train(argv: list[str]) -> int:
     if task.sweep is not None:
         return results.sweep_status(task.sweep)
     return results.show_run(task.last) if task.last is not None else 0
+
+
+def _resume(line: CommandLine, command: str) -> int | None:
+    """Go on with a run, if the command line asks for it and there is one; returns the exit status."""
+    from ppo_cli.cli import results
+    from ppo_cli.hydra_ext import resumption
+    from ppo_cli.hydra_ext.task import resumed
+
+    named = resumption.requested(line)
+    if named is None:
+        return None
+    if named != resumption.AUTO:
+        return results.show_run(resumed(named, resumption.changes(line), command))
+    own = resumption.own_run(line)
+    return None if own is None else results.show_run(resumed(*own, command))

@@ -125,6 +125,9 @@ def _readable(overrides: Sequence[str], kind: type[Any]) -> tuple[list[str], lis
         except HydraException as error:
             problems.append(explain(error, [word], kind)[0])
             continue
+        except ValueError as error:  # Python reads no whole number of thousands of digits
+            problems.append(Problem(f"{word[:80]} cannot be read: {error}", "a shorter one"))
+            continue
         choice = choices(kind).get(override.key_or_group)
         if choice and not override.is_sweep_override() and not isinstance(override.value(), str):
             key = override.key_or_group

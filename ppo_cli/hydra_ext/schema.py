@@ -78,8 +78,16 @@ def _fit(value: Any, hint: Any) -> Any:
         return int(value)
     if isinstance(value, bool):
         return value
-    if isinstance(value, int) and float in kinds:
+    if isinstance(value, int) and float in kinds and abs(value) < 2**1023:  # beyond that there are no floats
         return float(value)
     if isinstance(value, int | float) and str in kinds and int not in kinds:
         return str(value)
     return value
+
+
+def fitted(kind: type[Any], key: str, value: Any) -> Any:
+    """A value as :func:`build` would write it for a dotted key; of a key that does not exist, as it is."""
+    hint: Any = kind
+    for part in key.split("."):
+        hint = typing.get_type_hints(hint).get(part) if dataclasses.is_dataclass(hint) else None
+    return _fit(value, hint)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -23,12 +23,14 @@ class Outcome:
     Attributes:
         run_dir: The run's folder.
         named: What ppo-eval must be told of the user's own modules.
+        named_again: What ppo-train must be told of them to go on with the run.
         result: What the trainer returned.
         error: What it raised.
     """
 
     run_dir: Path
     named: list[str]
+    named_again: list[str]
     result: TrainResult | None = None
     error: BaseException | None = None
 
@@ -93,10 +95,33 @@ class Task:
         if run_dir.is_relative_to(Path.cwd()):  # as short as a person would type it
             run_dir = run_dir.relative_to(Path.cwd())
         config, _ = schema.build(TrainConfig, OmegaConf.to_container(composed, resolve=True))
-        named = [f"{key}={value}" for key, value in own_modules(config).items()]
+        config.resume = None  # there was nothing to go on with, or we would not be here
+        named = _named(config)
         try:
             OmegaConf.save(OmegaConf.create(to_plain(resolve(config)[0])), run_dir / ".hydra" / "config.yaml")
-            self.last = Outcome(run_dir, named, result=train(config, run_dir=run_dir, command=self.command))
+            self.last = Outcome(run_dir, *named, result=train(config, run_dir=run_dir, command=self.command))
         except (Exception, SystemExit) as error:
-            self.last = Outcome(run_dir, named, error=error)
+            self.last = Outcome(run_dir, *named, error=error)
         return self.last
+
+
+def resumed(run: Path | str, changes: dict[str, Any], command: str) -> Outcome:
+    """Go on with a run in its own folder."""
+    from ppo_cli.resumption import find_saved
+    from ppo_cli.run import resume
+
+    saved = find_saved(run, changes)
+    named = _named(saved.config)
+    try:
+        return Outcome(saved.run_dir, *named, result=resume(run, changes, command=command))
+    except (Exception, SystemExit) as error:
+        return Outcome(saved.run_dir, *named, error=error)
+
+
+def _named(config: TrainConfig) -> tuple[list[str], list[str]]:
+    """What ppo-eval and ppo-train must be told of the user's own modules."""
+    from ppo_cli.resumption import modules_to_name
+
+    found = own_modules(config), modules_to_name(config)
+    evaluating, resuming = ([f"{key}={value}" for key, value in names.items()] for names in found)
+    return evaluating, resuming

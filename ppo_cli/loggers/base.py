@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,12 +20,17 @@ class RunInfo:
         run_dir: The run's own folder; it exists.
         total_timesteps: The budget, rounded up to whole iterations.
         num_parameters: Trainable parameters of the network.
+        start_step: Where the run goes on from; 0 for a new one. Rows beyond it that a logger wrote before are to be
+            dropped, for they come again.
+        history: The rows up to there, as far as they are known (``metrics.csv`` holds them).
     """
 
     config: TrainConfig
     run_dir: Path
     total_timesteps: int
     num_parameters: int
+    start_step: int = 0
+    history: Sequence[Row] = ()
 
 
 class Logger(Protocol):

@@ -72,6 +72,8 @@ class LiveDisplay:
         self._run = run
         self._pace = Pace(run.total_timesteps)
         self._seen = self._clock()
+        for row in run.history:
+            self.log(row)
         warnings = RichHandler(logging.WARNING, self._console, show_path=False)
         self._open.enter_context(shown_by(warnings))
         live = Live(console=self._console, get_renderable=lambda: Group(self), refresh_per_second=2)

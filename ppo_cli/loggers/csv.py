@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -24,12 +26,15 @@ class CsvLogger:
         self._path = path
         self._open = ExitStack()
 
-    def start(self, run: RunInfo) -> None:  # noqa: ARG002
-        """Create the file and its header."""
-        self._file = self._open.enter_context(self._path.open("w", newline="", encoding="utf-8"))
+    def start(self, run: RunInfo) -> None:
+        """Create the file with its header; of a run that goes on, with the rows up to there and none beyond."""
+        rows = [COLUMNS, *([row[name] for name in COLUMNS] for row in run.history)]
+        draft = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
+        with draft.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)
+        draft.replace(self._path)
+        self._file = self._open.enter_context(self._path.open("a", newline="", encoding="utf-8"))
         self._writer = csv.writer(self._file, lineterminator="\n")
-        self._writer.writerow(COLUMNS)
-        self._file.flush()
 
     def log(self, row: Row) -> None:
         """Append one row; it reaches the disk at once, so that a crash leaves whole rows."""
@@ -39,3 +44,27 @@ class CsvLogger:
     def close(self, summary: dict[str, Any]) -> None:  # noqa: ARG002
         """Close the file."""
         self._open.close()
+
+
+COUNTS = ("iteration", "step", "rollout/episodes", "train/epochs", "train/skipped_updates")
+
+
+def read_rows(path: Path, last_step: int) -> list[Row]:
+    """The whole rows of a ``metrics.csv`` up to ``last_step``; none where there is no file."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    whole = text[: text.rfind("\n") + 1]  # what follows the last line's end was cut off
+    found = [_row(cells) for cells in csv.DictReader(io.StringIO(whole))]
+    return [row for row in found if row is not None and (row["step"] or 0) <= last_step]
+
+
+def _row(cells: dict[str, str]) -> Row | None:
+    """A row's numbers; ``None`` if they are none of ours."""
+    try:
+        return {
+            name: (int if name in COUNTS else float)(cells[name]) if cells[name] != "" else None for name in COLUMNS
+        }
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -52,8 +52,10 @@ class CurvesLogger:
         }
 
     def start(self, run: RunInfo) -> None:
-        """Keep what the title says."""
+        """Keep what the title says, and the rows there are."""
         self._run = run
+        for row in run.history:
+            self.log(row)
 
     def log(self, row: Row) -> None:
         """Keep the row's values; not a number stands for None."""

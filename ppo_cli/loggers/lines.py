@@ -27,13 +27,12 @@ class PlainLines:
 
     def __init__(self, config: TrainConfig) -> None:
         self._every = whole_iterations(config.log_every, config.buffer_size)
-        self._rows = 0
         self._waiting: Row | None = None
         self._eval: float | None = None
 
     def start(self, run: RunInfo) -> None:
         """Log what is about to be trained, and where it is kept."""
-        self._total = run.total_timesteps
+        self._total, self._first = run.total_timesteps, True
         self._pace = Pace(run.total_timesteps)
         config = run.config
         about = f"{config.env.id} · seed {config.seed} · {config.device} · {run.num_parameters:,} parameters"
@@ -42,12 +41,12 @@ class PlainLines:
     def log(self, row: Row) -> None:
         """Log a line if one is due."""
         self._pace.add(row)
-        self._rows += 1
         self._waiting = row
         if row["eval/episode_return_mean"] is not None:
             self._eval = row["eval/episode_return_mean"]
-        if self._rows == 1 or self._rows % self._every == 0:
+        if self._first or int(row["iteration"] or 0) % self._every == 0:
             self._line(row)
+        self._first = False
 
     def close(self, summary: dict[str, Any]) -> None:  # noqa: ARG002
         """Log the last iteration, unless it has been."""
@@ -89,7 +88,7 @@ def run_logging(run_dir: Path, *, to_stdout: bool) -> Iterator[None]:
         run_dir: The run's folder; it exists.
         to_stdout: Whether to print the messages.
     """
-    file = logging.FileHandler(run_dir / "train.log", encoding="utf-8")
+    file = _File(run_dir / "train.log", encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     level = LOGGER.level
     screen: logging.Handler = _Stdout(sys.stdout) if to_stdout else _Caller()
@@ -135,6 +134,14 @@ class _Caller(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if LOGGER.parent is not None:
             LOGGER.parent.callHandlers(record)
+
+
+class _File(logging.FileHandler):
+    """A log that a full disk leaves incomplete; the messages still reach the screen."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
 
 
 class _Stdout(logging.StreamHandler[Any]):

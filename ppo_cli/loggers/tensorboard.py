@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 from tensorboard.plugins.hparams import api_pb2
@@ -49,12 +49,15 @@ class TensorBoardLogger:
         self._open = ExitStack()
 
     def start(self, run: RunInfo) -> None:
-        """Create the file and note the run's settings."""
+        """Create the file and note the run's settings; readers drop what earlier files hold beyond ``start_step``."""
         self._log_dir.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{os.getpid()}"
         # Unbuffered: an iteration is one record and one write, there for TensorBoard to read at once.
         self._file = self._open.enter_context((self._log_dir / name).open("wb", buffering=0))
         self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        if run.start_step:
+            began = SessionLog(status=SessionLog.START)
+            self._write(Event(wall_time=time.time(), step=run.start_step + 1, session_log=began))
         self._write_plugin_data(EXPERIMENT_TAG, HParamsPluginData(experiment=_experiment(run.config)))
         self._write_plugin_data(SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=_session(run)))
 

@@ -1,0 +1,83 @@
+"""``resume=``: the command line of a run that goes on, whose settings come from its folder and not from ``conf/``."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from ppo_cli.config import TrainConfig
+from ppo_cli.errors import ConfigError, Problem
+from ppo_cli.hydra_ext import schema
+from ppo_cli.hydra_ext.app import config_of
+from ppo_cli.hydra_ext.argv import CommandLine
+from ppo_cli.hydra_ext.translate import explain
+
+AUTO = "auto"
+
+
+def requested(line: CommandLine) -> str | None:
+    """What ``resume=`` asks for, if it asks for anything.
+
+    Raises:
+        ConfigError: in a sweep, whose runs cannot all go on with one folder.
+    """
+    named = _parsed([word for word in line.overrides if word.partition("=")[0] == "resume"]).get("resume")
+    if named is not None and line.multirun:
+        raise ConfigError(Problem(f"resume={named} is for a single run", f"ppo-train resume={named}, without -m"))
+    return None if named is None else str(named)
+
+
+def own_run(line: CommandLine) -> tuple[Path, dict[str, Any]] | None:
+    """The newest run that this very command made before, with what the command names of the user's own modules."""
+    from ppo_cli.resumption import newest_of
+
+    config: TrainConfig = config_of(line, "train", TrainConfig)
+    found = newest_of(config)
+    names = ("env.id", "env.wrappers", "network.module", "logger")
+    return None if found is None else (found, {name: attrgetter(name)(config) for name in names})
+
+
+def changes(line: CommandLine) -> dict[str, Any]:
+    """The other settings of the line, by dotted key.
+
+    Raises:
+        ConfigError: names every word that is no plain setting.
+    """
+    found = _parsed([word for word in line.overrides if word.partition("=")[0] != "resume"])
+    renamed = {"env.id" if key == "env" else key: value for key, value in found.items()}
+    return {key: schema.fitted(TrainConfig, key, value) for key, value in renamed.items()}
+
+
+def _parsed(words: list[str]) -> dict[str, Any]:
+    parser = OverridesParser.create()
+    found: dict[str, Any] = {}
+    problems = []
+    for word in words:
+        try:
+            (override,) = parser.parse_overrides([word])
+        except HydraException as error:
+            problems.append(explain(error, [word], TrainConfig)[0])
+            continue
+        key = override.key_or_group
+        if override.is_sweep_override():
+            problems.append(Problem(f"{word} holds several values, and a run that goes on takes one", f"{key}=…"))
+        elif override.is_delete():
+            problems.append(Problem(f"{word}: a run that goes on needs every setting", "the same without it"))
+        else:
+            found[key] = _plain(override.value())
+    if problems:
+        raise ConfigError(problems)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Without the quotes that Hydra's grammar keeps."""
+    if isinstance(value, dict):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return getattr(value, "text", value)

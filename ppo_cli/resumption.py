@@ -1,0 +1,180 @@
+"""Finding out what a run was and where it can go on."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from ppo_cli.checkpoint import load_checkpoint
+from ppo_cli.config import TrainConfig, from_plain, own_modules, show, to_plain, walk
+from ppo_cli.errors import CheckpointError, ConfigError, Problem
+from ppo_cli.folders import slug
+from ppo_cli.record import fingerprint, now, read_summary
+from ppo_cli.store import CheckpointStore
+
+FIXED = ("env.", "network.", "continuous.", "normalize_")
+"""Beginnings of settings that what was learnt so far depends on."""
+FIXED_KEYS = ("seed", "num_envs", "buffer_size", "output_dir", "init_from", "resume")
+FREE = ("network.sequence_length", "continuous.resample_every", "env.restart_crashed")
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A run to go on with.
+
+    Attributes:
+        run_dir: Its folder.
+        config: Its settings from now on.
+        summary: Its ``summary.json``; empty if that is lost.
+        path: The checkpoint to go on from; ``None`` for the beginning.
+        content: What that holds.
+        finished: Whether there is nothing left to do.
+    """
+
+    run_dir: Path
+    config: TrainConfig
+    summary: dict[str, Any]
+    path: Path | None
+    content: dict[str, Any] | None
+    finished: bool
+
+    @property
+    def step(self) -> int:
+        """Steps taken up to the checkpoint."""
+        return 0 if self.content is None else int(self.content["run"]["progress"]["step"])
+
+    @property
+    def iteration(self) -> int:
+        """Iterations made up to the checkpoint."""
+        return 0 if self.content is None else int(self.content["run"]["progress"]["iteration"])
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the record says of the run's beginning."""
+        found = {key: self.summary.get(key) for key in ("request", "started", "command")}
+        return {**found, "started": found["started"] or now(), "resumed": list(self.summary.get("resumed") or [])}
+
+    def set_newer_aside(self) -> None:
+        """Make this checkpoint the newest."""
+        CheckpointStore(self.run_dir).set_aside(self.path)
+
+
+def find_saved(run: str | os.PathLike[str], changes: dict[str, Any]) -> Saved:
+    """The run that a folder or a checkpoint of it belongs to.
+
+    Raises:
+        ConfigError: if there is none, or a change does not fit it.
+    """
+    named = Path(run).expanduser()
+    run_dir, path, content = _locate(named)
+    summary = read_summary(run_dir) or {}
+    if content is None:
+        plain, source = summary.get("config"), run_dir / "summary.json"
+    else:
+        plain, source = (content["run"] or {}).get("config"), path or run_dir
+    if not isinstance(plain, dict):
+        what = f"{named} holds no run: there is neither a checkpoint to resume from nor a summary.json"
+        raise CheckpointError(Problem(what, "resume=<the folder of a run>"))
+    try:
+        before: TrainConfig = from_plain(TrainConfig, plain)
+    except ConfigError as error:
+        problems = [Problem(f"{source}: {problem.what}", problem.fix) for problem in error.problems]
+        raise CheckpointError(problems) from error
+    config = _changed(before, changes)
+    _check_named(before, changes)
+    longer = config.total_timesteps > before.total_timesteps
+    finished = summary.get("status") == "finished" and not longer and not named.is_file()
+    return Saved(run_dir, config, summary, path, content, finished)
+
+
+def _locate(named: Path) -> tuple[Path, Path | None, dict[str, Any] | None]:
+    """Folder, checkpoint and its content for a path."""
+    if named.is_dir():
+        store = CheckpointStore(named)
+        found = store.newest_good()
+        return (named, *found) if found else (named, None, None)
+    if not named.is_file():
+        raise CheckpointError(Problem(f"{named} does not exist", "resume=<the folder of a run>"))
+    folder = named.parent
+    store = CheckpointStore(folder.parent)
+    scheduled = store.scheduled()
+    if folder.name != "checkpoints" or named.name not in [path.name for path in scheduled]:
+        what = f"{named} is there to be evaluated; a run goes on from a step_….pt in its checkpoints/"
+        raise CheckpointError(Problem(what, f"resume={scheduled[-1] if scheduled else folder.parent}"))
+    return folder.parent, named, load_checkpoint(named)
+
+
+def _changed(before: TrainConfig, changes: dict[str, Any]) -> TrainConfig:
+    """The settings with changes applied.
+
+    Raises:
+        ConfigError: names each change that does not fit.
+    """
+    known = {key for key, _, _ in walk(before)}
+    problems = []
+    plain = to_plain(before)
+    for key, value in changes.items():
+        if any(name.startswith(f"{key}.") for name in known) or key == "hyperparameters":
+            what = f"{key}={show(value)} cannot change in a run that goes on"
+            problems.append(Problem(what, f"the same without {key}=; single settings such as lr= may change"))
+            continue
+        if key not in known:
+            problems.append(Problem(f"{key!r} is not a setting of a run", "one that ppo-train --help lists"))
+            continue
+        saved = attrgetter(key)(before)
+        fixed = key.startswith(FIXED) or key in FIXED_KEYS
+        if fixed and key not in FREE and value != saved:
+            what = f"{key}={show(value)} cannot change in a run that goes on: it has {key}={show(saved)}"
+            problems.append(Problem(what, f"the same without {key}=, or a new run with init_from=<this one>"))
+            continue
+        *path, last = key.split(".")
+        place = plain
+        for part in path:
+            place = place[part]
+        place[last] = value
+    if problems:
+        raise ConfigError(problems)
+    config: TrainConfig = from_plain(TrainConfig, plain)
+    return config
+
+
+def modules_to_name(config: TrainConfig) -> dict[str, str]:
+    """The settings that name modules of the user's, which ``resume`` imports only if they are typed again."""
+    typed = {
+        "env": config.env.id,
+        "env.wrappers": show(config.env.wrappers),
+        "network": config.network.module or "",
+        "logger": show(config.logger),
+    }
+    own = {**own_modules(config), "logger": show(config.logger)}
+    return {key: value for key, value in typed.items() if ":" in own.get(key.rpartition(".")[2], "")}
+
+
+def _check_named(config: TrainConfig, changes: dict[str, Any]) -> None:
+    """No code of a module that a file names is run unless the user names it too.
+
+    Raises:
+        ConfigError: says what to name.
+    """
+    keys = {"env": "env.id", "network": "network.module"}
+    problems = [
+        Problem(f"the run's {key}={value} lives in a module, which is imported only if you say so", f"{key}={value}")
+        for key, value in modules_to_name(config).items()
+        if keys.get(key, key) not in changes
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def newest_of(config: TrainConfig) -> Path | None:
+    """The folder of the newest run of exactly this configuration, finished or not; ``None`` if there is none."""
+    request = fingerprint(config)
+    folder = Path(config.output_dir) / slug(config.env.id)
+    for run_dir in sorted(folder.glob("*"), key=lambda path: path.name, reverse=True):
+        summary = read_summary(run_dir)
+        if summary is not None and summary.get("request") == request:
+            return run_dir
+    return None
