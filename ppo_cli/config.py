@@ -248,7 +248,7 @@ def _check(config: Any, key: str, value: Any, item: dataclasses.Field[Any]) -> I
     kind = type_hints(owner)[item.name]
     default = getattr(owner(), item.name)
     fix = f"{key}={show(default)}"
-    if not _has_type(value, kind):
+    if not fits_type(value, kind):
         yield Problem(f"{key}={show(value)} is not {_type_name(kind)}", fix)
         return
     entries = value if isinstance(value, list) else [value]
@@ -276,14 +276,15 @@ def _closest_fix(key: str, entry: Any, choices: tuple[str, ...], value: Any, fix
     return f"{key}=[{close[0]}]" if isinstance(value, list) else f"{key}={close[0]}"
 
 
-def _has_type(value: Any, kind: Any) -> bool:
+def fits_type(value: Any, kind: Any) -> bool:
+    """Whether a value is of a type as the annotations of a dataclass name it; a whole number is a number too."""
     if kind is Any:
         return True
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
-        return any(_has_type(value, arg) for arg in args)
+        return any(fits_type(value, arg) for arg in args)
     if origin is list:
-        return isinstance(value, list) and all(_has_type(item, args[0]) for item in value)
+        return isinstance(value, list) and all(fits_type(item, args[0]) for item in value)
     if origin is dict:
         return isinstance(value, dict)
     if kind is float:

@@ -12,6 +12,7 @@ from ppo_cli.checkpoint import load_checkpoint
 from ppo_cli.config import TrainConfig, from_plain, own_modules, show, to_plain, walk
 from ppo_cli.errors import CheckpointError, ConfigError, Problem
 from ppo_cli.folders import slug
+from ppo_cli.progress import Progress, read_run
 from ppo_cli.record import fingerprint, now, read_summary
 from ppo_cli.store import CheckpointStore
 
@@ -31,6 +32,7 @@ class Saved:
         summary: Its ``summary.json``; empty if that is lost.
         path: The checkpoint to go on from; ``None`` for the beginning.
         content: What that holds.
+        progress: How far the run had come there.
         finished: Whether there is nothing left to do.
     """
 
@@ -39,17 +41,8 @@ class Saved:
     summary: dict[str, Any]
     path: Path | None
     content: dict[str, Any] | None
+    progress: Progress
     finished: bool
-
-    @property
-    def step(self) -> int:
-        """Steps taken up to the checkpoint."""
-        return 0 if self.content is None else int(self.content["run"]["progress"]["step"])
-
-    @property
-    def iteration(self) -> int:
-        """Iterations made up to the checkpoint."""
-        return 0 if self.content is None else int(self.content["run"]["progress"]["iteration"])
 
     @property
     def about(self) -> dict[str, Any]:
@@ -87,7 +80,8 @@ def find_saved(run: str | os.PathLike[str], changes: dict[str, Any]) -> Saved:
     _check_named(before, changes)
     longer = config.total_timesteps > before.total_timesteps
     finished = summary.get("status") == "finished" and not longer and not named.is_file()
-    return Saved(run_dir, config, summary, path, content, finished)
+    progress = Progress() if content is None else read_run(content["run"]).progress
+    return Saved(run_dir, config, summary, path, content, progress, finished)
 
 
 def _locate(named: Path) -> tuple[Path, Path | None, dict[str, Any] | None]:

@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ppo_cli.acceleration import choose_compile, choose_threads, intra_op_threads
 from ppo_cli.agent import PPOAgent
 from ppo_cli.backends import choose_backend
@@ -36,6 +38,7 @@ from ppo_cli.networks import ActorCritic
 from ppo_cli.record import Record, fingerprint, now
 from ppo_cli.resumption import Saved, find_saved
 from ppo_cli.signals import stoppable
+from ppo_cli.specs import Spec
 from ppo_cli.trainer import Trainer
 
 log = logging.getLogger("ppo_cli")
@@ -81,6 +84,7 @@ def preflight(config: TrainConfig) -> None:
     _check_output_dir(Path(config.output_dir))
     device = resolve_device(config.device)
     spec = read_spec(config.env)
+    _check_memory(config, spec)
     agent = PPOAgent.from_spec(spec, config, seed=0, device=device)
     choose_backend(config.vector_backend, config.env, spec)
     try_out(config.env)
@@ -90,6 +94,27 @@ def preflight(config: TrainConfig) -> None:
     if config.init_from is not None:
         state = load_checkpoint(find_checkpoint(config.init_from, key="init_from"))["agent"]
         agent.load_weights(state)
+
+
+def _check_memory(config: TrainConfig, spec: Spec) -> None:
+    """See that network and rollout fit into this machine, before any of it is made."""
+    network = ActorCritic(spec, partial(make_head, spec, config.continuous), config.network)
+    row = (spec.obs_size + network.state_size) * np.dtype(spec.obs_dtype).itemsize
+    needs = {  # parameters, two moments and a gradient; rows once in the memory and once on their way to the network
+        f"network.hidden_sizes={show_value(config.network.hidden_sizes)}": 4 * 4 * network.num_parameters,
+        f"buffer_size={config.buffer_size}": 2 * row * config.buffer_size,
+    }
+    try:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError):  # Windows
+        return
+    problems = [
+        Problem(f"{setting} needs {need / 2**30:,.0f} GiB, and this machine has {there / 2**30:,.0f}", "a smaller one")
+        for setting, need in needs.items()
+        if need > there
+    ]
+    if problems:
+        raise ConfigError(problems)
 
 
 def _check_output_dir(folder: Path) -> None:
@@ -211,7 +236,7 @@ def resume(
     preflight(dataclasses.replace(saved.config, init_from=None) if saved.content else saved.config)
     resumption = {
         "time": now(),
-        "step": saved.step,
+        "step": saved.progress.step,
         "command": command or shlex.join(sys.argv),
         "changes": {key: show_value(value) for key, value in (changes or {}).items()},
     }
@@ -232,7 +257,7 @@ def _run(config: TrainConfig, run_dir: Path, about: dict[str, Any], saved: Saved
         assert isinstance(config.threads, int)
         log.info("%s", " · ".join(reasons))
         if saved is not None:
-            log.info("resumed at step %d%s", saved.step, "" if saved.path is None else f" from {saved.path}")
+            log.info("resumed at step %d%s", saved.progress.step, "" if saved.path is None else f" from {saved.path}")
         try:
             with intra_op_threads(config.threads):
                 return _train(config, run_dir, about, saved, live)
@@ -319,9 +344,11 @@ def _unwritten(record: Record, status: str, facts: dict[str, Any]) -> OSError | 
 
 def _history(run_dir: Path, saved: Saved) -> Sequence[Row]:
     """The rows up to the checkpoint."""
-    history = read_rows(run_dir / "metrics.csv", saved.step)
-    if "csv" in saved.config.logger and len(history) < saved.iteration:
+    history = read_rows(run_dir / "metrics.csv", saved.progress.step)
+    if "csv" in saved.config.logger and len(history) < saved.progress.iteration:
         log.warning(
-            "metrics.csv has %d of the %d rows up to the checkpoint; the others are lost", len(history), saved.iteration
+            "metrics.csv has %d of the %d rows up to the checkpoint; the others are lost",
+            len(history),
+            saved.progress.iteration,
         )
     return history

@@ -236,7 +236,9 @@ def _build(space: spaces.Space[Any], rows: Rows, start: int) -> tuple[Any, int]:
     shape, size = space.shape, math.prod(space.shape)
     part = rows[:, start : start + size].reshape(len(rows), *shape)
     if isinstance(space, spaces.Box):
-        return np.clip(part, space.low, space.high).astype(space.dtype, copy=False), start + size
+        # np.clip takes five times as long for a few numbers
+        inside = np.minimum(np.maximum(part, space.low), space.high)
+        return inside.astype(space.dtype, copy=False), start + size
     if isinstance(space, spaces.MultiDiscrete):
         return part.astype(space.dtype) + space.start, start + size
     return part.astype(np.int8), start + size

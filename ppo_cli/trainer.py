@@ -12,7 +12,6 @@ import dataclasses
 import logging
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -28,49 +27,21 @@ from ppo_cli.checkpoint import load_checkpoint, save_checkpoint
 from ppo_cli.config import TrainConfig, to_plain, whole_iterations
 from ppo_cli.devices import resolve_device
 from ppo_cli.envs import read_spec
+from ppo_cli.episodes import EpisodeBooks
 from ppo_cli.errors import BadNumbersError, Problem
 from ppo_cli.evaluator import play
 from ppo_cli.health import check_rollout
 from ppo_cli.learner import UpdateResult
 from ppo_cli.loggers.base import Logger, RunInfo
 from ppo_cli.metrics import COLUMNS, Row
+from ppo_cli.progress import Evaluation, Progress, read_run
 from ppo_cli.seeding import stream_seed
 from ppo_cli.store import CheckpointStore
-from ppo_cli.vector import Transition, VectorEnv
+from ppo_cli.vector import VectorEnv
 
 log = logging.getLogger("ppo_cli")
 
 MOST_SKIPPED = 10  # updates in a row; whatever is wrong will not mend itself after that
-WINDOW = 100  # episodes that the running means of return and length look back on
-
-
-@dataclasses.dataclass
-class Progress:
-    """How far a run has come."""
-
-    iteration: int = 0
-    step: int = 0
-    episodes: int = 0
-    best_return: float | None = None
-    best_training_return: float | None = None
-    best_step: int | None = None
-    final_return: float | None = None
-    skipped_updates: int = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """One evaluation during training, with what repeats it."""
-
-    seed: int
-    deterministic: bool
-    returns: list[float]
-    lengths: list[int]
-
-    @property
-    def mean(self) -> float:
-        """Mean return."""
-        return float(np.mean(self.returns))
 
 
 def _rank(*returns: float | None) -> tuple[float, ...]:
@@ -118,24 +89,18 @@ class Trainer:
         self.problems: list[str] = []
         self._failed: list[Logger] = []
         self.store = CheckpointStore(run_dir, config.keep_last)
-        self._returns: deque[float] = deque(maxlen=WINDOW)
-        self._lengths: deque[int] = deque(maxlen=WINDOW)
+        self._books = EpisodeBooks(config.num_envs)
         if saved is not None:
             self._restore(saved)
         self.envs = self._build_envs()
-        self._running_return = np.zeros(config.num_envs)
-        self._running_length = np.zeros(config.num_envs, np.int64)
-        self._skipped_in_a_row = 0
         self._rows: Rows = np.empty((0, self.agent.policy.row_size), np.float32)
 
     def _restore(self, saved: dict[str, Any]) -> None:
         """Be where :meth:`checkpoint` left off."""
-        run = saved["run"]
         self.agent.restore(saved["agent"])
-        self.progress = Progress(**run["progress"])
-        self._returns.extend(run["returns"])
-        self._lengths.extend(run["lengths"])
-        self.evaluation = None if run["evaluation"] is None else Evaluation(**run["evaluation"])
+        state = read_run(saved["run"])
+        self.progress, self.evaluation = state.progress, state.evaluation
+        self._books.load(state.episodes)
 
     def _build_envs(self) -> VectorEnv:
         """The environments of the stretch that begins now."""
@@ -150,8 +115,7 @@ class Trainer:
             self.envs.close()
             self.envs = self._build_envs()
         self.agent.policy.normalizers.reward.begin_episodes()
-        self._running_return[:] = 0.0
-        self._running_length[:] = 0
+        self._books.begin()
         self._rows = self.agent.policy.compose(self.envs.reset(), None, None)
 
     def run(self) -> None:
@@ -200,6 +164,7 @@ class Trainer:
         update = self._learn(before)
         clock.append(time.perf_counter())
         progress.iteration += 1
+        progress.episodes = self._books.finished
         if update is None:
             self._begin_stretch(rebuild=True)  # what state such environments are in, nobody knows
         evaluation = self.evaluate() if self._evaluation_is_due() else None
@@ -208,9 +173,8 @@ class Trainer:
         collect, learn, judge = np.diff(clock).tolist()
         row: Row = dict.fromkeys(COLUMNS)
         row |= {"iteration": progress.iteration, "step": progress.step, "rollout/episodes": progress.episodes}
-        row["rollout/episode_return_mean"] = self.training_return
-        if self._lengths:
-            row["rollout/episode_length_mean"] = float(np.mean(self._lengths))
+        row["rollout/episode_return_mean"] = self._books.mean_return
+        row["rollout/episode_length_mean"] = self._books.mean_length
         if update is not None:
             row |= {f"train/{name}": value for name, value in update._asdict().items()}
         row["train/skipped_updates"] = progress.skipped_updates
@@ -251,10 +215,10 @@ class Trainer:
         except BadNumbersError as error:
             found = self._located(error, before)
         else:
-            self._skipped_in_a_row = 0
+            progress.skipped_in_a_row = 0
             return update
-        self._skipped_in_a_row += 1
-        if self.config.on_nan == "stop" or self._skipped_in_a_row > MOST_SKIPPED:
+        progress.skipped_in_a_row += 1
+        if self.config.on_nan == "stop" or progress.skipped_in_a_row > MOST_SKIPPED:
             raise found
         log.warning("%s; this update is skipped, and the environments are built anew", found.problems[0].what)
         progress.skipped_updates += 1
@@ -299,7 +263,7 @@ class Trainer:
                 finals=None if result.finals is None else self._last_rows(result.finals, states),
                 weights=1.0 if result.real is None else result.real,
             )
-            self._count(result)
+            self.progress.step += self._books.count(result)
             rows = policy.compose(result.observations, states, result.starts)
         memory.next_observations = self._rows = rows
 
@@ -307,21 +271,6 @@ class Trainer:
         """The last observations with what the network remembered of the episode that they end."""
         remembered = None if states is None else states[finals.envs]
         return finals._replace(observations=self.agent.policy.compose(finals.observations, remembered, None))
-
-    def _count(self, result: Transition) -> None:
-        """Keep the books of steps and episodes; a step that is no transition has no reward and no length."""
-        real = self.config.num_envs if result.real is None else int(result.real.sum())
-        self.progress.step += real
-        self._running_return += result.rewards
-        self._running_length += 1 if result.real is None else result.real
-        ended = result.ended
-        if ended is not None:
-            returns = self._running_return[ended]
-            self._returns.extend(returns[np.isfinite(returns)].tolist())
-            self._lengths.extend(self._running_length[ended].tolist())
-            self.progress.episodes += int(ended.sum())
-            self._running_return[ended] = 0.0
-            self._running_length[ended] = 0
 
     def _schedule(self, initial: float, anneal: bool) -> float:
         return ppo.annealed(initial, self.progress.iteration, self.iterations) if anneal else initial
@@ -361,7 +310,7 @@ class Trainer:
         if evaluation is not None:
             progress.final_return = evaluation.mean
             # of equal evaluations the one whose training went better: a few episodes do not show every weakness
-            training = self.training_return
+            training = self._books.mean_return
             if _rank(evaluation.mean, training) >= _rank(progress.best_return, progress.best_training_return):
                 progress.best_return, progress.best_step = evaluation.mean, progress.step
                 progress.best_training_return = training
@@ -401,20 +350,14 @@ class Trainer:
             "config": to_plain(self.config),
             "progress": dataclasses.asdict(self.progress),
             "evaluation": None if self.evaluation is None else dataclasses.asdict(self.evaluation),
-            "returns": list(self._returns),
-            "lengths": list(self._lengths),
+            "episodes": dataclasses.asdict(self._books.state()),
         }
-
-    @property
-    def training_return(self) -> float | None:
-        """Mean return of the last episodes; ``None`` before the first has ended."""
-        return float(np.mean(self._returns)) if self._returns else None
 
     @property
     def final_return(self) -> float | None:
         """Mean return of the last evaluation; without evaluations, of the last episodes."""
         final = self.progress.final_return
-        return self.training_return if final is None else final
+        return self._books.mean_return if final is None else final
 
     def close(self, summary: dict[str, Any]) -> None:
         """Close environments and loggers; one that fails does not keep the others from closing."""

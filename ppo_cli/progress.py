@@ -1,0 +1,84 @@
+"""How far a run has come, as its checkpoints keep it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from ppo_cli.config import fits_type, type_hints
+from ppo_cli.errors import CheckpointError, Problem
+
+
+@dataclass
+class Progress:
+    """Counts and scores so far."""
+
+    iteration: int = 0
+    step: int = 0
+    episodes: int = 0
+    best_return: float | None = None
+    best_training_return: float | None = None
+    best_step: int | None = None
+    final_return: float | None = None
+    skipped_updates: int = 0
+    skipped_in_a_row: int = 0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation during training, with what repeats it."""
+
+    seed: int
+    deterministic: bool
+    returns: list[float]
+    lengths: list[int]
+
+    @property
+    def mean(self) -> float:
+        """Mean return."""
+        return sum(self.returns) / len(self.returns)
+
+
+@dataclass(frozen=True)
+class LastEpisodes:
+    """What the books hold at a checkpoint: all episodes that were finished, and what the last of them came to."""
+
+    finished: int
+    returns: list[float]
+    lengths: list[int]
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What a checkpoint holds of its run beside the configuration."""
+
+    progress: Progress
+    evaluation: Evaluation | None
+    episodes: LastEpisodes
+
+
+def read_run(run: Any) -> RunState:
+    """The state of the run that a checkpoint belongs to.
+
+    Raises:
+        CheckpointError: if it is not as :class:`RunState` has it.
+    """
+    run = run if isinstance(run, dict) else {}
+    evaluation = run.get("evaluation")
+    return RunState(
+        _read(Progress, run.get("progress"), "progress"),
+        None if evaluation is None else _read(Evaluation, evaluation, "evaluation"),
+        _read(LastEpisodes, run.get("episodes"), "episodes"),
+    )
+
+
+def _read(kind: Any, plain: Any, name: str) -> Any:
+    names = [item.name for item in fields(kind)]
+    hints = type_hints(kind)
+    if not isinstance(plain, dict) or set(plain) != set(names):
+        raise CheckpointError(Problem(f"the checkpoint's {name} should hold {', '.join(names)}", "another checkpoint"))
+    for key, value in plain.items():
+        if not fits_type(value, hints[key]):
+            what = f"the checkpoint's {name} has {key}={str(value)[:100]}, which is of another type"
+            raise CheckpointError(Problem(what, "another checkpoint"))
+    return kind(**plain)
