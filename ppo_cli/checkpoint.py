@@ -53,12 +53,11 @@ def save_checkpoint(path: Path, agent: dict[str, Any], run: dict[str, Any] | Non
     path.parent.mkdir(parents=True, exist_ok=True)
     payload = {"kind": KIND, "format_version": FORMAT_VERSION, "agent": agent, "run": run}
 
-    def write(temporary: Path) -> None:
-        # into an open file: given a path, torch writes its name into the archive, and equal runs would differ
-        with temporary.open("wb") as file:
-            torch.save(payload, file)
-
-    write_atomically(path, write)
+    # Into memory first: given a path, torch writes its name into the archive, and equal runs would differ; and of a
+    # full disk it makes an error that does not say so.
+    content = io.BytesIO()
+    torch.save(payload, content)
+    write_atomically(path, lambda temporary: temporary.write_bytes(content.getbuffer()))
 
 
 def find_checkpoint(path: str | os.PathLike[str], key: str = "checkpoint") -> Path:

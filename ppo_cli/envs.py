@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import traceback
 import warnings
 from collections.abc import Callable
 from copy import deepcopy
@@ -135,8 +134,9 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
         error.__notes__ = [*getattr(error, "__notes__", ()), note]  # Python 3.10 has no add_note
 
     def _warn(self, error: Exception, method: str) -> None:
-        text = "".join(traceback.format_exception(error))
-        log.warning("environment %d raised in %s() and is built anew:\n%s", self._index, method, text)
+        told = f"{type(error).__name__}: {error}"
+        log.warning("environment %d raised in %s() and is built anew: %s", self._index, method, told)
+        log.debug("its traceback", exc_info=error)
 
     def _rebuild(self) -> None:
         try:

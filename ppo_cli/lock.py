@@ -26,12 +26,19 @@ def locked(run_dir: Path) -> Iterator[None]:
     lock = FileLock(run_dir / ".lock")
     try:
         lock.acquire(timeout=PATIENCE)
-    except Timeout as error:
-        holder = read_summary(run_dir) or {}
-        who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
-        problem = Problem(f"{run_dir} is in use: {who} writes there", "waiting until it is done, or stopping it")
-        raise RunError(problem, "Run in use") from error
+    except OSError as error:
+        if isinstance(error, Timeout):
+            raise _in_use(run_dir) from error
+        what = f"{run_dir} cannot be written: {error.strerror or error}"
+        raise RunError(Problem(what, "a folder that can be written, with room")) from error
     try:
         yield
     finally:
         lock.release()
+
+
+def _in_use(run_dir: Path) -> RunError:
+    holder = read_summary(run_dir) or {}
+    who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
+    problem = Problem(f"{run_dir} is in use: {who} writes there", "waiting until it is done, or stopping it")
+    return RunError(problem, "Run in use")

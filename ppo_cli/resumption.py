@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from operator import attrgetter
@@ -19,6 +20,7 @@ from ppo_cli.store import CheckpointStore
 FIXED = ("env.", "network.", "continuous.", "normalize_")
 """Beginnings of settings that what was learnt so far depends on."""
 FIXED_KEYS = ("seed", "num_envs", "buffer_size", "output_dir", "init_from", "resume")
+KWARGS = "env.kwargs."
 FREE = ("network.sequence_length", "continuous.resample_every", "env.restart_crashed")
 
 
@@ -34,6 +36,8 @@ class Saved:
         content: What that holds.
         progress: How far the run had come there.
         finished: Whether there is nothing left to do.
+        changes: The settings that differ from now on, as they are typed.
+        passed_over: Newer checkpoints that cannot be read, and why.
     """
 
     run_dir: Path
@@ -43,6 +47,8 @@ class Saved:
     content: dict[str, Any] | None
     progress: Progress
     finished: bool
+    changes: dict[str, str]
+    passed_over: list[str]
 
     @property
     def about(self) -> dict[str, Any]:
@@ -50,9 +56,9 @@ class Saved:
         found = {key: self.summary.get(key) for key in ("request", "started", "command")}
         return {**found, "started": found["started"] or now(), "resumed": list(self.summary.get("resumed") or [])}
 
-    def set_newer_aside(self) -> None:
-        """Make this checkpoint the newest."""
-        CheckpointStore(self.run_dir).set_aside(self.path)
+    def go_back(self) -> None:
+        """Make the checkpoint the newest, now that the folder is one's own."""
+        CheckpointStore(self.run_dir).go_back_to(self.path)
 
 
 def find_saved(run: str | os.PathLike[str], changes: dict[str, Any]) -> Saved:
@@ -62,12 +68,9 @@ def find_saved(run: str | os.PathLike[str], changes: dict[str, Any]) -> Saved:
         ConfigError: if there is none, or a change does not fit it.
     """
     named = Path(run).expanduser()
-    run_dir, path, content = _locate(named)
+    run_dir, path, content, passed_over = _locate(named)
     summary = read_summary(run_dir) or {}
-    if content is None:
-        plain, source = summary.get("config"), run_dir / "summary.json"
-    else:
-        plain, source = (content["run"] or {}).get("config"), path or run_dir
+    plain, source = _settings(summary, content, run_dir if path is None or named.is_dir() else path)
     if not isinstance(plain, dict):
         what = f"{named} holds no run: there is neither a checkpoint to resume from nor a summary.json"
         raise CheckpointError(Problem(what, "resume=<the folder of a run>"))
@@ -81,15 +84,31 @@ def find_saved(run: str | os.PathLike[str], changes: dict[str, Any]) -> Saved:
     longer = config.total_timesteps > before.total_timesteps
     finished = summary.get("status") == "finished" and not longer and not named.is_file()
     progress = Progress() if content is None else read_run(content["run"]).progress
-    return Saved(run_dir, config, summary, path, content, progress, finished)
+    changed = {key: show(value) for key, value in changes.items() if _differs(before, key, value)}
+    return Saved(run_dir, config, summary, path, content, progress, finished, changed, passed_over)
 
 
-def _locate(named: Path) -> tuple[Path, Path | None, dict[str, Any] | None]:
-    """Folder, checkpoint and its content for a path."""
+def _settings(
+    summary: dict[str, Any], content: dict[str, Any] | None, source: Path
+) -> tuple[dict[str, Any] | None, Path]:
+    """The settings to go on with, and where they were found.
+
+    A run's folder has them as they were last changed; a checkpoint that was named has its own.
+    """
+    latest = summary.get("config")
+    if content is None:
+        return latest, source / "summary.json"
+    own = (content["run"] or {}).get("config")
+    as_json = json.loads(json.dumps(own, default=repr))  # where tuples are lists, and nothing else differs
+    if source.is_dir() and isinstance(latest, dict) and latest != as_json:
+        return latest, source / "summary.json"
+    return own, source
+
+
+def _locate(named: Path) -> tuple[Path, Path | None, dict[str, Any] | None, list[str]]:
+    """Folder, checkpoint, its content, and what was passed over, for a path."""
     if named.is_dir():
-        store = CheckpointStore(named)
-        found = store.newest_good()
-        return (named, *found) if found else (named, None, None)
+        return (named, *CheckpointStore(named).newest_good())
     if not named.is_file():
         raise CheckpointError(Problem(f"{named} does not exist", "resume=<the folder of a run>"))
     folder = named.parent
@@ -98,7 +117,7 @@ def _locate(named: Path) -> tuple[Path, Path | None, dict[str, Any] | None]:
     if folder.name != "checkpoints" or named.name not in [path.name for path in scheduled]:
         what = f"{named} is there to be evaluated; a run goes on from a step_….pt in its checkpoints/"
         raise CheckpointError(Problem(what, f"resume={scheduled[-1] if scheduled else folder.parent}"))
-    return folder.parent, named, load_checkpoint(named)
+    return folder.parent, named, load_checkpoint(named), []
 
 
 def _changed(before: TrainConfig, changes: dict[str, Any]) -> TrainConfig:
@@ -115,13 +134,13 @@ def _changed(before: TrainConfig, changes: dict[str, Any]) -> TrainConfig:
             what = f"{key}={show(value)} cannot change in a run that goes on"
             problems.append(Problem(what, f"the same without {key}=; single settings such as lr= may change"))
             continue
-        if key not in known:
+        if key not in known and not key.startswith(KWARGS):
             problems.append(Problem(f"{key!r} is not a setting of a run", "one that ppo-train --help lists"))
             continue
-        saved = attrgetter(key)(before)
-        fixed = key.startswith(FIXED) or key in FIXED_KEYS
-        if fixed and key not in FREE and value != saved:
-            what = f"{key}={show(value)} cannot change in a run that goes on: it has {key}={show(saved)}"
+        if not _differs(before, key, value):
+            continue
+        if (key.startswith(FIXED) or key in FIXED_KEYS) and key not in FREE:
+            what = f"{key}={show(value)} cannot change in a run that goes on: it has {key}={show(_saved(before, key))}"
             problems.append(Problem(what, f"the same without {key}=, or a new run with init_from=<this one>"))
             continue
         *path, last = key.split(".")
@@ -137,14 +156,21 @@ def _changed(before: TrainConfig, changes: dict[str, Any]) -> TrainConfig:
 
 def modules_to_name(config: TrainConfig) -> dict[str, str]:
     """The settings that name modules of the user's, which ``resume`` imports only if they are typed again."""
-    typed = {
-        "env": config.env.id,
-        "env.wrappers": show(config.env.wrappers),
-        "network": config.network.module or "",
-        "logger": show(config.logger),
-    }
-    own = {**own_modules(config), "logger": show(config.logger)}
-    return {key: value for key, value in typed.items() if ":" in own.get(key.rpartition(".")[2], "")}
+    loggers = {"logger": show(config.logger)} if ":" in show(config.logger) else {}
+    named = {**own_modules(config), **loggers}
+    return {"env.wrappers" if key == "wrappers" else key: value for key, value in named.items()}
+
+
+def _saved(before: TrainConfig, key: str) -> Any:
+    """What a setting was."""
+    return before.env.kwargs.get(key.removeprefix(KWARGS)) if key.startswith(KWARGS) else attrgetter(key)(before)
+
+
+def _differs(before: TrainConfig, key: str, value: Any) -> bool:
+    """Whether a setting is another than it was; to name one's own wrappers, their names will do."""
+    if key == "env.wrappers" and show(value) == own_modules(before).get("wrappers"):
+        return False
+    return bool(value != _saved(before, key))
 
 
 def _check_named(config: TrainConfig, changes: dict[str, Any]) -> None:

@@ -7,39 +7,29 @@ import logging
 import os
 import shlex
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ppo_cli.acceleration import choose_compile, choose_threads, intra_op_threads
-from ppo_cli.agent import PPOAgent
-from ppo_cli.backends import choose_backend
-from ppo_cli.checkpoint import find_checkpoint, load_checkpoint
-from ppo_cli.config import TrainConfig, validate, whole_iterations
-from ppo_cli.config import show as show_value
-from ppo_cli.devices import resolve_device
-from ppo_cli.distributions import make_head
+from ppo_cli.acceleration import intra_op_threads
+from ppo_cli.checkpoint import find_checkpoint
+from ppo_cli.config import TrainConfig
 from ppo_cli.env_ids import newer_version
-from ppo_cli.envs import longest_episode, read_spec, try_out
 from ppo_cli.errors import ConfigError, Problem, RunError, UserError
 from ppo_cli.folders import new_run_dir
-from ppo_cli.learner import sequence_length
 from ppo_cli.lock import locked
-from ppo_cli.loggers import make_loggers, own_logger
+from ppo_cli.loggers import make_loggers
 from ppo_cli.loggers.csv import read_rows
 from ppo_cli.loggers.lines import run_logging, terminal_can_repaint
 from ppo_cli.metrics import Row
-from ppo_cli.networks import ActorCritic
+from ppo_cli.preflight import check_writable, preflight, resolve, warn_of_short_stretches
 from ppo_cli.record import Record, fingerprint, now
 from ppo_cli.resumption import Saved, find_saved
 from ppo_cli.signals import stoppable
-from ppo_cli.specs import Spec
 from ppo_cli.trainer import Trainer
+
+__all__ = ["TrainResult", "preflight", "resolve", "resume", "train"]
 
 log = logging.getLogger("ppo_cli")
 
@@ -74,115 +64,6 @@ class TrainResult:
         return find_checkpoint(self.run_dir)
 
 
-def preflight(config: TrainConfig) -> None:
-    """Find out whether a run could start, without leaving anything on disk.
-
-    Raises:
-        ConfigError: if a value, the environment, the device, the output folder or ``init_from`` does not fit.
-    """
-    validate(config)
-    _check_output_dir(Path(config.output_dir))
-    device = resolve_device(config.device)
-    spec = read_spec(config.env)
-    _check_memory(config, spec)
-    agent = PPOAgent.from_spec(spec, config, seed=0, device=device)
-    choose_backend(config.vector_backend, config.env, spec)
-    try_out(config.env)
-    for name in config.logger:
-        if ":" in name:
-            own_logger(name)
-    if config.init_from is not None:
-        state = load_checkpoint(find_checkpoint(config.init_from, key="init_from"))["agent"]
-        agent.load_weights(state)
-
-
-def _check_memory(config: TrainConfig, spec: Spec) -> None:
-    """See that network and rollout fit into this machine, before any of it is made."""
-    network = ActorCritic(spec, partial(make_head, spec, config.continuous), config.network)
-    row = (spec.obs_size + network.state_size) * np.dtype(spec.obs_dtype).itemsize
-    needs = {  # parameters, two moments and a gradient; rows once in the memory and once on their way to the network
-        f"network.hidden_sizes={show_value(config.network.hidden_sizes)}": 4 * 4 * network.num_parameters,
-        f"buffer_size={config.buffer_size}": 2 * row * config.buffer_size,
-    }
-    try:
-        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError):  # Windows
-        return
-    problems = [
-        Problem(f"{setting} needs {need / 2**30:,.0f} GiB, and this machine has {there / 2**30:,.0f}", "a smaller one")
-        for setting, need in needs.items()
-        if need > there
-    ]
-    if problems:
-        raise ConfigError(problems)
-
-
-def _check_output_dir(folder: Path) -> None:
-    existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
-    try:  # to write is the only sure way to know: root passes every check of permissions, even where nobody can write
-        with tempfile.TemporaryDirectory(dir=existing):
-            return
-    except OSError as error:
-        what = f"output_dir={folder} cannot be written: {existing}: {error.strerror}"
-        raise ConfigError(Problem(what, "output_dir=outputs, or another folder of yours")) from error
-
-
-def resolve(config: TrainConfig) -> tuple[TrainConfig, list[str]]:
-    """Put what was chosen in the place of every ``auto``; with a reason for each.
-
-    The choices follow from the configuration and from what is installed, so the same command makes the same ones.
-    """
-    updates = whole_iterations(config.total_timesteps, config.buffer_size) * config.epochs
-    updates *= whole_iterations(config.buffer_size, config.batch_size)
-    spec = read_spec(config.env)
-    network = ActorCritic(spec, partial(make_head, spec, config.continuous), config.network)
-    sequence = 1 if config.network.memory is None else sequence_length(config, config.buffer_size // config.num_envs)
-    choices: dict[str, tuple[Any, str]] = {
-        "vector_backend": choose_backend(config.vector_backend, config.env, spec),
-        "threads": choose_threads(config.threads, network.work, config.batch_size),
-        "compile": choose_compile(config.compile, resolve_device(config.device), updates, sequence),
-        "checkpoint_every": _choose_checkpoint_every(config),
-    }
-    reasons = [f"{key}={show_value(value)} ({reason})" for key, (value, reason) in choices.items()]
-    return dataclasses.replace(config, **{key: value for key, (value, _) in choices.items()}), reasons
-
-
-STRETCH = 10  # longest episodes of each environment that should fit between two scheduled checkpoints, or more
-CHECKPOINT_EVERY = 100_000
-
-
-def _choose_checkpoint_every(config: TrainConfig) -> tuple[int | None, str]:
-    """Steps between scheduled checkpoints, which cut the episodes in progress.
-
-    Cuts that lie far apart change nothing about what is learnt; close ones would show the agent the beginnings of
-    episodes more often than their ends.
-    """
-    if config.checkpoint_every != "auto":
-        assert not isinstance(config.checkpoint_every, str)
-        return config.checkpoint_every, "as asked"
-    least = _shortest_stretch(config)
-    if least > CHECKPOINT_EVERY:
-        return least, f"{STRETCH} of the longest episodes in each environment"
-    return CHECKPOINT_EVERY, f"at least {STRETCH} of the longest episodes in each environment" if least else "as usual"
-
-
-def _shortest_stretch(config: TrainConfig) -> int:
-    """Steps between checkpoints below which their cuts are felt; 0 where episodes have no limit."""
-    return STRETCH * (longest_episode(config.env) or 0) * config.num_envs
-
-
-def _warn_of_short_stretches(config: TrainConfig, total_timesteps: int) -> None:
-    every, least = config.checkpoint_every, _shortest_stretch(config)
-    if isinstance(every, int) and every < min(least, total_timesteps):
-        log.warning(
-            "checkpoint_every=%d leaves each environment less than %d of its longest episodes between two checkpoints, "
-            "which cut them: their late parts are seen less often; checkpoint_every=%d would not disturb learning",
-            every,
-            STRETCH,
-            least,
-        )
-
-
 def train(
     config: TrainConfig, run_dir: Path | None = None, *, command: str | None = None, show: bool = True
 ) -> TrainResult:
@@ -204,7 +85,8 @@ def train(
     run_dir = run_dir or new_run_dir(config.output_dir, config.env.id)
     (run_dir / "checkpoints").mkdir(parents=True)
     about = {"request": fingerprint(config), "started": now(), "command": command or shlex.join(sys.argv)}
-    return _run(config, run_dir, {**about, "resumed": []}, None, show)
+    with locked(run_dir):
+        return _run(config, run_dir, {**about, "resumed": []}, None, show)
 
 
 def resume(
@@ -232,16 +114,20 @@ def resume(
     saved = find_saved(run, dict(changes or {}))
     if saved.finished:
         return _as_it_was(saved)
-    _check_output_dir(saved.run_dir)
+    check_writable(saved.run_dir)
     preflight(dataclasses.replace(saved.config, init_from=None) if saved.content else saved.config)
-    resumption = {
-        "time": now(),
-        "step": saved.progress.step,
-        "command": command or shlex.join(sys.argv),
-        "changes": {key: show_value(value) for key, value in (changes or {}).items()},
-    }
-    about = {**saved.about, "resumed": [*saved.about["resumed"], resumption]}
-    return _run(saved.config, saved.run_dir, about, saved, show)
+    with locked(saved.run_dir):
+        saved = find_saved(run, dict(changes or {}))  # as whoever had the lock before has left it
+        if saved.finished:
+            return _as_it_was(saved)
+        resumption = {
+            "time": now(),
+            "step": saved.progress.step,
+            "command": command or shlex.join(sys.argv),
+            "changes": saved.changes,
+        }
+        about = {**saved.about, "resumed": [*saved.about["resumed"], resumption]}
+        return _run(saved.config, saved.run_dir, about, saved, show)
 
 
 def _as_it_was(saved: Saved) -> TrainResult:
@@ -252,22 +138,34 @@ def _as_it_was(saved: Saved) -> TrainResult:
 
 def _run(config: TrainConfig, run_dir: Path, about: dict[str, Any], saved: Saved | None, show: bool) -> TrainResult:
     live = show and terminal_can_repaint()
-    with locked(run_dir), run_logging(run_dir, to_stdout=show and not live):
-        config, reasons = resolve(config)
-        assert isinstance(config.threads, int)
-        log.info("%s", " · ".join(reasons))
-        if saved is not None:
-            log.info("resumed at step %d%s", saved.progress.step, "" if saved.path is None else f" from {saved.path}")
-        try:
-            with intra_op_threads(config.threads):
-                return _train(config, run_dir, about, saved, live)
-        except Exception as error:
-            log.debug("the run failed", exc_info=True)  # into train.log only: the person gets one message, not two
-            if isinstance(error, UserError):
-                raise
-            notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-            what = f"{type(error).__name__}: {error}{notes}"
-            raise RunError(Problem(what, f"reading the traceback in {run_dir / 'train.log'}")) from error
+    try:
+        with run_logging(run_dir, to_stdout=show and not live):
+            config, reasons = resolve(config)
+            log.info("%s", " · ".join(reasons))
+            if saved is not None:
+                for warning in saved.passed_over:
+                    log.warning("%s", warning)
+                came_from = "" if saved.path is None else f" from {saved.path}"
+                log.info("resumed at step %d%s", saved.progress.step, came_from)
+            return _watched(config, run_dir, about, saved, live)
+    except OSError as error:  # of the log
+        what = f"{run_dir} cannot be written: {error.strerror or error}"
+        raise RunError(Problem(what, "a folder that can be written, with room")) from error
+
+
+def _watched(config: TrainConfig, run_dir: Path, about: dict[str, Any], saved: Saved | None, live: bool) -> TrainResult:
+    """Train; the traceback of whatever breaks goes into ``train.log`` alone, and the person gets one message."""
+    assert isinstance(config.threads, int)
+    try:
+        with intra_op_threads(config.threads):
+            return _train(config, run_dir, about, saved, live)
+    except Exception as error:
+        log.debug("the run failed", exc_info=True)
+        if isinstance(error, UserError):
+            raise
+        notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+        what = f"{type(error).__name__}: {error}{notes}"
+        raise RunError(Problem(what, f"reading the traceback in {run_dir / 'train.log'}")) from error
 
 
 def _train(config: TrainConfig, run_dir: Path, about: dict[str, Any], saved: Saved | None, live: bool) -> TrainResult:
@@ -277,8 +175,8 @@ def _train(config: TrainConfig, run_dir: Path, about: dict[str, Any], saved: Sav
     history: Sequence[Row] = ()
     if content is None and config.init_from is not None:
         init_from = find_checkpoint(config.init_from, key="init_from")
-    if saved is not None and content is not None:
-        saved.set_newer_aside()
+    if saved is not None:
+        saved.go_back()
         history = _history(run_dir, saved)
     trainer = Trainer(config, run_dir, make_loggers(config, run_dir, live), init_from, content, history)
     before = float((history[-1]["time/elapsed"] if history else None) or 0.0)
@@ -295,9 +193,9 @@ def _train(config: TrainConfig, run_dir: Path, about: dict[str, Any], saved: Sav
             "steps_per_second": trainer.progress.step / seconds,
         }
 
-    record.write("running", facts())
     status = "failed"
     try:
+        record.write("running", facts())
         if (newer := newer_version(config.env.id)) is not None:
             log.warning("env=%s is out of date; there is env=%s", config.env.id, newer)
         if trainer.total_timesteps != config.total_timesteps:
@@ -307,10 +205,12 @@ def _train(config: TrainConfig, run_dir: Path, about: dict[str, Any], saved: Sav
                 trainer.total_timesteps,
                 config.buffer_size,
             )
-        _warn_of_short_stretches(config, trainer.total_timesteps)
+        warn_of_short_stretches(config, trainer.total_timesteps)
         with stoppable(trainer.stop) as asked:
             trainer.run()
-        status = "finished" if asked.signal is None else "interrupted"
+        stopped = asked.signal is not None and trainer.progress.iteration < trainer.iterations
+        if trainer.saved:  # or there is something left to do: resuming makes the last stretch again
+            status = "interrupted" if stopped else "finished"
     except KeyboardInterrupt:
         status = "interrupted"
         raise
@@ -328,7 +228,7 @@ def _train(config: TrainConfig, run_dir: Path, about: dict[str, Any], saved: Sav
         trainer.final_return,
         progress.best_return,
         progress.best_step,
-        asked.signal,
+        asked.signal if stopped else None,
     )
 
 

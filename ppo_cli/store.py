@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import math
 import os
 import re
 from pathlib import Path
@@ -10,8 +10,7 @@ from typing import Any
 
 from ppo_cli.checkpoint import load_checkpoint, save_checkpoint
 from ppo_cli.errors import CheckpointError
-
-log = logging.getLogger("ppo_cli")
+from ppo_cli.progress import read_run
 
 _SCHEDULED = re.compile(r"step_(\d+)\.pt")
 
@@ -60,23 +59,50 @@ class CheckpointStore:
 
     def scheduled(self) -> list[Path]:
         """The files a run can go on from, oldest first."""
-        found = {path: _SCHEDULED.fullmatch(path.name) for path in self.folder.glob("step_*.pt")}
-        steps = {path: int(match[1]) for path, match in found.items() if match}
-        return sorted(steps, key=lambda path: steps[path])
+        return sorted((path for path in self.folder.glob("step_*.pt") if _SCHEDULED.fullmatch(path.name)), key=_step)
 
-    def newest_good(self) -> tuple[Path, dict[str, Any]] | None:
-        """The newest scheduled checkpoint that can be read, with what it holds; ``None`` if there is none."""
+    def newest_good(self) -> tuple[Path | None, dict[str, Any] | None, list[str]]:
+        """The newest scheduled checkpoint that can be read, what it holds, and why newer ones cannot."""
+        passed_over: list[str] = []
         for path in reversed(self.scheduled()):
             try:
-                return path, load_checkpoint(path)
-            except (CheckpointError, OSError) as error:
-                log.warning("%s is passed over: %s", path, error)
-        return None
+                content = load_checkpoint(path)
+                read_run(content["run"])
+                return path, content, passed_over
+            except CheckpointError as error:
+                passed_over.append(f"{path} is passed over: {error}")
+        return None, None, passed_over
 
-    def set_aside(self, path: Path | None) -> None:
-        """Move what is newer than ``path`` into ``checkpoints/replaced``: the run goes on from before it."""
-        scheduled = self.scheduled()
-        newer = scheduled[scheduled.index(path) + 1 :] if path in scheduled else scheduled
+    def go_back_to(self, path: Path | None) -> None:
+        """Make a scheduled checkpoint the newest: what came after it moves into ``checkpoints/replaced``.
+
+        ``None`` stands for the beginning, which everything came after.
+
+        Nothing is deleted but the drafts that a process left behind which was killed as it wrote.
+        """
+        for folder in (self.folder, self.folder.parent):
+            for draft in folder.glob(".*.tmp"):
+                draft.unlink(missing_ok=True)
+        step = -1 if path is None else _step(path)
+        newer = [old for old in self.scheduled() if _step(old) > step]
+        best = self.folder / "best.pt"
+        if best.is_file() and _progress_of(best) > step:
+            newer.append(best)
         for old in newer:
             (self.folder / "replaced").mkdir(exist_ok=True)
             old.replace(self.folder / "replaced" / old.name)
+
+
+def _step(path: Path) -> int:
+    """The step in a scheduled checkpoint's name."""
+    match = _SCHEDULED.fullmatch(path.name)
+    assert match is not None
+    return int(match[1])
+
+
+def _progress_of(path: Path) -> float:
+    """The step a checkpoint was saved at; beyond all others if it cannot be read."""
+    try:
+        return read_run(load_checkpoint(path)["run"]).progress.step
+    except CheckpointError:
+        return math.inf

@@ -140,12 +140,16 @@ class Trainer:
             try:
                 getattr(logger, method)(what)
             except Exception as error:
-                name = type(logger).__name__
-                log.error("%s failed and is off from here on: %s: %s", name, type(error).__name__, error)
-                log.debug("%s failed", name, exc_info=True)
-                self.problems.append(f"{name}: {type(error).__name__}: {error} at step {self.progress.step:,}")
+                self._note(logger, error, "failed and is off from here on")
                 self.loggers.remove(logger)
                 self._failed.append(logger)
+
+    def _note(self, owner: object, error: Exception, what: str) -> None:
+        """Say what went wrong beside the training, and keep it for the summary."""
+        told = f"{type(owner).__name__} {what}: {type(error).__name__}: {error}"
+        log.error("%s", told)
+        log.debug("its traceback", exc_info=error)
+        self.problems.append(f"{told} (step {self.progress.step:,})")
 
     def stop(self) -> None:
         """End the run after the iteration in progress."""
@@ -253,6 +257,7 @@ class Trainer:
         rows = self._rows
         for step_noise in noise:
             actions, commands, states = policy.act(rows, step_noise)
+            memory.next_observations = rows  # for whoever wants to know what an environment broke of
             result = self.envs.step(commands)
             memory.append(
                 rows,
@@ -366,5 +371,5 @@ class Trainer:
         for owner, close in closings:
             try:
                 close()
-            except Exception:
-                log.exception("%s could not be closed", type(owner).__name__)
+            except Exception as error:
+                self._note(owner, error, "could not be closed")

@@ -69,6 +69,7 @@ class VectorEnv:
         self._build(self._seeds)
         self._mode = self._envs.metadata.get("autoreset_mode")
         if reason := mismatch(config, spec, self._envs):
+            self._envs.close()
             raise ConfigError(Problem(f"vector_backend={backend}: {reason}", "vector_backend=sync"))
         self._codec = Codec(spec, self._envs.single_observation_space, self._envs.single_action_space)
         self._ended = np.zeros(self.num_envs, np.bool_)

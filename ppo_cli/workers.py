@@ -17,6 +17,7 @@ from gymnasium.vector import AsyncVectorEnv
 
 from ppo_cli.config import EnvConfig
 from ppo_cli.envs import make_env
+from ppo_cli.signals import NAMES
 
 log = logging.getLogger("ppo_cli")
 
@@ -86,12 +87,10 @@ class Workers(AsyncVectorEnv):
         """End all processes; returns the numbers of those that were dead before, and what of."""
         ended = connection.wait([process.sentinel for process in self.processes], PATIENCE)
         dead = [(index, _cause(process)) for index, process in enumerate(self.processes) if process.sentinel in ended]
-        for end in ("terminate", "kill"):
-            for process in self.processes:
-                if process.is_alive():
-                    getattr(process, end)()
-            for process in self.processes:
-                process.join(PATIENCE)
+        for process in self.processes:
+            process.kill()  # they ignore whatever is more polite
+        for process in self.processes:
+            process.join(PATIENCE)
         for pipe in self.parent_pipes:
             if pipe is not None:
                 pipe.close()
@@ -114,8 +113,11 @@ def _cause(process: Any) -> str:
 def in_process(config: EnvConfig, index: int, parent: int) -> gym.Env[Any, Any]:
     """Build environment ``index`` in a process of its own, which another than ``parent`` is."""
     if os.getpid() != parent:  # Gymnasium builds one in the parent too, to read its spaces
-        # Ctrl-C reaches every process of a terminal; it is the parent that decides when to stop
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # Ctrl-C reaches every process of a terminal, and Slurm's signals every process of a job; it is the parent that
+        # decides when to stop
+        for name in NAMES:
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), signal.SIG_IGN)
         threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
     return Teller(make_env(config, index=index), index)
 

@@ -25,6 +25,7 @@ ROOMS = [  # from the ground up; a module imports from its own room and those be
     "env_ids spaces envs workers backends vector video loggers",
     "evaluator episodes",
     "trainer",
+    "preflight",
     "run",
     "hydra_ext",
     "cli",

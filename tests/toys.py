@@ -567,7 +567,8 @@ class Faulty(Walk):
 
     Args:
         how: ``raise step``, ``raise reset``, ``exit``, ``kill``; ``reward nan``, ``reward inf``, ``reward huge``,
-            ``observation nan``, or ``last nan``, which is that of an episode that is cut short; ``none`` is sound.
+            ``observation nan``, ``nan then raise``, or
+            ``last nan``, which is that of an episode that is cut short; ``none`` is sound.
         seed: Only where it was reset with this seed last.
         at_step: The step.
         fuse: A file that burns at the fault; without it there is none. ``None``: the fault comes back.
@@ -605,7 +606,9 @@ class Faulty(Walk):
             os.kill(os.getpid(), signal.SIGKILL)
         if self.fails("reward nan", "reward inf", "reward huge"):
             reward = {"nan": np.nan, "inf": np.inf, "huge": 3e38}[self.how.split()[1]]
-        if self.fails("observation nan"):
+        if self.how == "nan then raise" and self.doomed and self.total == self.at_step + 1:
+            raise ValueError("the action is none")
+        if self.fails("observation nan", "nan then raise"):
             observation, ends = np.full(1, np.nan, np.float32), [False, False]
         if self.fails("last nan"):
             observation, ends = np.full(1, np.nan, np.float32), [False, True]

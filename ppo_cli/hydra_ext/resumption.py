@@ -26,6 +26,10 @@ def requested(line: CommandLine) -> str | None:
         ConfigError: in a sweep, whose runs cannot all go on with one folder.
     """
     named = _parsed([word for word in line.overrides if word.partition("=")[0] == "resume"]).get("resume")
+    files = [flag for flag in line.flags if flag in ("--config-name", "-cn")] + ["--config-dir"] * bool(line.user_dir)
+    if named not in (None, AUTO) and files:
+        what = f"{files[0]} has no say in a run that goes on, whose settings are saved with it"
+        raise ConfigError(Problem(what, f"ppo-train resume={named}, without {files[0]}"))
     if named is not None and line.multirun:
         raise ConfigError(Problem(f"resume={named} is for a single run", f"ppo-train resume={named}, without -m"))
     return None if named is None else str(named)

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +138,10 @@ class _Caller(logging.Handler):
 
 class _File(logging.FileHandler):
     """A log that a full disk leaves incomplete; the messages still reach the screen."""
+
+    def close(self) -> None:
+        with suppress(OSError):  # of what was held back
+            super().close()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         if not isinstance(sys.exc_info()[1], OSError):

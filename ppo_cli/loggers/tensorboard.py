@@ -51,11 +51,13 @@ class TensorBoardLogger:
     def start(self, run: RunInfo) -> None:
         """Create the file and note the run's settings; readers drop what earlier files hold beyond ``start_step``."""
         self._log_dir.mkdir(parents=True, exist_ok=True)
-        name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{os.getpid()}"
+        stamps = [int(path.name.split(".")[3]) for path in self._log_dir.glob("events.out.tfevents.*.*")]
+        stamp = max([int(time.time()), *(before + 1 for before in stamps)])  # readers take files in this order
+        name = f"events.out.tfevents.{stamp}.{socket.gethostname()}.{os.getpid()}"
         # Unbuffered: an iteration is one record and one write, there for TensorBoard to read at once.
         self._file = self._open.enter_context((self._log_dir / name).open("wb", buffering=0))
         self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
-        if run.start_step:
+        if stamps:
             began = SessionLog(status=SessionLog.START)
             self._write(Event(wall_time=time.time(), step=run.start_step + 1, session_log=began))
         self._write_plugin_data(EXPERIMENT_TAG, HParamsPluginData(experiment=_experiment(run.config)))

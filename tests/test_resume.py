@@ -1,0 +1,808 @@
+"""A run that was stopped and gone on with is the run that nothing disturbed; and what may and may not be changed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+import toys
+from console import Answer, command, environment
+from resuming import Kind, differences, go_through, metrics, signalled, why_missing
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from ppo_cli.checkpoint import load_checkpoint
+from ppo_cli.config import EnvConfig, NetworkConfig, TrainConfig, to_plain
+from ppo_cli.errors import CheckpointError, ConfigError, RunError
+from ppo_cli.loggers.curves import CurvesLogger
+from ppo_cli.metrics import COLUMNS
+from ppo_cli.resumption import find_saved
+from ppo_cli.run import TrainResult, resolve, resume, train
+
+ROLLOUT = 32  # steps of an iteration; checkpoints after 64, 128, 192 and 224
+
+
+@pytest.fixture(autouse=True)
+def _no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CurvesLogger, "close", lambda *_: None)  # one takes longer than ten of these runs
+
+
+def make_config(env: str = "Walk-v0", **settings: Any) -> TrainConfig:
+    """Seven iterations, of which every second ends with a checkpoint, and so does the last."""
+    common: dict[str, Any] = {"num_envs": 2, "buffer_size": ROLLOUT, "batch_size": 16, "epochs": 2}
+    common |= {"total_timesteps": 7 * ROLLOUT, "checkpoint_every": 2 * ROLLOUT, "eval_every": 3 * ROLLOUT}
+    common |= {"eval_episodes": 2, "network": NetworkConfig(hidden_sizes=[8]), "logger": ["csv"], "lr": 0.01}
+    common |= {"vector_backend": "sync", "threads": 1, "compile": False}
+    common |= {"normalize_obs": True, "normalize_reward": True}
+    return TrainConfig(env=EnvConfig(id=env, **settings.pop("of_env", {})), **common | settings)
+
+
+def run(folder: Path, config: TrainConfig) -> Path:
+    train(config, folder, show=False)
+    return folder
+
+
+def stopped(folder: Path, config: TrainConfig, after: int = 5) -> Path:
+    """A run that a signal ended after an iteration."""
+    with signalled(after):
+        result = train(config, folder, show=False)
+    assert (result.status, result.step) == ("interrupted", after * ROLLOUT)
+    return folder
+
+
+def go_on(run: Path, **changes: Any) -> TrainResult:
+    return resume(run, {key.replace("__", "."): value for key, value in changes.items()}, show=False)
+
+
+def copy_of(folder: Path, to: Path) -> Path:
+    return Path(shutil.copytree(folder, to))
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return content
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def steps_of(folder: Path) -> list[int]:
+    """The steps of the scheduled checkpoints."""
+    return sorted(int(path.stem.removeprefix("step_")) for path in (folder / "checkpoints").glob("step_*.pt"))
+
+
+def steps_in_metrics(folder: Path) -> list[int]:
+    return [int(row["step"]) for row in metrics(folder)]
+
+
+def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """What TensorBoard shows: the values of each tag."""
+    events = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0})
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of the file that breaks off
+    events.Reload()
+    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def shown_steps(folder: Path) -> dict[str, list[int]]:
+    return {tag: [step for step, _ in values] for tag, values in curves(folder).items()}
+
+
+@pytest.fixture
+def _later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of this test begin in other seconds, as runs of several processes do."""
+    seconds = count(1_700_000_000)
+    monkeypatch.setattr("ppo_cli.loggers.tensorboard.time", SimpleNamespace(time=lambda: next(seconds)))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CurvesLogger, "close", lambda *_: None)
+        return run(tmp_path_factory.mktemp("undisturbed") / "run", make_config())
+
+
+@pytest.fixture(scope="module")
+def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stopped after the fifth iteration, with checkpoints of the second and the fourth; to be copied, not used."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CurvesLogger, "close", lambda *_: None)
+        return stopped(tmp_path_factory.mktemp("half") / "run", make_config())
+
+
+# equal to the last bit
+
+COVER = (
+    Kind("cartpole", "sync"),
+    Kind("cartpole", "native"),
+    Kind("lunarlander", "sync"),
+    Kind("gsde", "async"),
+    Kind("lstm", "sync"),
+    Kind("masked", "native"),
+    Kind("normalised", "envpool"),
+)
+
+
+def test_stopped_and_gone_on_with_in_another_process_equals_undisturbed(tmp_path: Path) -> None:
+    kinds = [kind for kind in COVER if not why_missing(kind)]
+    assert len(kinds) >= len(COVER) - 2  # Box2D and EnvPool may be missing
+    found = go_through(kinds, tmp_path)
+    assert {str(kind): problems[:5] for kind, problems in found.items() if problems} == {}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="nothing can be compiled here")
+def test_so_it_is_where_the_gradient_step_is_compiled(tmp_path: Path) -> None:
+    kind = Kind("cartpole", "sync", compiled=True)
+    assert go_through([kind], tmp_path)[kind] == []
+
+
+def test_every_stop_of_several_leaves_no_trace(tmp_path: Path, undisturbed: Path) -> None:
+    folder = stopped(tmp_path / "run", make_config(), after=1)  # before there is any checkpoint
+    for after in (3, 4, 6, 7):  # off the schedule, on it, and when all is done
+        with signalled(after):
+            assert go_on(folder).step == after * ROLLOUT
+    assert go_on(folder).status == "finished"
+    assert differences(undisturbed, folder) == []
+    assert [entry["step"] for entry in summary(folder)["resumed"]] == [0, 64, 128, 192]
+    assert summary(folder)["total_timesteps"] == 224
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"])
+def test_each_signal_ends_the_run_after_its_iteration_and_is_told(tmp_path: Path, name: str) -> None:
+    number = getattr(signal, name)
+    before = signal.getsignal(number)
+    with signalled(3, number):
+        result = train(make_config(), tmp_path / "run", show=False)
+    assert (result.status, result.step, result.signal) == ("interrupted", 96, number)
+    assert signal.getsignal(number) is before
+    assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")["run"]["progress"]["step"] == 96
+    assert steps_of(tmp_path / "run") == [64]
+    assert summary(tmp_path / "run")["status"] == "interrupted"
+
+
+def test_every_stretch_has_seeds_of_its_own_in_whichever_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reset, seeds = toys.Walk.reset, []
+
+    def recorded(env: Any, *, seed: int | None = None, options: Any = None) -> Any:
+        if seed:  # the trial before a run has 0, and an episode that follows another none
+            seeds.append(seed)
+        return reset(env, seed=seed, options=options)
+
+    monkeypatch.setattr(toys.Walk, "reset", recorded)
+    run(tmp_path / "whole", make_config(eval_every=None))
+    whole, seeds = seeds, []
+    assert len(set(whole)) == len(whole) == 2 * 4  # environments, stretches
+    stopped(tmp_path / "run", make_config(eval_every=None))
+    go_on(tmp_path / "run")
+    assert seeds == whole[:6] + whole[4:]
+
+
+# what can be gone on with
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path: Path, undisturbed: Path) -> None:
+    folder = copy_of(undisturbed, tmp_path / "run")
+    before = content_of(folder)
+    result = go_on(folder)
+    assert (result.status, result.step, result.untouched) == ("finished", 224, True)
+    assert result.final_return == summary(undisturbed)["final_return"] is not None
+    assert result.checkpoint == folder / "checkpoints" / "best.pt"
+    assert content_of(folder) == before
+
+
+@pytest.mark.usefixtures("_later")
+def test_a_run_without_checkpoint_starts_again_from_its_summary(tmp_path: Path) -> None:
+    config = make_config(logger=["csv", "tensorboard"], seed=4)
+    whole = run(tmp_path / "whole", config)
+    folder = stopped(tmp_path / "run", config, after=1)
+    shutil.rmtree(folder / "checkpoints")
+    go_on(folder)
+    assert differences(whole, folder) == []
+    assert [entry["step"] for entry in summary(folder)["resumed"]] == [0]
+    assert shown_steps(folder) == shown_steps(whole)
+
+
+def test_without_scheduled_checkpoints_a_run_starts_again(tmp_path: Path) -> None:
+    config = make_config(checkpoint_every=None)
+    whole = run(tmp_path / "whole", config)
+    folder = stopped(tmp_path / "run", config)
+    go_on(folder)
+    assert differences(whole, folder) == []
+    assert summary(folder)["resumed"][0]["step"] == 0
+
+
+@pytest.mark.parametrize("what", ["nowhere", "empty", "broken", "other", "outside"])
+def test_what_is_no_run_is_refused(tmp_path: Path, half: Path, what: str) -> None:
+    folder = tmp_path / what
+    if what != "nowhere":
+        folder.mkdir()
+    if what == "broken":
+        (folder / "summary.json").write_text("{")
+    if what == "other":
+        (folder / "summary.json").write_text('{"config": {"lr": 1}}')
+    if what == "outside":
+        folder = Path(shutil.copy(half / "checkpoints" / "step_064.pt", folder))
+    before = content_of(tmp_path)
+    with pytest.raises(CheckpointError, match=str(folder)):
+        go_on(folder)
+    assert content_of(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["best.pt", "last.pt"])
+def test_checkpoints_to_be_evaluated_are_refused_with_one_to_type(half: Path, name: str) -> None:
+    with pytest.raises(CheckpointError) as caught:
+        go_on(half / "checkpoints" / name)
+    (problem,) = caught.value.problems
+    assert name in problem.what
+    assert problem.fix == f"resume={half / 'checkpoints' / 'step_128.pt'}"
+
+
+def test_last_of_a_run_without_scheduled_checkpoints_is_refused_with_its_folder(tmp_path: Path) -> None:
+    folder = stopped(tmp_path / "run", make_config(), after=1)
+    with pytest.raises(CheckpointError) as caught:
+        go_on(folder / "checkpoints" / "last.pt")
+    assert caught.value.problems[0].fix == f"resume={folder}"
+
+
+def test_an_earlier_checkpoint_sets_the_later_ones_aside(tmp_path: Path, undisturbed: Path) -> None:
+    folder = copy_of(undisturbed, tmp_path / "run")
+    later = {name: (folder / "checkpoints" / name).read_bytes() for name in ("step_128.pt", "step_192.pt")}
+    with signalled(3):
+        go_on(folder / "checkpoints" / "step_064.pt")
+    assert steps_of(folder) == [64]
+    assert steps_in_metrics(folder) == [32, 64, 96]
+    replaced = content_of(folder / "checkpoints" / "replaced")
+    assert replaced.keys() == {"step_128.pt", "step_192.pt", "step_224.pt", "best.pt"}
+    assert {name: replaced[name] for name in later} == later
+    assert go_on(folder).status == "finished"
+    assert differences(undisturbed, folder) == []
+
+
+def damage(path: Path, how: str) -> None:
+    content = bytearray(path.read_bytes())
+    if how == "flipped":
+        content[len(content) // 2] ^= 1
+    path.unlink()  # last.pt is the same file
+    path.write_bytes({"empty": b"", "cut": bytes(content[:-100]), "flipped": bytes(content)}[how])
+
+
+@pytest.mark.parametrize("how", ["empty", "cut", "flipped"])
+def test_a_damaged_checkpoint_is_passed_over(
+    tmp_path: Path, half: Path, undisturbed: Path, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = copy_of(half, tmp_path / "run")
+    damage(folder / "checkpoints" / "step_128.pt", how)
+    go_on(folder)
+    (warning,) = [record for record in caplog.records if "passed over" in record.getMessage()]
+    assert warning.levelname == "WARNING"
+    assert "step_128.pt" in warning.getMessage()
+    assert summary(folder)["resumed"][0]["step"] == 64
+    assert differences(undisturbed, folder) == []
+
+
+@pytest.mark.usefixtures("_later")
+def test_with_all_checkpoints_damaged_a_run_starts_again(tmp_path: Path) -> None:
+    config = make_config(logger=["csv", "tensorboard"], keep_last=1)
+    whole = run(tmp_path / "whole", config)
+    folder = stopped(tmp_path / "run", config)
+    assert steps_of(folder) == [128]
+    damage(folder / "checkpoints" / "step_128.pt", "cut")
+    with signalled(3):
+        go_on(folder)
+    assert summary(folder)["resumed"][0]["step"] == 0
+    go_on(folder)
+    assert summary(folder)["resumed"][1]["step"] == 64, "the damaged checkpoint took the place of the new one"
+    assert differences(whole, folder) == []
+    assert shown_steps(folder) == shown_steps(whole)
+
+
+def test_the_run_that_weights_came_from_is_needed_at_the_start_only(tmp_path: Path, half: Path) -> None:
+    first = copy_of(half, tmp_path / "first")
+    config = make_config(init_from=str(first), seed=7)
+    whole = run(tmp_path / "whole", config)
+    folder, early = stopped(tmp_path / "run", config), stopped(tmp_path / "early", config, after=1)
+    go_on(early)
+    assert differences(whole, early) == []
+    shutil.rmtree(first)
+    go_on(folder)
+    assert differences(whole, folder) == []
+
+
+# changes
+
+
+def test_a_larger_budget_goes_on_after_the_end(tmp_path: Path) -> None:
+    config = make_config(total_timesteps=6 * ROLLOUT)
+    folder = run(tmp_path / "run", config)
+    assert go_on(folder, total_timesteps=12 * ROLLOUT).status == "finished"
+    # nothing follows a schedule, and the first budget ended with a stretch, so all is as if it had been long at once
+    found = differences(run(tmp_path / "long", make_config(total_timesteps=12 * ROLLOUT)), folder)
+    assert {line.partition(": run: config: ")[2] or line for line in found} == {"total_timesteps: 384 and 192"} | {
+        line for line in found if line.startswith("summary.json: request")
+    }
+    assert steps_in_metrics(folder) == [ROLLOUT * count for count in range(1, 13)]
+    assert summary(folder)["total_timesteps"] == 12 * ROLLOUT
+    assert summary(folder)["resumed"][0]["changes"] == {"total_timesteps": str(12 * ROLLOUT)}
+
+
+def test_a_changed_setting_counts_from_the_checkpoint_on_and_is_recorded(
+    tmp_path: Path, half: Path, undisturbed: Path
+) -> None:
+    folder = copy_of(half, tmp_path / "run")
+    go_on(folder, lr=0.5)
+    assert [float(row["train/lr"]) for row in metrics(folder)] == [0.01] * 4 + [0.5] * 3
+    assert metrics(folder)[:4] == metrics(undisturbed)[:4]
+    assert metrics(folder)[4] != metrics(undisturbed)[4]
+    (entry,) = summary(folder)["resumed"]
+    assert (entry["step"], entry["changes"]) == (128, {"lr": "0.5"})
+    assert summary(folder)["config"]["lr"] == 0.5
+    assert load_checkpoint(folder / "checkpoints" / "last.pt")["run"]["config"]["lr"] == 0.5
+
+
+def test_a_change_outlives_a_stop_before_the_next_checkpoint(tmp_path: Path, half: Path) -> None:
+    folder, straight = copy_of(half, tmp_path / "run"), copy_of(half, tmp_path / "straight")
+    go_on(straight, lr=0.5, total_timesteps=8 * ROLLOUT)
+    with signalled(5):
+        go_on(folder, lr=0.5, total_timesteps=8 * ROLLOUT)
+    go_on(folder)
+    assert differences(straight, folder) == []
+
+
+def test_a_budget_that_was_raised_stays_so_after_a_stop_before_the_next_checkpoint(
+    tmp_path: Path, undisturbed: Path
+) -> None:
+    folder = copy_of(undisturbed, tmp_path / "run")
+    with signalled(8):
+        go_on(folder, total_timesteps=10 * ROLLOUT, checkpoint_every=3 * ROLLOUT)
+    assert go_on(folder).step == 10 * ROLLOUT
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("seed", 1),
+        ("num_envs", 4),
+        ("buffer_size", 64),
+        ("output_dir", "elsewhere"),
+        ("init_from", "somewhere"),
+        ("env.id", "CartPole-v1"),
+        ("env.kwargs", {"render_mode": None}),
+        ("env.max_episode_steps", 7),
+        ("network.hidden_sizes", [9]),
+        ("network.memory", "lstm"),
+        ("network.module", "toys:Mirror"),
+        ("continuous.distribution", "beta"),
+        ("normalize_obs", False),
+        ("normalize_reward", False),
+        ("normalize_value", False),
+        ("learning_rate", 0.1),
+        ("env.name", "x"),
+        ("hyperparameters", "default"),
+        ("network", "lstm"),
+        ("lr", "fast"),
+        ("lr", -1.0),
+        ("total_timesteps", 1.5),
+        ("batch_size", 33),
+    ],
+)
+def test_a_change_that_does_not_fit_is_refused_by_name(half: Path, key: str, value: Any) -> None:
+    before = content_of(half)
+    with pytest.raises(ConfigError) as caught:
+        resume(half, {key: value, "entropy_coef": 0.0}, show=False)
+    assert key in str(caught.value)
+    assert "entropy_coef" not in str(caught.value)
+    assert content_of(half) == before
+
+
+def test_every_change_that_does_not_fit_is_named_at_once(half: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resume(half, {"seed": 1, "num_envs": 4, "colour": "red"}, show=False)
+    assert [problem.what.partition("=")[0] for problem in caught.value.problems[:2]] == ["seed", "num_envs"]
+    assert "colour" in caught.value.problems[2].what
+
+
+def test_what_is_as_it_was_is_no_change(tmp_path: Path, half: Path, undisturbed: Path) -> None:
+    folder = copy_of(half, tmp_path / "run")
+    go_on(folder, seed=0, num_envs=2, env__id="Walk-v0", network__hidden_sizes=[8], normalize_obs=True)
+    assert differences(undisturbed, folder) == []
+
+
+# modules of the user's
+
+OWN = """
+from pathlib import Path
+import gymnasium as gym
+import toys
+Path(__file__).with_name("imported").touch()
+
+class Log:
+    def __init__(self, run_dir):
+        self.file = run_dir / "own.log"
+    def start(self, run):
+        pass
+    def log(self, row):
+        with self.file.open("a") as file:
+            file.write(f"{row['step']}\\n")
+    def close(self, summary):
+        pass
+
+class Net(toys.Mirror):
+    pass
+
+class Twice(toys.Doubled):
+    pass
+
+gym.register("Mine-v0", entry_point=toys.Walk)
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A stopped run whose environment, wrappers, network and logger live in a module that says when it is imported."""
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "ownresumed.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path / "code")
+    wrappers = ["ownresumed:Twice", {"ownresumed:Twice": {"factor": 0.5}}]
+    config = make_config(
+        "ownresumed:Mine-v0",
+        of_env={"wrappers": wrappers},
+        network=NetworkConfig(module="ownresumed:Net", hidden_sizes=[8]),
+        logger=["csv", "ownresumed:Log"],
+    )
+    run(tmp_path / "whole", config)
+    stopped(tmp_path / "run", config)
+    (tmp_path / "code" / "imported").unlink()
+    del sys.modules["ownresumed"]
+    yield tmp_path / "run"
+    sys.modules.pop("ownresumed", None)
+
+
+def test_modules_that_a_run_names_are_imported_only_if_they_are_typed(own: Path) -> None:
+    canary = own.parent / "code" / "imported"
+    named = {
+        "env.id": "ownresumed:Mine-v0",
+        "env.wrappers": ["ownresumed:Twice", {"ownresumed:Twice": {"factor": 0.5}}],
+        "network.module": "ownresumed:Net",
+        "logger": ["csv", "ownresumed:Log"],
+    }
+    for left_out in [None, *named]:
+        typed = {key: value for key, value in named.items() if left_out is not None and key != left_out}
+        with pytest.raises(ConfigError) as caught:
+            resume(own, typed, show=False)
+        assert len(caught.value.problems) == 4 - len(typed)
+    (problem,) = caught.value.problems
+    assert problem.fix == "logger=[csv,ownresumed:Log]"
+    assert "ownresumed" not in sys.modules
+    assert not canary.exists()
+    resume(own, named, show=False)
+    assert canary.exists()
+    assert differences(own.parent / "whole", own) == []
+
+
+def test_another_module_than_the_runs_own_is_no_answer(own: Path) -> None:
+    with pytest.raises(ConfigError, match="other:Mine-v0"):
+        resume(own, {"env.id": "other:Mine-v0"}, show=False)
+    assert "ownresumed" not in sys.modules
+
+
+def test_what_a_refusal_says_to_type_can_be_typed(own: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        go_on(own)
+    words = [problem.fix for problem in caught.value.problems]
+    tests = str(Path(__file__).parent)
+    (answer,) = commands(own.parent / "code", [f"resume={own}", *words], path=tests)
+    assert answer.code == 0, answer.words
+    assert differences(own.parent / "whole", own) == []
+
+
+# metrics
+
+
+@pytest.mark.usefixtures("_later")
+def test_what_a_crash_had_written_beyond_the_checkpoint_is_written_once(tmp_path: Path) -> None:
+    config = make_config(logger=["csv", "tensorboard"])
+    whole = run(tmp_path / "whole", config)
+    folder = stopped(tmp_path / "run", config)
+    (folder / "checkpoints" / "step_128.pt").unlink()  # as if the crash had come before it: three rows are beyond
+    metrics_file = folder / "metrics.csv"
+    text = metrics_file.read_text()
+    assert text.count("\n") == 1 + 5
+    metrics_file.write_text(text + text.splitlines()[-1][:20])  # torn in the middle of a line
+    (events,) = (folder / "tensorboard").iterdir()
+    events.write_bytes(events.read_bytes()[:-7])
+    go_on(folder)
+    assert [int(row["iteration"]) for row in metrics(folder)] == [1, 2, 3, 4, 5, 6, 7]
+    assert differences(whole, folder) == []
+    assert shown_steps(folder) == shown_steps(whole)
+    ours, theirs = curves(folder), curves(whole)
+    assert all(ours[tag] == theirs[tag] for tag in theirs if not tag.startswith("time/"))
+
+
+def test_going_on_within_the_same_second_leaves_tensorboard_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config(logger=["csv", "tensorboard"])
+    monkeypatch.setattr("ppo_cli.loggers.tensorboard.time", SimpleNamespace(time=lambda: 1_700_000_000.5))
+    folder = stopped(tmp_path / "run", config)
+    go_on(folder)
+    assert [step for step, _ in curves(folder)["train/policy_loss"]] == steps_in_metrics(folder)
+
+
+def test_rows_that_are_lost_are_warned_of(tmp_path: Path, half: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = copy_of(half, tmp_path / "run")
+    (folder / "metrics.csv").unlink()
+    go_on(folder)
+    assert "metrics.csv has 0 of the 4 rows" in caplog.text
+    assert steps_in_metrics(folder) == [160, 192, 224]
+    assert (folder / "metrics.csv").read_text().splitlines()[0] == ",".join(COLUMNS)
+
+
+def test_the_clock_goes_on(tmp_path: Path, half: Path) -> None:
+    folder = copy_of(half, tmp_path / "run")
+    rows = list(csv.DictReader(io.StringIO((folder / "metrics.csv").read_text())))
+    for row in rows:
+        row["time/elapsed"] = str(1000 * int(row["iteration"]))
+    with (folder / "metrics.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    go_on(folder)
+    with (folder / "metrics.csv").open(newline="") as file:
+        elapsed = [float(row["time/elapsed"]) for row in csv.DictReader(file)]
+    assert elapsed[:4] == [1000, 2000, 3000, 4000]
+    assert all(value > 4000 for value in elapsed[4:])
+    assert summary(folder)["wall_time"] > 4000
+
+
+# the command line
+
+SCRIPT = """
+import contextlib, io, json, sys
+from hydra.core.global_hydra import GlobalHydra
+from ppo_cli.cli.train import main
+from ppo_cli.loggers.curves import CurvesLogger
+
+CurvesLogger.close = lambda *_: None
+sys.path += sys.argv[2:]
+answers = []
+for line in json.loads(sys.argv[1]):
+    GlobalHydra.instance().clear()
+    sys.argv = ["ppo-train", *line]
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code
+    answers.append((code, out.getvalue(), err.getvalue()))
+print(json.dumps(answers))
+"""
+
+
+def commands(folder: Path, *lines: list[str], path: str = "") -> list[Answer]:
+    """Run ``ppo-train`` in ``folder`` once for each line, all in one process."""
+    words = [sys.executable, "-c", SCRIPT, json.dumps(lines), *([path] if path else [])]
+    done = subprocess.run(words, cwd=folder, env=environment(), capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    return [Answer(*answer) for answer in json.loads(done.stdout.splitlines()[-1])]
+
+
+TINY = (
+    "env=CartPole-v1", "hyperparameters=default", "num_envs=2", "buffer_size=32", "batch_size=16", "epochs=1",
+    "total_timesteps=128", "checkpoint_every=64", "eval_every=null", "logger=[csv]", "threads=1", "compile=false",
+    "vector_backend=sync",
+)  # fmt: skip
+
+
+def test_resume_auto_begins_goes_on_and_says_when_all_is_done(tmp_path: Path) -> None:
+    auto = [*TINY, "resume=auto"]
+    first, done, other, wider = commands(tmp_path, auto, auto, [*auto, "seed=1"], [*auto, "entropy_coef=0.5"])
+    assert [answer.code for answer in (first, done, other, wider)] == [0, 0, 0, 0], first.err
+    assert "finished before, at" in done.out
+    assert "finished before" not in first.out + other.out + wider.out
+    runs = sorted((tmp_path / "outputs" / "CartPole-v1").iterdir(), key=lambda folder: summary(folder)["started"])
+    assert len(runs) == 3
+    (zero,) = [folder for folder in runs if f"{folder.name}" in done.out]
+    assert (summary(zero)["seed"], summary(zero)["config"]["entropy_coef"], summary(zero)["step"]) == (0, 0.01, 128)
+    # as if it had been killed after its first checkpoint
+    story = summary(zero)
+    (zero / "summary.json").write_text(json.dumps({**story, "status": "running"}))
+    (zero / "checkpoints" / "step_128.pt").unlink()
+    before = metrics(zero)
+    (again,) = commands(tmp_path, auto)
+    assert again.code == 0, again.words
+    assert f"step {128}" in again.out
+    assert len(list((tmp_path / "outputs" / "CartPole-v1").iterdir())) == 3
+    assert metrics(zero) == before
+    assert [entry["step"] for entry in summary(zero)["resumed"]] == [64]
+    assert summary(zero)["resumed"][0]["changes"] == {}
+    assert steps_of(zero) == [64, 128]
+
+
+def test_a_command_line_that_does_not_fit_changes_nothing(tmp_path: Path, half: Path) -> None:
+    folder = copy_of(half, tmp_path / "run")
+    before = content_of(folder)
+    refusals = commands(
+        tmp_path,
+        ["-m", f"resume={folder}"],
+        ["-m", "resume=auto", "seed=1,2"],
+        [f"resume={folder},{folder}"],
+        [f"resume={folder}", "lr=0.1,0.2"],
+        [f"resume={folder}", "~lr"],
+        [f"resume={folder}", "seed=1", "hyperparameters=default", "lrr=1"],
+        [f"resume={folder}/checkpoints/best.pt"],
+    )
+    assert [answer.code for answer in refusals] == [2] * len(refusals)
+    for answer, words in zip(
+        refusals,
+        [
+            ("is for a single run", "without -m"),
+            ("resume=auto is for a single run",),
+            ("does not exist",),
+            ("lr=0.1,0.2 holds several values",),
+            ("~lr",),
+            ("seed=1 cannot change", "hyperparameters=default", "'lrr'"),
+            ("step_128.pt",),
+        ],
+        strict=True,
+    ):
+        assert all(word in answer.words for word in words), answer.words
+    assert content_of(folder) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_the_saved_settings_win_over_conf(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"lr": 0.123, "gamma": 0.5, "entropy_coef": 0.25, "max_grad_norm": None}
+    config = make_config("CartPole-v1", **settings)  # conf/ has other ones, and a tuned preset for this environment
+    whole = run(tmp_path / "whole", config)
+    folder = stopped(tmp_path / "run", config)
+    went, done = commands(tmp_path, [f"resume={folder}"], [f"resume={folder}"])
+    assert went.code == 0, went.words
+    assert differences(whole, folder) == []
+    assert summary(folder)["config"] == json.loads(json.dumps(to_plain(config)))
+    assert done.code == 0
+    assert "finished before" in done.out
+    assert str(folder) in done.out
+
+
+# one process at a time
+
+
+def test_a_runs_folder_belongs_to_one_process_and_is_free_once_that_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    words = [*TINY, "total_timesteps=100000000", "vector_backend=async", f"hydra.run.dir={folder}"]
+    process = subprocess.Popen(command("ppo-train", *words), cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL)
+    try:
+        while not steps_of(folder):
+            assert process.poll() is None
+            time.sleep(0.05)
+        with monkeypatch.context() as patch:
+            patch.setattr("ppo_cli.lock.PATIENCE", 0.1)
+            with pytest.raises(RunError) as caught:
+                go_on(folder)
+        assert f"process {process.pid} on {socket.gethostname()}" in str(caught.value)
+        assert caught.value.title == "Run in use"
+        assert process.poll() is None
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert summary(folder)["status"] == "running"
+    newest = steps_of(folder)[-1]
+    result = go_on(folder, total_timesteps=newest + 64)
+    assert (result.status, result.step) == ("finished", newest + 64)
+    assert steps_in_metrics(folder) == list(range(32, newest + 65, 32))
+    assert steps_of(folder)[-2:] == [newest, newest + 64]
+
+
+def test_a_signal_to_all_processes_of_a_job_stops_it_as_well(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    words = [*TINY, "total_timesteps=100000000", "checkpoint_every=null", "vector_backend=async"]
+    process = subprocess.Popen(
+        command("ppo-train", *words, f"hydra.run.dir={folder}"),
+        cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        while not (folder / "metrics.csv").exists() or not metrics(folder):
+            assert process.poll() is None
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGTERM)  # as srun and scancel do
+        assert process.wait(60) == 128 + signal.SIGTERM
+    finally:
+        process.kill()
+    assert summary(folder)["status"] == "interrupted"
+
+
+# which checkpoints there are
+
+
+@pytest.mark.parametrize(
+    ("env", "limit", "num_envs", "every"),
+    [
+        ("Walk-v0", None, 8, 100_000),  # no limit known
+        ("CartPole-v1", None, 8, 100_000),  # 10 × 500 × 8 is less
+        ("CartPole-v1", None, 32, 160_000),
+        ("Walk-v0", 2_000, 8, 160_000),
+        ("CartPole-v1", 50, 32, 100_000),
+    ],
+)
+def test_auto_leaves_ten_of_the_longest_episodes_between_checkpoints(
+    env: str, limit: int | None, num_envs: int, every: int
+) -> None:
+    config = make_config(
+        env, of_env={"max_episode_steps": limit}, num_envs=num_envs, buffer_size=64, checkpoint_every="auto"
+    )
+    resolved, reasons = resolve(config)
+    assert resolved.checkpoint_every == every
+    assert any(reason.startswith(f"checkpoint_every={every} (") for reason in reasons)
+    assert resolve(make_config(checkpoint_every=64))[0].checkpoint_every == 64
+    assert resolve(make_config(checkpoint_every=None))[0].checkpoint_every is None
+
+
+@pytest.mark.parametrize(
+    ("limit", "every", "warned"),
+    [(3, 32, True), (3, 60, False), (20, 200, True), (20, 224, False), (None, 32, False), (3, None, False)],
+)  # 10 × 3 × 2 are 60 steps; 10 × 20 × 2 are more than the run has
+def test_checkpoints_that_disturb_learning_are_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, limit: int | None, every: int | None, warned: bool
+) -> None:
+    config = make_config(of_env={"max_episode_steps": limit}, checkpoint_every=every, epochs=1, eval_every=None)
+    run(tmp_path / "run", config)
+    assert (f"checkpoint_every={every} leaves" in caplog.text) == warned
+
+
+@pytest.mark.parametrize(("keep", "steps"), [(1, [224]), (2, [192, 224]), (None, [64, 128, 192, 224])])
+def test_only_the_newest_checkpoints_are_kept(tmp_path: Path, keep: int | None, steps: list[int]) -> None:
+    folder = run(tmp_path / "run", make_config(keep_last=keep))
+    assert steps_of(folder) == steps
+    last, newest = (folder / "checkpoints" / name for name in ("last.pt", "step_224.pt"))
+    assert last.read_bytes() == newest.read_bytes()
+    assert (folder / "checkpoints" / "best.pt").exists()
+
+
+def test_the_best_checkpoint_is_kept_only_if_wanted(tmp_path: Path, undisturbed: Path) -> None:
+    result = train(make_config(keep_best=False), tmp_path / "run", show=False)
+    assert not (tmp_path / "run" / "checkpoints" / "best.pt").exists()
+    assert result.checkpoint.name == "last.pt"
+    assert result.best_return == summary(undisturbed)["best_return"] is not None
+    assert metrics(tmp_path / "run") == metrics(undisturbed)
+
+
+def test_a_stretch_begins_with_no_part_of_an_episode(tmp_path: Path, undisturbed: Path) -> None:
+    reward = load_checkpoint(undisturbed / "checkpoints" / "step_064.pt")["agent"]["normalizers"]["reward"]
+    assert reward["count"] == 64
+    assert reward["discounted"].tolist() == [0.0, 0.0]
+    # 32 steps to a stretch, and 24 to an episode, whose other 8 enter nowhere: one each of two environments
+    config = make_config("Clock-v0", of_env={"max_episode_steps": 24}, eval_every=None, checkpoint_every=2 * ROLLOUT)
+    content = load_checkpoint(run(tmp_path / "run", config) / "checkpoints" / "step_192.pt")["run"]
+    assert content["episodes"] == {"finished": 6, "returns": [24.0] * 6, "lengths": [24] * 6}
+    assert content["progress"]["episodes"] == 6
+
+
+def test_finding_a_run_changes_nothing(half: Path) -> None:
+    before = content_of(half)
+    saved = find_saved(half, {})
+    assert (saved.progress.step, saved.progress.iteration, saved.finished) == (128, 4, False)
+    assert saved.path == half / "checkpoints" / "step_128.pt"
+    assert content_of(half) == before
+    assert isinstance(saved.content, dict)
+    assert torch.is_tensor(saved.content["agent"]["streams"]["action"])
