@@ -8,7 +8,8 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Iterable
+import weakref
+from collections.abc import Iterable, Sequence
 from multiprocessing import connection
 from typing import Any
 
@@ -73,6 +74,11 @@ class Teller(gym.Wrapper[Any, Any, Any, Any]):
 class Workers(AsyncVectorEnv):
     """Gymnasium's processes, one per environment, that say less about errors and more about deaths."""
 
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        # Whoever forgets to close them would wait for them at the interpreter's end: its SIGTERM does not reach them.
+        weakref.finalize(self, _kill, self.processes)
+
     def _raise_if_errors(self, successes: Iterable[bool]) -> None:
         level, gym.logger.min_level = gym.logger.min_level, gym.logger.ERROR + 1
         try:
@@ -87,8 +93,7 @@ class Workers(AsyncVectorEnv):
         """End all processes; returns the numbers of those that were dead before, and what of."""
         ended = connection.wait([process.sentinel for process in self.processes], PATIENCE)
         dead = [(index, _cause(process)) for index, process in enumerate(self.processes) if process.sentinel in ended]
-        for process in self.processes:
-            process.kill()  # they ignore whatever is more polite
+        _kill(self.processes)
         for process in self.processes:
             process.join(PATIENCE)
         for pipe in self.parent_pipes:
@@ -96,6 +101,12 @@ class Workers(AsyncVectorEnv):
                 pipe.close()
         self.closed = True
         return dead
+
+
+def _kill(processes: Sequence[Any]) -> None:
+    """End processes that ignore whatever is more polite."""
+    for process in processes:
+        process.kill()
 
 
 def _cause(process: Any) -> str:
