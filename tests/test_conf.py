@@ -91,7 +91,8 @@ def test_continuous_is_a_choice(choice: str) -> None:
 
 
 def test_presets_ship_for_these_environments() -> None:
-    control = ["Acrobot-v1", "CartPole-v1", "LunarLander-v3", "LunarLanderContinuous-v3", "Pendulum-v1"]
+    control = ["Acrobot-v1", "CartPole-v1", "LunarLander-v3", "LunarLanderContinuous-v3"]
+    control += ["MountainCar-v0", "Pendulum-v1"]
     robots = ["HalfCheetah-v5", "Hopper-v5", "Walker2d-v5"]
     games = ["ALE/Breakout-v5", "ALE/Pong-v5"]
     assert sorted(control + robots + games) == PRESETS
@@ -118,8 +119,8 @@ def test_command_line_overrides_the_preset() -> None:
 
 
 def test_any_registered_id_is_an_environment() -> None:
-    config = compose("train", TrainConfig, "env=MountainCar-v0")
-    assert config.env == EnvConfig(id="MountainCar-v0")
+    config = compose("train", TrainConfig, "env=MountainCarContinuous-v0")
+    assert config.env == EnvConfig(id="MountainCarContinuous-v0")
     assert config.total_timesteps == TrainConfig().total_timesteps
 
 

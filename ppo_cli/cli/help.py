@@ -25,8 +25,10 @@ Examples:
 
 _TRAIN_GROUPS = """\
 Groups (what stands behind each: --cfg job):
-  env=…              any id that Gymnasium knows; CartPole-v1, Acrobot-v1, LunarLander-v3,
-                     LunarLanderContinuous-v3 and Pendulum-v1 have presets
+  env=…              any id that Gymnasium knows; CartPole-v1, Acrobot-v1, MountainCar-v0, LunarLander-v3,
+                     LunarLanderContinuous-v3, Pendulum-v1, HalfCheetah-v5, Hopper-v5, Walker2d-v5,
+                     ALE/Pong-v5 and ALE/Breakout-v5 have presets
+  preset=…           mujoco or atari, for others of their kind
   network=…          auto, mlp, cnn, impala, lstm, gru, cnn_lstm, cnn_gru, or module:Class of yours
   continuous=…       gaussian, squashed, beta, gsde
   hyperparameters=…  tuned: the defaults below, changed by the environment's preset if it has one
