@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import io
 import itertools
-import json
 import os
 import pickle
 import reprlib
 import zipfile
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +17,11 @@ from torch import Tensor
 
 from ppo_cli.archive import examined
 from ppo_cli.errors import CheckpointError, Problem
+from ppo_cli.files import write_atomically
 
 FORMAT_VERSION = 1
 KIND = "ppo-cli checkpoint"
 LONGEST_WORDS = 300
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, flush it to disk, and rename it into place."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write ``content`` for people and programs to read, whole or not at all."""
-    text = json.dumps(content, indent=2) + "\n"
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def save_checkpoint(path: Path, agent: dict[str, Any], run: dict[str, Any] | None = None) -> None:

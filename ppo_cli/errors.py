@@ -65,11 +65,10 @@ class BadNumbersError(RunError):
 
     Attributes:
         row: Vector step of the rollout, if it came from one.
-        env: Number of the environment, likewise.
     """
 
     title = "Bad numbers"
 
-    def __init__(self, problem: Problem, row: int | None = None, env: int | None = None) -> None:
+    def __init__(self, problem: Problem, row: int | None = None) -> None:
         super().__init__(problem)
-        self.row, self.env = row, env
+        self.row = row

@@ -16,11 +16,12 @@ from torch import Tensor
 from ppo_cli.acceleration import intra_op_threads
 from ppo_cli.agent import PPOAgent
 from ppo_cli.buffer import Rows
-from ppo_cli.checkpoint import find_checkpoint, load_checkpoint, write_json
+from ppo_cli.checkpoint import find_checkpoint, load_checkpoint
 from ppo_cli.config import EnvConfig, EvalConfig, TrainConfig, from_plain, own_modules, show, validate
 from ppo_cli.devices import resolve_device
 from ppo_cli.envs import make_env, read_spec
 from ppo_cli.errors import CheckpointError, ConfigError, Problem
+from ppo_cli.files import write_json
 from ppo_cli.policy import Policy
 from ppo_cli.seeding import stream_generator, stream_seed
 from ppo_cli.spaces import Codec

@@ -14,7 +14,7 @@ from ppo_cli import ppo
 from ppo_cli.buffer import RolloutBuffer
 from ppo_cli.errors import BadNumbersError, Problem
 
-MEND_ENV = "an environment (or a wrapper in env.wrappers) that sends finite numbers; on_nan=skip leaves the rollout out"
+MEND_ENV = "an environment (or a wrapper in env.wrappers) that sends finite numbers, or on_nan=skip"
 MEND_UPDATE = "a smaller lr, max_grad_norm=0.5, normalize_obs=true or normalize_reward=true"
 
 
@@ -40,7 +40,7 @@ def check_rollout(memory: RolloutBuffer, steps: int) -> None:
     if found:
         row, env, entry, value, name = min(found, key=lambda one: one[0])
         where = f"{name}[{entry}]" if name != "reward" else name
-        raise BadNumbersError(Problem(f"{where} of environment {env} is {value}", MEND_ENV), row, env)
+        raise BadNumbersError(Problem(f"{where} of environment {env} is {value}", MEND_ENV), row)
 
 
 def _first_bad(numbers: npt.NDArray[Any]) -> tuple[int, int, int, float] | None:

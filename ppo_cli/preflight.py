@@ -37,7 +37,6 @@ def preflight(config: TrainConfig) -> None:
         ConfigError: if a value, the environment, the device, the output folder or ``init_from`` does not fit.
     """
     validate(config)
-    check_writable(Path(config.output_dir))
     device = resolve_device(config.device)
     spec = read_spec(config.env)
     _check_memory(config, spec)
@@ -73,8 +72,12 @@ def _check_memory(config: TrainConfig, spec: Spec) -> None:
         raise ConfigError(problems)
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, typed: str) -> None:
     """See that a run could write into a folder, or make it.
+
+    Args:
+        folder: Which.
+        typed: How it came to be this one, for the message.
 
     Raises:
         ConfigError: if it could not.
@@ -84,7 +87,7 @@ def check_writable(folder: Path) -> None:
         with tempfile.TemporaryDirectory(dir=existing):
             return
     except OSError as error:
-        what = f"output_dir={folder} cannot be written: {existing}: {error.strerror}"
+        what = f"{typed} cannot be written: {existing}: {error.strerror}"
         raise ConfigError(Problem(what, "output_dir=outputs, or another folder of yours")) from error
 
 

@@ -13,8 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ppo_cli.checkpoint import write_json
 from ppo_cli.config import TrainConfig, to_plain
+from ppo_cli.files import write_json
 
 PACKAGES = ("ppo-cli", "torch", "numpy", "gymnasium", "hydra-core", "omegaconf")
 ELSEWHERE = ("output_dir", "resume")  # settings that say where a run is kept, not what it is
@@ -55,12 +55,10 @@ class Record:
             "versions": _versions(),
         }
 
-    def write(self, status: str, facts: dict[str, Any]) -> dict[str, Any]:
-        """Write how things stand; returns what was written."""
+    def write(self, status: str, facts: dict[str, Any]) -> None:
+        """Write how things stand."""
         who = {"pid": os.getpid(), "host": socket.gethostname()}
-        content = {"status": status, **facts, **who, **self._fixed}
-        write_json(self._path, content)
-        return content
+        write_json(self._path, {"status": status, **facts, **who, **self._fixed})
 
 
 def now() -> str:

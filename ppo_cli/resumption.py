@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ppo_cli.checkpoint import load_checkpoint
-from ppo_cli.config import TrainConfig, from_plain, own_modules, show, to_plain, walk
+from ppo_cli.config import TrainConfig, from_plain, own_modules, show, to_plain, walk, whole_iterations
 from ppo_cli.errors import CheckpointError, ConfigError, Problem
 from ppo_cli.folders import slug
 from ppo_cli.progress import Progress, read_run
@@ -58,7 +58,7 @@ class Saved:
 
     def go_back(self) -> None:
         """Make the checkpoint the newest, now that the folder is one's own."""
-        CheckpointStore(self.run_dir).go_back_to(self.path)
+        CheckpointStore(self.run_dir).go_back_to(self.path, bool(self.changes))
 
 
 def find_saved(run: str | os.PathLike[str], changes: dict[str, Any]) -> Saved:
@@ -69,6 +69,9 @@ def find_saved(run: str | os.PathLike[str], changes: dict[str, Any]) -> Saved:
     """
     named = Path(run).expanduser()
     run_dir, path, content, passed_over = _locate(named)
+    if passed_over and path is None:
+        problems = [Problem(told, "a copy of it that is whole") for told in passed_over]
+        raise CheckpointError(problems, "No checkpoint can be read")
     summary = read_summary(run_dir) or {}
     plain, source = _settings(summary, content, run_dir if path is None or named.is_dir() else path)
     if not isinstance(plain, dict):
@@ -81,10 +84,12 @@ def find_saved(run: str | os.PathLike[str], changes: dict[str, Any]) -> Saved:
         raise CheckpointError(problems) from error
     config = _changed(before, changes)
     _check_named(before, changes)
-    longer = config.total_timesteps > before.total_timesteps
-    finished = summary.get("status") == "finished" and not longer and not named.is_file()
     progress = Progress() if content is None else read_run(content["run"]).progress
     changed = {key: show(value) for key, value in changes.items() if _differs(before, key, value)}
+    finished = summary.get("status") == "finished" and not named.is_file()
+    if finished and changed:
+        finished = False
+        _check_more_to_do(run_dir, config, progress, content)
     return Saved(run_dir, config, summary, path, content, progress, finished, changed, passed_over)
 
 
@@ -171,6 +176,20 @@ def _differs(before: TrainConfig, key: str, value: Any) -> bool:
     if key == "env.wrappers" and show(value) == own_modules(before).get("wrappers"):
         return False
     return bool(value != _saved(before, key))
+
+
+def _check_more_to_do(run_dir: Path, config: TrainConfig, progress: Progress, content: dict[str, Any] | None) -> None:
+    """See that changes leave a finished run something to do, and something to do it from.
+
+    Raises:
+        ConfigError: if they do not.
+    """
+    if content is None:
+        what = f"{run_dir} is finished, and kept no step_….pt to go on from (checkpoint_every=null)"
+        raise ConfigError(Problem(what, f"a new run with init_from={run_dir}"))
+    if whole_iterations(config.total_timesteps, config.buffer_size) <= progress.iteration:
+        what = f"{run_dir} is finished at step {progress.step}; to change anything it has to go on"
+        raise ConfigError(Problem(what, f"total_timesteps={2 * config.total_timesteps}"))
 
 
 def _check_named(config: TrainConfig, changes: dict[str, Any]) -> None:

@@ -81,6 +81,7 @@ def train(
     """
     if config.resume is not None:
         raise ConfigError(Problem(f"train() begins a run, and resume={config.resume} asks to go on", "resume(run)"))
+    check_writable(Path(config.output_dir), f"output_dir={config.output_dir}")
     preflight(config)
     run_dir = run_dir or new_run_dir(config.output_dir, config.env.id)
     (run_dir / "checkpoints").mkdir(parents=True)
@@ -114,7 +115,7 @@ def resume(
     saved = find_saved(run, dict(changes or {}))
     if saved.finished:
         return _as_it_was(saved)
-    check_writable(saved.run_dir)
+    check_writable(saved.run_dir, f"resume={saved.run_dir}")
     preflight(dataclasses.replace(saved.config, init_from=None) if saved.content else saved.config)
     with locked(saved.run_dir):
         saved = find_saved(run, dict(changes or {}))  # as whoever had the lock before has left it
@@ -127,6 +128,8 @@ def resume(
             "changes": saved.changes,
         }
         about = {**saved.about, "resumed": [*saved.about["resumed"], resumption]}
+        if saved.changes:
+            about["request"] = None  # it is no longer the run that its first command asked for
         return _run(saved.config, saved.run_dir, about, saved, show)
 
 
@@ -176,7 +179,6 @@ def _train(config: TrainConfig, run_dir: Path, about: dict[str, Any], saved: Sav
     if content is None and config.init_from is not None:
         init_from = find_checkpoint(config.init_from, key="init_from")
     if saved is not None:
-        saved.go_back()
         history = _history(run_dir, saved)
     trainer = Trainer(config, run_dir, make_loggers(config, run_dir, live), init_from, content, history)
     before = float((history[-1]["time/elapsed"] if history else None) or 0.0)
@@ -194,32 +196,28 @@ def _train(config: TrainConfig, run_dir: Path, about: dict[str, Any], saved: Sav
         }
 
     status = "failed"
-    try:
-        record.write("running", facts())
-        if (newer := newer_version(config.env.id)) is not None:
-            log.warning("env=%s is out of date; there is env=%s", config.env.id, newer)
-        if trainer.total_timesteps != config.total_timesteps:
-            log.info(
-                "total_timesteps=%d is rounded up to %d: whole iterations of buffer_size=%d",
-                config.total_timesteps,
-                trainer.total_timesteps,
-                config.buffer_size,
-            )
-        warn_of_short_stretches(config, trainer.total_timesteps)
-        with stoppable(trainer.stop) as asked:
+    with stoppable(trainer.stop) as asked:
+        try:
+            if saved is not None:
+                saved.go_back()  # now that the checkpoint has turned out to fit
+            record.write("running", facts())
+            _announce(config, trainer)
             trainer.run()
-        stopped = asked.signal is not None and trainer.progress.iteration < trainer.iterations
-        if trainer.saved:  # or there is something left to do: resuming makes the last stretch again
-            status = "interrupted" if stopped else "finished"
-    except KeyboardInterrupt:
-        status = "interrupted"
-        raise
-    finally:
-        trainer.close({"status": status, **facts()})
-        unwritten = _unwritten(record, status, facts())
-    if not trainer.saved or unwritten is not None:
-        what = f"the run ended at step {trainer.progress.step:,}, but its last records could not be written"
-        raise RunError(Problem(f"{what}: {unwritten or trainer.problems[-1]}", f"making room, then resume={run_dir}"))
+            stopped = asked.signal is not None and trainer.progress.iteration < trainer.iterations
+            if trainer.unsaved is None:  # or there is something left to do: resuming makes the last stretch again
+                status = "interrupted" if stopped else "finished"
+        except KeyboardInterrupt:
+            status = "interrupted"
+            raise
+        finally:
+            unwritten = _unwritten(record, status, facts())
+            known = len(trainer.problems)
+            trainer.close({"status": status, **facts()})  # which may take a while, and find new problems
+            if len(trainer.problems) > known:
+                unwritten = _unwritten(record, status, facts())
+    if (lost := trainer.unsaved or unwritten) is not None:
+        what = f"the run ended at step {trainer.progress.step:,}, but its last records could not be written: {lost}"
+        raise RunError(Problem(what, f"making room, then resume={run_dir}"))
     progress = trainer.progress
     return TrainResult(
         run_dir,
@@ -230,6 +228,20 @@ def _train(config: TrainConfig, run_dir: Path, about: dict[str, Any], saved: Sav
         progress.best_step,
         asked.signal if stopped else None,
     )
+
+
+def _announce(config: TrainConfig, trainer: Trainer) -> None:
+    """What to know of a run before it begins."""
+    if (newer := newer_version(config.env.id)) is not None:
+        log.warning("env=%s is out of date; there is env=%s", config.env.id, newer)
+    if trainer.total_timesteps != config.total_timesteps:
+        log.info(
+            "total_timesteps=%d is rounded up to %d: whole iterations of buffer_size=%d",
+            config.total_timesteps,
+            trainer.total_timesteps,
+            config.buffer_size,
+        )
+    warn_of_short_stretches(config, trainer.total_timesteps)
 
 
 def _unwritten(record: Record, status: str, facts: dict[str, Any]) -> OSError | None:

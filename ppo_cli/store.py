@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 import re
+import shutil
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -73,24 +75,41 @@ class CheckpointStore:
                 passed_over.append(f"{path} is passed over: {error}")
         return None, None, passed_over
 
-    def go_back_to(self, path: Path | None) -> None:
-        """Make a scheduled checkpoint the newest: what came after it moves into ``checkpoints/replaced``.
+    def go_back_to(self, path: Path | None, changed: bool) -> None:
+        """Make a scheduled checkpoint the newest: what came after it moves into ``checkpoints/replaced/<number>``.
 
-        ``None`` stands for the beginning, which everything came after.
+        ``None`` stands for the beginning, which everything came after. Nothing is deleted but the drafts that a process
+        left behind which was killed as it wrote; of the metrics, whose later rows are dropped, a copy is kept.
 
-        Nothing is deleted but the drafts that a process left behind which was killed as it wrote.
+        Args:
+            path: The checkpoint.
+            changed: Whether settings differ from now on. If they do not, the run makes the same ``best.pt`` and
+                ``last.pt`` once more, and what a stop left of them may stay until then.
         """
         for folder in (self.folder, self.folder.parent):
             for draft in folder.glob(".*.tmp"):
                 draft.unlink(missing_ok=True)
         step = -1 if path is None else _step(path)
         newer = [old for old in self.scheduled() if _step(old) > step]
-        best = self.folder / "best.pt"
-        if best.is_file() and _progress_of(best) > step:
-            newer.append(best)
+        if newer or changed or path is None:
+            others = (self.folder / name for name in ("best.pt", "last.pt"))
+            newer += [old for old in others if old.is_file() and _progress_of(old) > step]
+        if not newer:
+            return
+        replaced = self._new_folder()
         for old in newer:
-            (self.folder / "replaced").mkdir(exist_ok=True)
-            old.replace(self.folder / "replaced" / old.name)
+            old.replace(replaced / old.name)
+        metrics = self.folder.parent / "metrics.csv"
+        if metrics.is_file():
+            shutil.copy2(metrics, replaced)
+
+    def _new_folder(self) -> Path:
+        for number in count(1):
+            folder = self.folder / "replaced" / str(number)
+            if not folder.exists():
+                folder.mkdir(parents=True)
+                break
+        return folder
 
 
 def _step(path: Path) -> int:

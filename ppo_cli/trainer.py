@@ -31,7 +31,6 @@ from ppo_cli.episodes import EpisodeBooks
 from ppo_cli.errors import BadNumbersError, Problem
 from ppo_cli.evaluator import play
 from ppo_cli.health import check_rollout
-from ppo_cli.learner import UpdateResult
 from ppo_cli.loggers.base import Logger, RunInfo
 from ppo_cli.metrics import COLUMNS, Row
 from ppo_cli.progress import Evaluation, Progress, read_run
@@ -85,7 +84,8 @@ class Trainer:
         self.total_timesteps = self.iterations * config.buffer_size
         self.progress = Progress()
         self.evaluation: Evaluation | None = None
-        self.stopping = self.saved = False
+        self.stopping = False
+        self.unsaved: OSError | None = None
         self.problems: list[str] = []
         self._failed: list[Logger] = []
         self.store = CheckpointStore(run_dir, config.keep_last)
@@ -132,7 +132,7 @@ class Trainer:
             self._tell("log", row)
             if self._checkpoint_is_due():  # after the row was written: a run that goes on from here must find it
                 self.checkpoint()
-        self.saved = self.save("last.pt")
+        self.unsaved = self.save("last.pt")
 
     def _tell(self, method: str, what: Any) -> None:
         """Tell all loggers; one that fails is told no more, and the training goes on."""
@@ -163,9 +163,15 @@ class Trainer:
         learner.clip_ratio = self._schedule(config.clip_ratio, config.anneal_clip)
         clock = [time.perf_counter()]
         before = progress.step
-        self._collect_soundly()
-        clock.append(time.perf_counter())
-        update = self._learn(before)
+        update = None
+        try:
+            self._collect_soundly()
+            clock.append(time.perf_counter())
+            update = agent.learn()
+            progress.skipped_in_a_row = 0
+        except BadNumbersError as error:
+            self._skip(self._located(error, before))
+            clock[1:] = [time.perf_counter()]
         clock.append(time.perf_counter())
         progress.iteration += 1
         progress.episodes = self._books.finished
@@ -192,51 +198,43 @@ class Trainer:
         return row
 
     def _collect_soundly(self) -> None:
-        """Collect; an environment that breaks after bad numbers broke of them, and that is what is told."""
+        """Collect; an environment that breaks after bad numbers broke of them, and that is what is told.
+
+        Raises:
+            BadNumbersError: in place of what the environment raised.
+        """
         memory = self.agent.memory
-        before = self.progress.step
         try:
             self.collect()
         except Exception as error:
             try:
                 check_rollout(memory, memory.size)
             except BadNumbersError as first:
-                raise self._located(first, before) from error
+                raise first from error
             raise
 
-    def _learn(self, before: int) -> UpdateResult | None:
-        """Update the agent; ``None`` if numbers were bad and the update is to be skipped.
-
-        Args:
-            before: Steps taken before the rollout.
+    def _skip(self, found: BadNumbersError) -> None:
+        """Leave an update out.
 
         Raises:
             BadNumbersError: where the run is to stop at bad numbers, or they do not end.
         """
-        memory, progress = self.agent.memory, self.progress
-        try:
-            update = self.agent.learn()
-        except BadNumbersError as error:
-            found = self._located(error, before)
-        else:
-            progress.skipped_in_a_row = 0
-            return update
+        progress = self.progress
         progress.skipped_in_a_row += 1
         if self.config.on_nan == "stop" or progress.skipped_in_a_row > MOST_SKIPPED:
             raise found
         log.warning("%s; this update is skipped, and the environments are built anew", found.problems[0].what)
         progress.skipped_updates += 1
-        memory.clear()
-        return None
+        self.agent.memory.clear()
 
     def _located(self, error: BadNumbersError, before: int) -> BadNumbersError:
         """The error with the step at which it was found, and all there was then in a file."""
-        row = self.agent.memory.size if error.row is None else error.row
-        step = before + row * self.config.num_envs
+        weights = self.agent.memory["weights"]  # rows of weight 0 are no steps
+        step = before + int(weights[: error.row].sum())
         (problem,) = error.problems
         dump = self._dump(problem.what, step)
         fix = problem.fix if dump is None else f"{problem.fix}; {dump} holds the rollout and the agent before it"
-        return BadNumbersError(Problem(f"{problem.what} at step {step:,}", fix), error.row, error.env)
+        return BadNumbersError(Problem(f"{problem.what} at step {step:,}", fix), error.row)
 
     def _dump(self, what: str, step: int) -> Path | None:
         """Keep the rollout and the agent that bad numbers were found with."""
@@ -334,11 +332,11 @@ class Trainer:
         if self.progress.iteration < self.iterations and not self.stopping:
             self._begin_stretch(rebuild=True)
 
-    def save(self, name: str) -> bool:
+    def save(self, name: str) -> OSError | None:
         """Write ``checkpoints/<name>``, to be evaluated; a run goes on from scheduled checkpoints alone."""
         return self._write(partial(self.store.save, name))
 
-    def _write(self, write: Callable[[dict[str, Any], dict[str, Any]], Path]) -> bool:
+    def _write(self, write: Callable[[dict[str, Any], dict[str, Any]], Path]) -> OSError | None:
         """Write a checkpoint; a disk that is full does not end the training, for it may have room again."""
         try:
             write(self.agent.state(), self._state())
@@ -346,8 +344,8 @@ class Trainer:
             where = error.filename or self.store.folder
             log.error("a checkpoint could not be written (%s: %s); training goes on", where, error.strerror or error)
             self.problems.append(f"checkpoint of step {self.progress.step:,}: {error}")
-            return False
-        return True
+            return error
+        return None
 
     def _state(self) -> dict[str, Any]:
         """What a checkpoint holds of the run beside its agent."""

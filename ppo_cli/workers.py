@@ -15,6 +15,7 @@ from typing import Any
 
 import gymnasium as gym
 from gymnasium.vector import AsyncVectorEnv
+from gymnasium.vector.async_vector_env import AsyncState
 
 from ppo_cli.config import EnvConfig
 from ppo_cli.envs import make_env
@@ -89,10 +90,17 @@ class Workers(AsyncVectorEnv):
         finally:
             gym.logger.min_level = level
 
-    def bury(self) -> list[tuple[int, str]]:
-        """End all processes; returns the numbers of those that were dead before, and what of."""
-        ended = connection.wait([process.sentinel for process in self.processes], PATIENCE)
-        dead = [(index, _cause(process)) for index, process in enumerate(self.processes) if process.sentinel in ended]
+    def close_extras(self, timeout: float | None = None, terminate: bool = False) -> None:
+        """Ask the processes to end; one that is busy, or dead, is not waited for."""
+        if terminate or self._state is not AsyncState.DEFAULT:
+            self._end()
+            return
+        try:
+            super().close_extras(timeout, terminate)
+        except LOST:
+            self._end()
+
+    def _end(self) -> None:
         _kill(self.processes)
         for process in self.processes:
             process.join(PATIENCE)
@@ -100,6 +108,12 @@ class Workers(AsyncVectorEnv):
             if pipe is not None:
                 pipe.close()
         self.closed = True
+
+    def bury(self) -> list[tuple[int, str]]:
+        """End all processes; returns the numbers of those that were dead before, and what of."""
+        ended = connection.wait([process.sentinel for process in self.processes], PATIENCE)
+        dead = [(index, _cause(process)) for index, process in enumerate(self.processes) if process.sentinel in ended]
+        self._end()
         return dead
 
 

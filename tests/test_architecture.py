@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "ppo_cli"
 ROOMS = [  # from the ground up; a module imports from its own room and those before it
     "errors metrics folders specs seeding ppo",
     "config",
-    "archive devices checkpoint buffer recurrence normalization",
+    "archive files devices checkpoint buffer recurrence normalization",
     "store record progress",
     "lock signals resumption health",
     "distributions encoders",

@@ -14,10 +14,11 @@ import pytest
 import torch
 
 from ppo_cli.agent import PPOAgent
-from ppo_cli.checkpoint import checked_tensor, find_checkpoint, load_checkpoint, save_checkpoint, write_atomically
+from ppo_cli.checkpoint import checked_tensor, find_checkpoint, load_checkpoint, save_checkpoint
 from ppo_cli.config import EnvConfig, NetworkConfig, TrainConfig
 from ppo_cli.errors import CheckpointError
 from ppo_cli.evaluator import evaluate
+from ppo_cli.files import write_atomically
 from ppo_cli.run import train
 
 

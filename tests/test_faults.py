@@ -715,11 +715,8 @@ WORDS = """
     eval_every=null vector_backend=sync compile=false threads=1 logger=[csv]
 """
 COMMANDS = {
-    "env raises": ("+env.kwargs.how='raise step'", 1, "ValueError: the wheel came off (in step() of environment 1)"),
     "bad number": ("+env.kwargs.how='reward nan'", 1, "reward of environment 1 is nan at step 102"),
     "process dies": ("+env.kwargs.how=kill vector_backend=async", 1, "the process of environment 1 died (SIGKILL"),
-    "skipped": ("+env.kwargs.how='reward nan' on_nan=skip", 0, ""),
-    "logger in start": ("logger=[csv,toys:FailsInStart]", 0, ""),
     "logger in close": ("logger=[csv,toys:FailsInClose]", 0, ""),
 }
 

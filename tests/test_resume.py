@@ -269,8 +269,9 @@ def test_an_earlier_checkpoint_sets_the_later_ones_aside(tmp_path: Path, undistu
         go_on(folder / "checkpoints" / "step_064.pt")
     assert steps_of(folder) == [64]
     assert steps_in_metrics(folder) == [32, 64, 96]
-    replaced = content_of(folder / "checkpoints" / "replaced")
-    assert replaced.keys() == {"step_128.pt", "step_192.pt", "step_224.pt", "best.pt"}
+    replaced = content_of(folder / "checkpoints" / "replaced" / "1")
+    steps = {"step_128.pt", "step_192.pt", "step_224.pt"}
+    assert replaced.keys() == {*steps, "best.pt", "last.pt", "metrics.csv"}
     assert {name: replaced[name] for name in later} == later
     assert go_on(folder).status == "finished"
     assert differences(undisturbed, folder) == []
@@ -298,20 +299,32 @@ def test_a_damaged_checkpoint_is_passed_over(
     assert differences(undisturbed, folder) == []
 
 
-@pytest.mark.usefixtures("_later")
-def test_with_all_checkpoints_damaged_a_run_starts_again(tmp_path: Path) -> None:
-    config = make_config(logger=["csv", "tensorboard"], keep_last=1)
-    whole = run(tmp_path / "whole", config)
-    folder = stopped(tmp_path / "run", config)
+def test_with_all_checkpoints_damaged_nothing_is_begun_and_nothing_lost(tmp_path: Path) -> None:
+    folder = stopped(tmp_path / "run", make_config(keep_last=1))
     assert steps_of(folder) == [128]
     damage(folder / "checkpoints" / "step_128.pt", "cut")
-    with signalled(3):
+    before = content_of(folder)
+    with pytest.raises(CheckpointError, match=r"step_128\.pt is passed over"):
         go_on(folder)
-    assert summary(folder)["resumed"][0]["step"] == 0
-    go_on(folder)
-    assert summary(folder)["resumed"][1]["step"] == 64, "the damaged checkpoint took the place of the new one"
-    assert differences(whole, folder) == []
-    assert shown_steps(folder) == shown_steps(whole)
+    assert content_of(folder) == before
+
+
+def test_settings_that_changed_do_not_take_the_place_of_what_was(tmp_path: Path, undisturbed: Path) -> None:
+    folder = copy_of(undisturbed, tmp_path / "run")
+    for number, lr in ((1, 1e-4), (2, 1e-5)):
+        resume(folder / "checkpoints" / "step_064.pt", {"lr": lr}, show=False)
+        kept = content_of(folder / "checkpoints" / "replaced" / str(number))
+        assert {"step_128.pt", "step_224.pt", "last.pt", "metrics.csv"} <= kept.keys()
+    first = content_of(folder / "checkpoints" / "replaced" / "1")
+    assert first["last.pt"] == content_of(undisturbed / "checkpoints")["last.pt"]
+
+
+def test_a_finished_run_takes_no_changes_that_leave_it_nothing_to_do(tmp_path: Path, undisturbed: Path) -> None:
+    folder = copy_of(undisturbed, tmp_path / "run")
+    before = content_of(folder / "checkpoints")
+    with pytest.raises(ConfigError, match="is finished at step 224"):
+        resume(folder, {"lr": 1e-4}, show=False)
+    assert content_of(folder / "checkpoints") == before
 
 
 def test_the_run_that_weights_came_from_is_needed_at_the_start_only(tmp_path: Path, half: Path) -> None:

@@ -47,9 +47,8 @@ def show_run(outcome: Outcome) -> int:
         rows["evaluate it"] = shlex.join(["ppo-eval", f"checkpoint={folder}", *outcome.named])
     again = ["ppo-train", f"resume={folder}", *outcome.named_again]
     if stopped:
-        rows["go on with it"] = shlex.join(again)
-    elif result.untouched:
-        rows["extend it"] = shlex.join([*again, f"total_timesteps={2 * result.step}"])
+        scheduled = any((folder / "checkpoints").glob("step_*.pt"))
+        rows["go on with it" if scheduled else "begin it again"] = shlex.join(again)
     _print_rows(rows)
     return SIGNALLED + result.signal if result.signal is not None else 0
 
@@ -96,9 +95,11 @@ def show_sweep(sweep: SweepRecord) -> None:
 
 
 def sweep_status(sweep: SweepRecord) -> int:
-    """The exit status of a sweep: 130 after Ctrl-C, 1 if any job failed."""
+    """The exit status of a sweep: 128 and the signal that stopped it, 130 after Ctrl-C; 1 if any job failed."""
     if sweep.interrupted:
-        return INTERRUPTED
+        results = [job.outcome.result for job in sweep.jobs if job.outcome is not None]
+        signals = [result.signal for result in results if result is not None and result.signal is not None]
+        return SIGNALLED + signals[-1] if signals else INTERRUPTED
     return int(any(job.outcome is None or job.outcome.error is not None for job in sweep.jobs))
 
 

@@ -53,6 +53,7 @@ def _train(argv: list[str]) -> int:
 def _resume(line: CommandLine, command: str) -> int | None:
     """Go on with a run, if the command line asks for it and there is one; returns the exit status."""
     from ppo_cli.cli import results
+    from ppo_cli.errors import CheckpointError
     from ppo_cli.hydra_ext import resumption
     from ppo_cli.hydra_ext.task import resumed
 
@@ -62,4 +63,10 @@ def _resume(line: CommandLine, command: str) -> int | None:
     if named != resumption.AUTO:
         return results.show_run(resumed(named, resumption.changes(line), command))
     own = resumption.own_run(line)
-    return None if own is None else results.show_run(resumed(*own, command))
+    if own is None:
+        return None
+    try:
+        return results.show_run(resumed(*own, command))
+    except CheckpointError as error:  # a requeued job has nobody to ask; the damaged run stays as it is
+        print(f"a new run begins: {error}", file=sys.stderr)
+        return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -60,9 +61,13 @@ def check_run(line: CommandLine) -> None:
         ConfigError: names everything that is wrong.
     """
     config = config_of(line, "train", TrainConfig)
+    if config.resume is not None and not any(word.lstrip("+").startswith("resume=") for word in line.overrides):
+        what = f"resume={config.resume} stands in a file, and only the command line can ask for it"
+        raise ConfigError(Problem(what, f"ppo-train resume={config.resume}"))
 
-    from ppo_cli.run import preflight
+    from ppo_cli.preflight import check_writable, preflight
 
+    check_writable(Path(config.output_dir), f"output_dir={config.output_dir}")
     preflight(config)
 
 

@@ -25,7 +25,7 @@ def requested(line: CommandLine) -> str | None:
     Raises:
         ConfigError: in a sweep, whose runs cannot all go on with one folder.
     """
-    named = _parsed([word for word in line.overrides if word.partition("=")[0] == "resume"]).get("resume")
+    named = _parsed([word for word in line.overrides if _is_resume(word)]).get("resume")
     files = [flag for flag in line.flags if flag in ("--config-name", "-cn")] + ["--config-dir"] * bool(line.user_dir)
     if named not in (None, AUTO) and files:
         what = f"{files[0]} has no say in a run that goes on, whose settings are saved with it"
@@ -51,9 +51,13 @@ def changes(line: CommandLine) -> dict[str, Any]:
     Raises:
         ConfigError: names every word that is no plain setting.
     """
-    found = _parsed([word for word in line.overrides if word.partition("=")[0] != "resume"])
+    found = _parsed([word for word in line.overrides if not _is_resume(word)])
     renamed = {"env.id" if key == "env" else key: value for key, value in found.items()}
     return {key: schema.fitted(TrainConfig, key, value) for key, value in renamed.items()}
+
+
+def _is_resume(word: str) -> bool:
+    return word.lstrip("+").partition("=")[0] == "resume"
 
 
 def _parsed(words: list[str]) -> dict[str, Any]:

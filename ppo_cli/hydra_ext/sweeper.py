@@ -101,12 +101,14 @@ def _preflight_once() -> Callable[[TrainConfig], None]:
     seen: dict[str, list[Problem]] = {}
 
     def preflight(config: TrainConfig) -> None:
-        from ppo_cli.run import preflight as make_and_look
+        from ppo_cli.preflight import check_writable
+        from ppo_cli.preflight import preflight as make_and_look
 
-        weights = repr(config.network) if config.init_from else ""
-        key = repr((config.env, config.device, config.output_dir, config.init_from, weights))
+        agent = (config.network, config.continuous, config.buffer_size, config.vector_backend)
+        key = repr((config.env, agent, config.device, config.output_dir, config.init_from, config.logger))
         if key not in seen:
             try:
+                check_writable(Path(config.output_dir), f"output_dir={config.output_dir}")
                 make_and_look(config)
                 seen[key] = []
             except ConfigError as error:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ppo_cli.files import write_atomically
 from ppo_cli.loggers.base import RunInfo
 from ppo_cli.metrics import COLUMNS, Row
 
@@ -29,10 +30,7 @@ class CsvLogger:
     def start(self, run: RunInfo) -> None:
         """Create the file with its header; of a run that goes on, with the rows up to there and none beyond."""
         rows = [COLUMNS, *([row[name] for name in COLUMNS] for row in run.history)]
-        draft = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
-        with draft.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows(rows)
-        draft.replace(self._path)
+        write_atomically(self._path, partial(_write_rows, rows))
         self._file = self._open.enter_context(self._path.open("a", newline="", encoding="utf-8"))
         self._writer = csv.writer(self._file, lineterminator="\n")
 
@@ -46,6 +44,11 @@ class CsvLogger:
         self._open.close()
 
 
+def _write_rows(rows: list[Any], path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+
+
 COUNTS = ("iteration", "step", "rollout/episodes", "train/epochs", "train/skipped_updates")
 
 
@@ -53,7 +56,7 @@ def read_rows(path: Path, last_step: int) -> list[Row]:
     """The whole rows of a ``metrics.csv`` up to ``last_step``; none where there is no file."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+    except FileNotFoundError:
         return []
     whole = text[: text.rfind("\n") + 1]  # what follows the last line's end was cut off
     found = [_row(cells) for cells in csv.DictReader(io.StringIO(whole))]

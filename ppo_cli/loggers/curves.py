@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from array import array
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ppo_cli.files import write_atomically
 from ppo_cli.loggers.base import RunInfo
 from ppo_cli.metrics import Row
 
@@ -192,10 +192,5 @@ def smooth(values: Series) -> Series:
 
 
 def write_png(figure: Figure, path: Path) -> None:
-    """Write a figure beside its place and move it there, so that nobody sees half a picture."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        figure.savefig(draft, format="png")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    """Write a figure, whole or not at all."""
+    write_atomically(path, lambda draft: figure.savefig(draft, format="png"))
