@@ -76,6 +76,13 @@ def find_checkpoint(path: str | os.PathLike[str], key: str = "checkpoint") -> Pa
     )
 
 
+def _is_archive(content: bytes) -> bool:
+    try:
+        return zipfile.is_zipfile(io.BytesIO(content))
+    except zipfile.BadZipFile:  # which it raises where an archive claims to go on in other files
+        return False
+
+
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint; ``agent`` and ``run`` are as they were given to :func:`save_checkpoint`.
 
@@ -88,7 +95,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise CheckpointError(Problem(f"{path} cannot be read: {error.strerror}", "a file that can be read")) from error
     if not content:
         raise CheckpointError(Problem(f"{path} is empty", "another checkpoint of the same run"))
-    if not zipfile.is_zipfile(io.BytesIO(content)):
+    if not _is_archive(content):
         raise CheckpointError(
             Problem(
                 f"{path} is no checkpoint, or was cut off while it was copied", "a .pt file from a run's checkpoints/"

@@ -223,6 +223,6 @@ def test_compiled_steps_equal_eager_ones_each_for_its_own_network_and_are_compil
     state = fast_tanh.state()
     update(fast_tanh, seed=9)
     once = fast_tanh.policy.parameters
-    fast_tanh._restore(state)
+    fast_tanh.restore(state)
     update(fast_tanh, seed=9)
     assert torch.equal(fast_tanh.policy.parameters, once)

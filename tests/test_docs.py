@@ -94,6 +94,8 @@ def test_command_is_accepted(page: str, command: str) -> None:
     program, *words = shlex.split(command, comments=True)
     if {"--help", "--version", "-sc"} & set(words):
         return
+    if "ALE/" in command:  # ids that are known only where the package is installed
+        pytest.importorskip("ale_py")
     config_name, kind = COMMANDS[program]
     line = argv.parse(words, kind)
     overrides = first_of_each(line.overrides) if line.multirun else line.overrides
