@@ -171,7 +171,7 @@ class Trainer:
             progress.skipped_in_a_row = 0
         except BadNumbersError as error:
             self._skip(self._located(error, before))
-            clock[1:] = [time.perf_counter()]
+            clock[1:] = [time.perf_counter()]  # all of it counts as collecting
         clock.append(time.perf_counter())
         progress.iteration += 1
         progress.episodes = self._books.finished
