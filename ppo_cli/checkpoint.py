@@ -16,12 +16,11 @@ import torch
 from torch import Tensor
 
 from ppo_cli.archive import examined
-from ppo_cli.errors import CheckpointError, Problem
+from ppo_cli.errors import CheckpointError, Problem, shortened
 from ppo_cli.files import write_atomically
 
 FORMAT_VERSION = 1
 KIND = "ppo-cli checkpoint"
-LONGEST_WORDS = 300
 
 
 def save_checkpoint(path: Path, agent: dict[str, Any], run: dict[str, Any] | None = None) -> None:
@@ -129,8 +128,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 def _brief(value: Any) -> str:
     """A stranger's value, short enough for a message."""
-    text = str(value) if isinstance(value, Exception) else reprlib.repr(value)
-    return text if len(text) <= LONGEST_WORDS else text[:LONGEST_WORDS] + "…"
+    return shortened(str(value) if isinstance(value, Exception) else reprlib.repr(value))
 
 
 def checked_section(source: Any, name: str, keys: Collection[str]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ppo_cli.errors import ConfigError, Problem
+from ppo_cli.errors import ConfigError, Problem, shortened
 
 ACTIVATIONS = ("tanh", "relu", "elu", "gelu", "silu")
 LOGGERS = ("csv", "tensorboard")
@@ -23,7 +23,7 @@ ENCODERS = ("auto", "mlp", "cnn", "impala")
 RECURRENCES = ("lstm", "gru")
 DISTRIBUTIONS = ("gaussian", "squashed", "beta", "gsde")
 BACKENDS = ("auto", "native", "envpool", "sync", "async")
-LONGEST_WORDS, MOST_NAMED = 300, 10  # of a file's own, in a message
+MOST_NAMED = 10  # of a file's own names, in a message
 MOST_TRIALS = 100_000  # divisions to find a fitting number with; of larger numbers, one near enough will do
 
 
@@ -430,9 +430,5 @@ def from_plain(kind: type[Any], plain: dict[str, Any]) -> Any:
     try:
         validate(config)
     except ConfigError as error:  # in a file a value may be of any length
-        raise ConfigError([Problem(_short(problem.what), problem.fix) for problem in error.problems]) from error
+        raise ConfigError([Problem(shortened(problem.what), problem.fix) for problem in error.problems]) from error
     return config
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST_WORDS else text[:LONGEST_WORDS] + "…"

@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+LONGEST = 300
+
+
+def shortened(text: str) -> str:
+    """A text that a file holds, and that may be of any length, as a message has room for it."""
+    return text if len(text) <= LONGEST else text[:LONGEST] + "…"
+
 
 @dataclass(frozen=True)
 class Problem:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -70,10 +69,6 @@ def check_update(history: Tensor, parameters: dict[str, Tensor], minibatches: in
         epoch, minibatch = divmod(step, minibatches)
         what = f"{name} is {history[step, metric].item()} in epoch {epoch + 1}, minibatch {minibatch + 1}"
         raise BadNumbersError(Problem(what, MEND_UPDATE))
-    names = _names_of_bad(list(parameters), list(parameters.values()))
-    if names:
-        raise BadNumbersError(Problem(f"parameter {names[0]} is not finite after the update", MEND_UPDATE))
-
-
-def _names_of_bad(names: Sequence[str], tensors: Sequence[Tensor]) -> list[str]:
-    return [name for name, tensor in zip(names, tensors, strict=True) if not torch.isfinite(tensor).all()]
+    for name, tensor in parameters.items():
+        if not torch.isfinite(tensor).all():
+            raise BadNumbersError(Problem(f"parameter {name} is not finite after the update", MEND_UPDATE))

@@ -34,7 +34,7 @@ def preflight(config: TrainConfig) -> None:
     """Find out whether a run could start, without leaving anything on disk.
 
     Raises:
-        ConfigError: if a value, the environment, the device, the output folder or ``init_from`` does not fit.
+        ConfigError: if a value, the environment, the device, a logger or ``init_from`` does not fit.
     """
     validate(config)
     device = resolve_device(config.device)

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from ppo_cli.config import TrainConfig
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.folders import STAMP_VARIABLE, new_stamp
-from ppo_cli.hydra_ext.argv import CommandLine, is_sweep
+from ppo_cli.hydra_ext.argv import CommandLine, is_resume, is_sweep
 from ppo_cli.hydra_ext.compose import checked, composed, conf_dir, loader, prepare, version_base
 from ppo_cli.hydra_ext.translate import explain
 
@@ -61,7 +61,7 @@ def check_run(line: CommandLine) -> None:
         ConfigError: names everything that is wrong.
     """
     config = config_of(line, "train", TrainConfig)
-    if config.resume is not None and not any(word.lstrip("+").startswith("resume=") for word in line.overrides):
+    if config.resume is not None and not any(map(is_resume, line.overrides)):
         what = f"resume={config.resume} stands in a file, and only the command line can ask for it"
         raise ConfigError(Problem(what, f"ppo-train resume={config.resume}"))
 

@@ -139,6 +139,11 @@ def is_sweep(word: str) -> bool:
         return False
 
 
+def is_resume(word: str) -> bool:
+    """Whether an override asks to go on with a run."""
+    return word.lstrip("+").partition("=")[0] == "resume"
+
+
 def quote(text: str) -> str:
     """A text as Hydra's grammar takes it literally, whatever it holds."""
     from hydra.core.override_parser.types import Quote, QuotedString

@@ -10,6 +10,7 @@ from typing import Any
 
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -116,22 +117,28 @@ def composed(kind: type[Any], load: Loader, overrides: Sequence[str]) -> tuple[A
             words.remove(culprit)
 
 
-def _readable(overrides: Sequence[str], kind: type[Any]) -> tuple[list[str], list[Problem]]:
+def parsed(overrides: Sequence[str], kind: type[Any]) -> tuple[dict[str, Override], list[Problem]]:
+    """The overrides that can be read, by their words, and what is wrong with the others."""
     parser = OverridesParser.create()
-    words, problems = [], []
+    found: dict[str, Override] = {}
+    problems = []
     for word in overrides:
         try:
-            (override,) = parser.parse_overrides([word])
+            (found[word],) = parser.parse_overrides([word])
         except HydraException as error:
             problems.append(explain(error, [word], kind)[0])
-            continue
         except ValueError as error:  # Python reads no whole number of thousands of digits
             problems.append(Problem(f"{word[:80]} cannot be read: {error}", "a shorter one"))
-            continue
+    return found, problems
+
+
+def _readable(overrides: Sequence[str], kind: type[Any]) -> tuple[list[str], list[Problem]]:
+    found, problems = parsed(overrides, kind)
+    words = [word for word in overrides if word in found]
+    for word, override in found.items():
         choice = choices(kind).get(override.key_or_group)
         if choice and not override.is_sweep_override() and not isinstance(override.value(), str):
             key = override.key_or_group
             problems.append(Problem(f"{word}: {key} takes a name, and single settings are {key}.…=", f"{key}={choice}"))
-        else:
-            words.append(word)
+            words = [other for other in words if other != word]
     return words, problems

@@ -6,15 +6,12 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-
 from ppo_cli.config import TrainConfig
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.hydra_ext import schema
 from ppo_cli.hydra_ext.app import config_of
-from ppo_cli.hydra_ext.argv import CommandLine
-from ppo_cli.hydra_ext.translate import explain
+from ppo_cli.hydra_ext.argv import CommandLine, is_resume
+from ppo_cli.hydra_ext.compose import parsed
 
 AUTO = "auto"
 
@@ -25,7 +22,7 @@ def requested(line: CommandLine) -> str | None:
     Raises:
         ConfigError: in a sweep, whose runs cannot all go on with one folder.
     """
-    named = _parsed([word for word in line.overrides if _is_resume(word)]).get("resume")
+    named = _values([word for word in line.overrides if is_resume(word)]).get("resume")
     files = [flag for flag in line.flags if flag in ("--config-name", "-cn")] + ["--config-dir"] * bool(line.user_dir)
     if named not in (None, AUTO) and files:
         what = f"{files[0]} has no say in a run that goes on, whose settings are saved with it"
@@ -51,25 +48,15 @@ def changes(line: CommandLine) -> dict[str, Any]:
     Raises:
         ConfigError: names every word that is no plain setting.
     """
-    found = _parsed([word for word in line.overrides if not _is_resume(word)])
+    found = _values([word for word in line.overrides if not is_resume(word)])
     renamed = {"env.id" if key == "env" else key: value for key, value in found.items()}
     return {key: schema.fitted(TrainConfig, key, value) for key, value in renamed.items()}
 
 
-def _is_resume(word: str) -> bool:
-    return word.lstrip("+").partition("=")[0] == "resume"
-
-
-def _parsed(words: list[str]) -> dict[str, Any]:
-    parser = OverridesParser.create()
+def _values(words: list[str]) -> dict[str, Any]:
+    overrides, problems = parsed(words, TrainConfig)
     found: dict[str, Any] = {}
-    problems = []
-    for word in words:
-        try:
-            (override,) = parser.parse_overrides([word])
-        except HydraException as error:
-            problems.append(explain(error, [word], TrainConfig)[0])
-            continue
+    for word, override in overrides.items():
         key = override.key_or_group
         if override.is_sweep_override():
             problems.append(Problem(f"{word} holds several values, and a run that goes on takes one", f"{key}=…"))
