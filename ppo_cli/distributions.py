@@ -8,7 +8,7 @@ in as noise drawn before, so that all of it is pure. Actions are rows of ``actio
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -49,8 +49,11 @@ class Head(Protocol):
     num_options: int
     """Leading outputs that are logits, which masks apply to."""
 
-    def project(self, parameters: Sequence[Tensor], features: Tensor) -> Tensor:
-        """Outputs (batch, outputs) for features (batch, width), with parameters in the order of :attr:`shapes`."""
+    def settle(self, parameters: Sequence[Tensor]) -> list[Tensor]:
+        """What :meth:`project` reads, one tensor for each of :attr:`shapes`: all that needs no features is done."""
+
+    def project(self, settled: Sequence[Tensor], features: Tensor) -> Tensor:
+        """Outputs (batch, outputs) for features (batch, width)."""
 
     def noise(self, steps: int, envs: int, generator: torch.Generator) -> Tensor:
         """Standard noise (steps, envs, numbers), all that :meth:`sample` needs of randomness."""
@@ -106,9 +109,13 @@ class _Linear:
         self.shapes: Shapes = {"weight": (width, num_outputs), "bias": (num_outputs,)}
         self.num_outputs = self.num_noise = num_outputs
 
-    def project(self, parameters: Sequence[Tensor], features: Tensor) -> Tensor:
+    def settle(self, parameters: Sequence[Tensor]) -> list[Tensor]:
+        """The parameters as they are."""
+        return list(parameters)
+
+    def project(self, settled: Sequence[Tensor], features: Tensor) -> Tensor:
         """A linear map of the features."""
-        return torch.addmm(parameters[1], features, parameters[0])
+        return torch.addmm(settled[1], features, settled[0])
 
     def emit(self, actions: Tensor) -> Tensor:
         """Actions are in the environment's units already."""
@@ -205,14 +212,21 @@ class GaussianHead(_Linear):
             self.shapes["log_std"] = (part.size,)
         self._start, self._least, self._most = config.initial_log_std, config.min_log_std, config.max_log_std
 
-    def project(self, parameters: Sequence[Tensor], features: Tensor) -> Tensor:
+    def settle(self, parameters: Sequence[Tensor]) -> list[Tensor]:
+        """Deviations of their own within their bounds."""
+        weight, bias, *log_std = parameters
+        return [weight, bias, *map(self._bounded, log_std)]
+
+    def project(self, settled: Sequence[Tensor], features: Tensor) -> Tensor:
         """Means, and deviations that start at ``initial_log_std`` whatever the features are."""
-        outputs = super().project(parameters, features)
+        outputs = super().project(settled, features)
         if self._free:
-            log_std = parameters[2].expand(len(outputs), -1)
-        else:
-            outputs, log_std = outputs.chunk(2, -1)
-        return torch.cat((outputs, (log_std + self._start).clamp(self._least, self._most)), -1)
+            return torch.cat((outputs, settled[2].expand(len(outputs), -1)), -1)
+        mean, log_std = outputs.chunk(2, -1)
+        return torch.cat((mean, self._bounded(log_std)), -1)
+
+    def _bounded(self, log_std: Tensor) -> Tensor:
+        return (log_std + self._start).clamp(self._least, self._most)
 
     def noise(self, steps: int, envs: int, generator: torch.Generator) -> Tensor:
         """Standard normal noise."""
@@ -281,9 +295,9 @@ class BetaHead(_Linear):
         self.num_noise = 4 * part.size * CANDIDATES
         self._low, self._high = Constant(torch.tensor(part.low)), Constant(torch.tensor(part.high))
 
-    def project(self, parameters: Sequence[Tensor], features: Tensor) -> Tensor:
+    def project(self, settled: Sequence[Tensor], features: Tensor) -> Tensor:
         """α and β, in this order."""
-        return 1.0 + softplus(super().project(parameters, features))
+        return 1.0 + softplus(super().project(settled, features))
 
     def noise(self, steps: int, envs: int, generator: torch.Generator) -> Tensor:
         """Candidates for two gamma draws per entry: a normal and a uniform number each."""
@@ -338,10 +352,14 @@ class StateDependentNoiseHead(_Linear):
         self._start, self._least, self._most = config.initial_log_std, config.min_log_std, config.max_log_std
         self._every = config.resample_every
 
-    def project(self, parameters: Sequence[Tensor], features: Tensor) -> Tensor:
+    def settle(self, parameters: Sequence[Tensor]) -> list[Tensor]:
+        """The scale of each random weight."""
+        weight, bias, log_std = parameters
+        return [weight, bias, (log_std + self._start).clamp(self._least, self._most).exp()]
+
+    def project(self, settled: Sequence[Tensor], features: Tensor) -> Tensor:
         """Means, log-deviations and scaled features; exploration does not shape the features (section 3.2)."""
-        mean = super().project(parameters, features)
-        scales = (parameters[2] + self._start).clamp(self._least, self._most).exp()
+        mean, scales = super().project(settled, features), settled[2]
         still = features.detach()
         log_std = 0.5 * (still.square() @ scales.square() + SMALLEST_VARIANCE).log()
         spread = (still.unsqueeze(-1) * scales).flatten(-2)
@@ -386,13 +404,21 @@ class JointHead:
         self.num_noise = sum(head.num_noise for head in heads)
         self._dtype = torch.float32 if any(head.num_options == 0 for head in heads) else torch.int64
 
-    def project(self, parameters: Sequence[Tensor], features: Tensor) -> Tensor:
+    def settle(self, parameters: Sequence[Tensor]) -> list[Tensor]:
+        """Every head's, in a row."""
+        return [tensor for head, own in self._shared_out(parameters) for tensor in head.settle(own)]
+
+    def project(self, settled: Sequence[Tensor], features: Tensor) -> Tensor:
         """Every head's outputs of the same features."""
-        parts, start = [], 0
-        for head in self._heads:
-            parts.append(head.project(parameters[start : start + len(head.shapes)], features))
-            start += len(head.shapes)
+        parts = [head.project(own, features) for head, own in self._shared_out(settled)]
         return torch.cat([parts[index] for index in self._order], -1)
+
+    def _shared_out(self, tensors: Sequence[Tensor]) -> Iterator[tuple[Head, Sequence[Tensor]]]:
+        """Every head with its share of what has one tensor for each of :attr:`shapes`."""
+        start = 0
+        for head in self._heads:
+            yield head, tensors[start : start + len(head.shapes)]
+            start += len(head.shapes)
 
     def _split(self, outputs: Tensor) -> list[Tensor]:
         ordered = torch.split(outputs, [self._heads[index].num_outputs for index in self._order], -1)

@@ -144,13 +144,15 @@ class ActorCritic:
         if self.recurrence is not None:
             features, states = self._remember(parameters, features, rows, steps)
         values = torch.addmm(parameters[-1], features[-1], parameters[-2]).squeeze(-1)
-        return Forward(self._outputs(parameters, features[0], rows), values, states)
+        settled = self.head.settle(parameters[self._at_head])
+        return Forward(self._outputs(settled, features[0], rows), values, states)
 
     def acting(self, parameters: Parameters) -> list[Tensor]:
-        """The views that :meth:`policy` reads: those of the policy's trunk alone."""
+        """What :meth:`policy` reads: views of the policy's trunk alone, and the head's part settled."""
         first = list(parameters)
         first[self._at_encoder] = [part[:1] for part in parameters[self._at_encoder]]
         first[self._at_body] = [part[0] for part in parameters[self._at_body]]
+        first[self._at_head] = self.head.settle(parameters[self._at_head])
         return first
 
     def policy(self, acting: Parameters, rows: Tensor) -> Tensor:
@@ -160,10 +162,10 @@ class ActorCritic:
         for start in range(0, len(body), self._per_layer):
             weight, bias, *norm = body[start : start + self._per_layer]
             hidden = self.activation(_normed(torch.addmm(bias, hidden, weight), norm))
-        return self._outputs(acting, hidden, rows)
+        return self._outputs(acting[self._at_head], hidden, rows)
 
-    def _outputs(self, parameters: Parameters, features: Tensor, rows: Tensor) -> Tensor:
-        outputs = self.head.project(parameters[self._at_head], features)
+    def _outputs(self, settled: Parameters, features: Tensor, rows: Tensor) -> Tensor:
+        outputs = self.head.project(settled, features)
         if self._mask is None:
             return outputs
         allowed, free = rows[:, self._mask] > 0, self.head.num_outputs - self.head.num_options

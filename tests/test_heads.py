@@ -65,7 +65,7 @@ def weights_of(head: Head, scale: float = 0.5) -> list[Tensor]:
 def outputs_of(head: Head, rows: int = 1) -> Tensor:
     """Outputs for the same few features again and again, of arbitrary weights."""
     features = torch.randn(1, WIDTH, generator=stream(2))
-    return head.project(weights_of(head), features).expand(rows, -1)
+    return head.project(head.settle(weights_of(head)), features).expand(rows, -1)
 
 
 def draws_of(head: Head, outputs: Tensor, draws: int = DRAWS) -> Tensor:
@@ -232,7 +232,7 @@ def test_beta_samples_stay_inside_even_where_the_weights_went_far() -> None:
     head = head_of(ContinuousConfig(distribution="beta"), TWO)
     parameters = [torch.full(shape, 200.0) for shape in head.shapes.values()]
     parameters[1][0] = -1e6
-    outputs = head.project(parameters, torch.ones(1, WIDTH))
+    outputs = head.project(head.settle(parameters), torch.ones(1, WIDTH))
     samples = draws_of(head, outputs, 1000)
     assert ((samples > 0) & (samples < 1)).all()
     log_probs, entropies = head.score(outputs.expand(1000, -1), samples)
@@ -245,7 +245,7 @@ def test_gsde_noise_is_a_linear_function_of_the_features() -> None:
     head = head_of(CONTINUOUS["gsde"], TWO)
     parameters = weights_of(head)
     features = torch.randn(3, WIDTH, generator=stream(4))
-    outputs = head.project(parameters, features)
+    outputs = head.project(head.settle(parameters), features)
     noise = head.noise(1, 1, stream(5))[0].expand(3, -1)
     exploration = noise[0].view(WIDTH, 2) * parameters[2].exp()
     expected = features @ parameters[0] + parameters[1] + features @ exploration
@@ -257,7 +257,7 @@ def test_gsde_samples_have_the_deviation_that_they_are_scored_with() -> None:
     head = head_of(CONTINUOUS["gsde"], TWO)
     parameters = weights_of(head)
     features = torch.randn(1, WIDTH, generator=stream(4))
-    outputs = head.project(parameters, features)
+    outputs = head.project(head.settle(parameters), features)
     deviation = (features.square() @ parameters[2].exp().square()).sqrt()[0]
     mean = (features @ parameters[0] + parameters[1])[0]
     samples = draws_of(head, outputs)
@@ -279,7 +279,7 @@ def test_gsde_does_not_shape_the_features_by_its_deviation() -> None:
     head = head_of(CONTINUOUS["gsde"], TWO)
     features = torch.randn(2, WIDTH, generator=stream(4)).requires_grad_()
     parameters = [part.requires_grad_() for part in weights_of(head)]
-    outputs = head.project(parameters, features)
+    outputs = head.project(head.settle(parameters), features)
     _, entropies = head.score(outputs, outputs[:, :2].detach() + 1.0)
     by_features, by_log_std = torch.autograd.grad(
         entropies.sum(), (features, parameters[2]), allow_unused=True, materialize_grads=True
@@ -293,13 +293,13 @@ def test_the_joint_head_is_its_parts_side_by_side() -> None:
     singles = [head_of(ContinuousConfig(), part) for part in MIXED]
     parameters = weights_of(joint)
     features = torch.randn(4, WIDTH, generator=stream(4))
-    outputs = joint.project(parameters, features)
+    outputs = joint.project(joint.settle(parameters), features)
     actions = joint.sample(outputs, joint.noise(1, 4, stream(5))[0])
     assert actions.shape == (4, 6)
     modes = joint.mode(outputs)
     log_probs, entropies, column, place = torch.zeros(4), torch.zeros(4), 0, 0
     for part, single in zip(MIXED, singles, strict=True):
-        own = single.project(parameters[place : place + len(single.shapes)], features)
+        own = single.project(single.settle(parameters[place : place + len(single.shapes)]), features)
         chosen = actions[:, column : column + part.size]
         scores = single.score(own, chosen.long() if part.counts else chosen)
         log_probs, entropies = log_probs + scores[0], entropies + scores[1]
@@ -309,7 +309,10 @@ def test_the_joint_head_is_its_parts_side_by_side() -> None:
     torch.testing.assert_close(joined[0], log_probs)
     torch.testing.assert_close(joined[1], entropies)
     # logits lead, in the order of the parts that have them
-    logits = [singles[1].project(parameters[3:5], features), singles[3].project(parameters[-2:], features)]
+    logits = [
+        singles[1].project(singles[1].settle(parameters[3:5]), features),
+        singles[3].project(singles[3].settle(parameters[-2:]), features),
+    ]
     torch.testing.assert_close(outputs[:, : joint.num_options], torch.cat(logits, 1))
     assert joint.num_options == 9
 
@@ -374,10 +377,10 @@ def test_deviations_start_where_they_are_told_and_keep_to_their_bounds(name: str
     head = head_of(config, TWO)
     fresh = [torch.zeros(shape) for shape in head.shapes.values()]
     features = torch.randn(3, WIDTH, generator=stream(4))
-    assert head.project(fresh, features)[:, 2:].unique().tolist() == [-0.5]
+    assert head.project(head.settle(fresh), features)[:, 2:].unique().tolist() == [-0.5]
     for push, bound in [(-1e4, -2.0), (1e4, 1.0)]:
         pushed = [torch.full(shape, push) for shape in head.shapes.values()]
-        assert head.project(pushed, torch.ones(3, WIDTH))[:, 2:].unique().tolist() == [bound]
+        assert head.project(head.settle(pushed), torch.ones(3, WIDTH))[:, 2:].unique().tolist() == [bound]
 
 
 def test_gsde_deviations_keep_to_their_bounds_weight_by_weight() -> None:
@@ -387,7 +390,9 @@ def test_gsde_deviations_keep_to_their_bounds_weight_by_weight() -> None:
         parameters = [torch.zeros(shape) for shape in head.shapes.values()]
         parameters[2] += push
         # five features of 2, each with a weight of deviation e^scale: √(5 · 4) · e^scale
-        assert head.project(parameters, features)[0, 1].item() == pytest.approx(0.5 * math.log(20.0) + scale, abs=1e-4)
+        assert head.project(head.settle(parameters), features)[0, 1].item() == pytest.approx(
+            0.5 * math.log(20.0) + scale, abs=1e-4
+        )
 
 
 # gradients
@@ -404,7 +409,7 @@ def test_gradients_of_score_agree_with_finite_differences(name: str) -> None:
     features = torch.randn(3, WIDTH, generator=stream(2)).double()
 
     def scores(*weights: Tensor) -> tuple[Tensor, Tensor]:
-        return head.score(head.project(weights, features), actions)
+        return head.score(head.project(head.settle(weights), features), actions)
 
     assert torch.autograd.gradcheck(scores, parameters, eps=1e-6, atol=1e-4, rtol=1e-4)
 

@@ -38,7 +38,7 @@ def _train(argv: list[str]) -> int:
         if status is not None:
             return status
         check = app.check_fixed_part if line.multirun else app.check_run
-        check(line)
+        check(line, "train", TrainConfig)
     task = Task(command)
     try:
         app.hydra_main(line, "train", task, TrainConfig)

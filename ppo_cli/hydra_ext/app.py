@@ -12,7 +12,6 @@ import hydra
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from ppo_cli.config import TrainConfig
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.folders import STAMP_VARIABLE, new_stamp
 from ppo_cli.hydra_ext.argv import CommandLine, is_resume, is_sweep
@@ -34,6 +33,8 @@ def hydra_main(line: CommandLine, config_name: str, task: Callable[[Any], Any], 
     Raises:
         ConfigError: if it cannot be composed, or the folder that it is to make cannot be made.
     """
+    if line.shows_composed:
+        check_fixed_part(line, config_name, kind)
     sys.argv = [sys.argv[0], *line.to_hydra()]
     try:
         hydra.main(config_path=str(conf_dir()), config_name=config_name, **version_base())(task)()
@@ -54,13 +55,13 @@ def config_of(line: CommandLine, config_name: str, kind: type[Any]) -> Any:
         return checked(kind, load, line.overrides)
 
 
-def check_run(line: CommandLine) -> None:
+def check_run(line: CommandLine, config_name: str, kind: type[Any]) -> None:
     """Check a single training run, down to its environment and device, before any folder is made.
 
     Raises:
         ConfigError: names everything that is wrong.
     """
-    config = config_of(line, "train", TrainConfig)
+    config = config_of(line, config_name, kind)
     if config.resume is not None and not any(map(is_resume, line.overrides)):
         what = f"resume={config.resume} stands in a file, and only the command line can ask for it"
         raise ConfigError(Problem(what, f"ppo-train resume={config.resume}"))
@@ -71,13 +72,13 @@ def check_run(line: CommandLine) -> None:
     preflight(config)
 
 
-def check_fixed_part(line: CommandLine) -> None:
+def check_fixed_part(line: CommandLine, config_name: str, kind: type[Any]) -> None:
     """Check what all jobs of a sweep have in common; the sweeper checks each job, once Hydra has come that far.
 
     Raises:
         ConfigError: names every override that cannot be composed.
     """
-    with loader(line.config_name or "train") as load:
-        _, problems = composed(TrainConfig, load, [word for word in line.overrides if not is_sweep(word)])
+    with loader(line.config_name or config_name) as load:
+        _, problems = composed(kind, load, [word for word in line.overrides if not is_sweep(word)])
     if problems:
         raise ConfigError(problems)

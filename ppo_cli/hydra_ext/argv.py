@@ -18,7 +18,8 @@ _SWITCHES = ("--multirun", "-m", "--run", "-r", "--resolve", "--hydra-help", "--
 _WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd")
 _INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 _PATHS = {"checkpoint", "init_from", "output_dir", "resume"}
-_SHOW = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc")
+_COMPOSED = ("--cfg", "-c", "--info", "-i")
+_SHOW = (*_COMPOSED, "--hydra-help", "--shell-completion", "-sc")
 
 
 @dataclass
@@ -44,6 +45,11 @@ class CommandLine:
     def shows(self) -> bool:
         """Whether Hydra is to print something instead of running."""
         return any(flag.partition("=")[0] in _SHOW for flag in self.flags)
+
+    @property
+    def shows_composed(self) -> bool:
+        """Whether what it prints is composed of the overrides."""
+        return any(flag.partition("=")[0] in _COMPOSED for flag in self.flags)
 
     @property
     def config_name(self) -> str | None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import difflib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
@@ -17,10 +20,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import ppo_cli
-from ppo_cli.config import validate, walk, wrong_values
+from ppo_cli.config import TrainConfig, validate, walk, wrong_values
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.hydra_ext import gym_source, resolvers, schema
-from ppo_cli.hydra_ext.keys import choices
+from ppo_cli.hydra_ext.keys import choices, command, settings, unknown_key
 from ppo_cli.hydra_ext.translate import explain
 
 Loader = Callable[[list[str]], DictConfig]
@@ -123,6 +126,9 @@ def parsed(overrides: Sequence[str], kind: type[Any]) -> tuple[dict[str, Overrid
     found: dict[str, Override] = {}
     problems = []
     for word in overrides:
+        if not re.split("[=@]", word)[0].strip("+~ "):  # Hydra's grammar allows it, and its composition does not
+            problems.append(Problem(f"{word!r} names no setting", f"{command(kind)} --help, which lists them all"))
+            continue
         try:
             (found[word],) = parser.parse_overrides([word])
         except HydraException as error:
@@ -134,11 +140,36 @@ def parsed(overrides: Sequence[str], kind: type[Any]) -> tuple[dict[str, Overrid
 
 def _readable(overrides: Sequence[str], kind: type[Any]) -> tuple[list[str], list[Problem]]:
     found, problems = parsed(overrides, kind)
-    words = [word for word in overrides if word in found]
-    for word, override in found.items():
-        choice = choices(kind).get(override.key_or_group)
-        if choice and not override.is_sweep_override() and not isinstance(override.value(), str):
-            key = override.key_or_group
-            problems.append(Problem(f"{word}: {key} takes a name, and single settings are {key}.…=", f"{key}={choice}"))
-            words = [other for other in words if other != word]
-    return words, problems
+    wrong = {word: problem for word, override in found.items() if (problem := _wrong_choice(word, override, kind))}
+    words = [word for word in overrides if word in found and word not in wrong]
+    return words, [*problems, *wrong.values()]
+
+
+def _wrong_choice(word: str, override: Override, kind: type[Any]) -> Problem | None:
+    """What is wrong with the name of a group's file, in so far as Hydra would not say it."""
+    key, value = override.key_or_group, override.value()
+    if override.is_sweep_override() or override.is_delete():
+        return None
+    if key.startswith("hydra/"):  # of Hydra's own groups, some take several names
+        named = all(isinstance(name, str) for name in (value if isinstance(value, list) else [value]))
+        return None if named else Problem(f"{word}: {key} takes a name", f"{command(kind)} --info searchpath")
+    choice = choices(kind).get(key)
+    if choice is None:
+        elsewhere = key in choices(TrainConfig) and key not in settings(kind)
+        return unknown_key(key, str(value), kind) if elsewhere else None
+    if not isinstance(value, str):
+        inner = f", and single settings are {key}.…=" if key in ("env", "network", "continuous") else ""
+        return Problem(f"{word}: {key} takes a name{inner}", f"{key}={choice}")
+    return _no_such_preset(value) if key == "preset" and "${" not in value else None
+
+
+def _no_such_preset(name: str) -> Problem | None:
+    """train.yaml takes the preset that there may be for an environment; one that someone names must be there."""
+    folder, _, last = name.rpartition("/")
+    options = GlobalHydra.instance().config_loader().get_group_options(f"preset/{folder}".rstrip("/"))
+    if last in options:
+        return None
+    place = f"{folder}/" if folder else ""
+    near = difflib.get_close_matches(last, options, n=1)
+    fix = f"preset={place}{near[0] if near else options[0]}" if options else "preset=mujoco"
+    return Problem(f"preset={name} is none of {', '.join(place + option for option in options) or 'the presets'}", fix)

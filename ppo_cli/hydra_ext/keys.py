@@ -66,7 +66,13 @@ def choices(kind: type[Any]) -> dict[str, str]:
     """The config groups and a choice of each."""
     if kind is not TrainConfig:
         return {}
-    return {"env": "CartPole-v1", "network": "auto", "continuous": "gaussian", "hyperparameters": "tuned"}
+    return {
+        "env": "CartPole-v1",
+        "network": "auto",
+        "continuous": "gaussian",
+        "hyperparameters": "tuned",
+        "preset": "mujoco",
+    }
 
 
 def command(kind: type[Any]) -> str:

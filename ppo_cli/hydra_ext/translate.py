@@ -61,7 +61,8 @@ def _unreadable(error: OverrideParseException, kind: type[Any]) -> Problem:
         return Problem(f"{key!r} is not of the form key=value", fix)
     lines = [line for line in error.message.splitlines() if line and not line.startswith(("Error parsing", "See "))]
     reason = (lines or ["it does not follow Hydra's grammar"])[0].partition(" expecting {")[0]
-    fix = f"'{_example(key, kind)}' (quoted, so that the shell leaves it alone)"
+    example = _example(key, kind)
+    fix = f"'{example}' (quoted, so that the shell leaves it alone)" if "=" in example else example
     return Problem(f"{error.override!r} cannot be read ({reason})", fix)
 
 
