@@ -58,6 +58,7 @@ TRAIN = {
     "removed setting": ("~lr", "lr was removed", "without ~lr"),
     "reference to nothing": ("lr=${nothing}", "'nothing' not found", "lr=0.0003"),
     "Stable-Baselines3's name": ("learning_rate=3e-4", "is called lr here", "lr=3e-4"),
+    "another's name, misspelt": ("learning_rte=3e-4", "Did you mean lr?", "lr=3e-4"),
     "CleanRL's name": ("update_epochs=4", "is called epochs here", "epochs=4"),
     "dashes": ("--clip-coef=0.1", "without dashes", "clip_ratio=0.1"),
     "misspelt flag": ("--multi-run", "not a flag of ppo-train", "--multirun"),

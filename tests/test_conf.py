@@ -91,9 +91,10 @@ def test_continuous_is_a_choice(choice: str) -> None:
 
 
 def test_presets_ship_for_these_environments() -> None:
-    control = ["Acrobot-v1", "CartPole-v1", "LunarLander-v3", "LunarLanderContinuous-v3"]
-    control += ["MountainCar-v0", "Pendulum-v1"]
-    robots = ["HalfCheetah-v5", "Hopper-v5", "Walker2d-v5"]
+    control = ["Acrobot-v1", "CartPole-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Pendulum-v1"]
+    control += ["BipedalWalker-v3", "LunarLander-v3", "LunarLanderContinuous-v3"]
+    robots = ["Ant-v5", "HalfCheetah-v5", "Hopper-v5", "Humanoid-v5", "InvertedDoublePendulum-v5"]
+    robots += ["InvertedPendulum-v5", "Reacher-v5", "Swimmer-v5", "Walker2d-v5"]
     games = ["ALE/Breakout-v5", "ALE/Pong-v5"]
     assert sorted(control + robots + games) == PRESETS
 
@@ -119,8 +120,8 @@ def test_command_line_overrides_the_preset() -> None:
 
 
 def test_any_registered_id_is_an_environment() -> None:
-    config = compose("train", TrainConfig, "env=MountainCarContinuous-v0")
-    assert config.env == EnvConfig(id="MountainCarContinuous-v0")
+    config = compose("train", TrainConfig, "env=FrozenLake-v1")
+    assert config.env == EnvConfig(id="FrozenLake-v1")
     assert config.total_timesteps == TrainConfig().total_timesteps
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -384,3 +385,19 @@ def test_without_measurements_nothing_is_standardised(part: ObsPart) -> None:
     normalizer.update(rows)
     assert torch.equal(normalizer(rows), rows)
     assert normalizer.state() == {}
+
+
+def test_the_examples_network_sees_a_ball_and_not_the_ground(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "examples")
+    config = NetworkConfig(module="small_pictures:SmallPictures")
+    encoder = make_encoder(spec_of(image(4, 42, 42)), config, 1)
+    assert isinstance(encoder, OwnModule)
+    parameters = list(encoder.init(stream()).values())
+    ground = torch.full((3, 4, 42, 42), 90.0)
+    ground[:, :, 20, 20] = 140.0
+    ground[1, 3, 20, 20], ground[1, 3, 24, 24] = 90.0, 140.0
+    ground[2] += 30.0
+    still, moved, brighter = encoder(parameters, ground.flatten(1))[0]
+    assert still.shape == (encoder.width,)
+    assert (still - moved).norm() > 0.1 * still.norm()
+    torch.testing.assert_close(brighter, still, atol=1e-4, rtol=1e-4)

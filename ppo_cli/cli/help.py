@@ -25,9 +25,8 @@ Examples:
 
 _TRAIN_GROUPS = """\
 Groups (what stands behind each: --cfg job):
-  env=…              any id that Gymnasium knows; CartPole-v1, Acrobot-v1, MountainCar-v0, LunarLander-v3,
-                     LunarLanderContinuous-v3, Pendulum-v1, HalfCheetah-v5, Hopper-v5, Walker2d-v5,
-                     ALE/Pong-v5 and ALE/Breakout-v5 have presets
+  env=…              any id that Gymnasium knows; classic control, LunarLander-v3, LunarLanderContinuous-v3,
+                     BipedalWalker-v3, nine MuJoCo robots (-v5), ALE/Pong-v5 and ALE/Breakout-v5 have presets
   preset=…           mujoco or atari, for others of their kind
   network=…          auto, mlp, cnn, impala, lstm, gru, cnn_lstm, cnn_gru, or module:Class of yours
   continuous=…       gaussian, squashed, beta, gsde

@@ -88,6 +88,9 @@ def unknown_key(key: str, value: str, kind: type[Any]) -> Problem:
         right = _COUNTED_OTHERWISE.get(key, value)
         return Problem(f"{key!r} is called {ours} here", f"{ours}={right}")
     near = _nearest(key, known)
+    if near is None:
+        misspelt = difflib.get_close_matches(key.rpartition(".")[2], ELSEWHERE, n=1, cutoff=0.8)
+        near = next((ELSEWHERE[name] for name in misspelt if ELSEWHERE[name] in known), None)
     if near is not None:
         return Problem(f"{key!r} is not a setting of {command(kind)}. Did you mean {near}?", f"{near}={value}")
     return Problem(f"{key!r} is not a setting of {command(kind)}", f"{command(kind)} --help, which lists them all")
