@@ -147,6 +147,10 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
         self.env = self._make()
 
 
+_OURS = {"NormalizeObservation": "normalize_obs", "NormalizeReward": "normalize_reward"}
+"""Wrappers with statistics of their own, and the setting that does the same."""
+
+
 def _wrapped(env: gym.Env[Any, Any], entry: Any) -> gym.Env[Any, Any]:
     """``env`` in the wrapper that an entry of ``env.wrappers`` names, with its arguments."""
     name, arguments = next(iter(entry.items())) if isinstance(entry, dict) and len(entry) == 1 else (entry, {})
@@ -156,6 +160,10 @@ def _wrapped(env: gym.Env[Any, Any], entry: Any) -> gym.Env[Any, Any]:
             Problem(f"env.wrappers: {show(entry)} is neither a name nor {{name: {{argument: value}}}}", fix)
         )
     module_name, colon, class_name = name.partition(":")
+    own = _OURS.get(name.removeprefix("gymnasium.wrappers:"))
+    if own is not None:
+        what = f"env.wrappers: {name} learns as it goes, and an evaluation's fresh environments would know nothing"
+        raise ConfigError(Problem(what, f"{own}=true, whose statistics are saved with the run"))
     try:
         wrapper = getattr(importlib.import_module(module_name), class_name) if colon else getattr(gym.wrappers, name)
     except (ImportError, AttributeError) as error:

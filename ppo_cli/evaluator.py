@@ -205,6 +205,7 @@ def run_eval(config: EvalConfig) -> EvalResult:
     episodes, seed, deterministic = config.episodes, config.seed, config.deterministic
     if seed == "run":
         episodes, seed, deterministic = _own_evaluation(path, payload["run"])
+        _check_repeats(config, episodes, deterministic)
     film = Film(_run_folder(path) / "video") if config.video else None
     with intra_op_threads(train_config.threads if isinstance(train_config.threads, int) else 1):
         played = play(
@@ -218,6 +219,25 @@ def run_eval(config: EvalConfig) -> EvalResult:
             human=config.render is not None,
         )
     return _write(_summarise(played, int(seed), deterministic, path, film.folder if film else None))
+
+
+def _check_repeats(config: EvalConfig, episodes: int, deterministic: bool) -> None:
+    """With ``seed=run`` the run's own evaluation is played again, and no other one.
+
+    Raises:
+        ConfigError: if another number of episodes or another way to act was asked for.
+    """
+    usual = EvalConfig()
+    problems = [
+        Problem(f"seed=run repeats the run's evaluation, which had {name}={show(had)}", f"{name}={show(had)}")
+        for name, asked, default, had in (
+            ("episodes", config.episodes, usual.episodes, episodes),
+            ("deterministic", config.deterministic, usual.deterministic, deterministic),
+        )
+        if asked not in (default, had)
+    ]
+    if problems:
+        raise ConfigError(problems)
 
 
 def _validate(config: EvalConfig) -> None:

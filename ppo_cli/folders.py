@@ -39,3 +39,8 @@ def new_run_dir(output_dir: str, env_id: str) -> Path:
     run_dir = Path(output_dir) / slug(env_id) / new_stamp()
     run_dir.mkdir(parents=True)
     return run_dir
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether a run has been here, however far it came."""
+    return any((folder / name).exists() for name in ("summary.json", "checkpoints"))

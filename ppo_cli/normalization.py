@@ -1,7 +1,7 @@
 """Running statistics of observations, rewards and value targets.
 
-All are frozen while a rollout is collected and learnt from, and updated once per rollout, so that the numbers an update
-works with are those the policy acted on.
+All are updated once per rollout. Those of observations are frozen while it is collected and learnt from, so that an
+update works with the numbers that the policy acted on; those of rewards and value targets take it in just before.
 """
 
 from __future__ import annotations

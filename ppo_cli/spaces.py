@@ -77,7 +77,7 @@ def _obs_part(
         bytes_ = space.dtype == np.uint8
         scale = 1.0 / max(1, int(np.max(space.high))) if bytes_ else 1.0
         image = ObsPart(path, "image", shape, scale=scale)
-        if (bytes_ and len(shape) in (2, 3, 4)) or (len(shape) == 3 and image.least_side >= LEAST_IMAGE):
+        if (bytes_ and len(shape) in (2, 3, 4)) or (len(shape) in (3, 4) and image.least_side >= LEAST_IMAGE):
             return image
         return ObsPart(path, "numbers", shape, floating=floating)
     if isinstance(space, spaces.MultiBinary):

@@ -79,6 +79,7 @@ def test_evals_env_is_a_plain_value(tmp_path: Path) -> None:
         ("seed=1 --cfg job --package env", "--cfg job --package env seed=1"),
         ("seed=1 --info searchpath", "--info=searchpath seed=1"),
         ("env.kwargs.gravity=9", "++env.kwargs.gravity=9"),
+        ("env.kwargs.mode=None", "++env.kwargs.mode=null"),
         ("env.id=Acrobot-v1", "env=Acrobot-v1"),
         ("env=mine env.id=Acrobot-v1", "env=mine env.id=Acrobot-v1"),
         ("init_from=null", "init_from=null"),
@@ -89,6 +90,14 @@ def test_evals_env_is_a_plain_value(tmp_path: Path) -> None:
 )
 def test_argv_becomes_what_hydra_reads(typed: str, hydras: str) -> None:
     assert " ".join(parse(typed.split(), TrainConfig).to_hydra()) == hydras
+
+
+def test_home_is_written_out_since_no_shell_does_it_after_an_equals_sign(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    words = ["output_dir=~/a", "hydra.run.dir=~/b", "-m", "hydra.sweep.dir=~/c"]
+    assert parse(words, TrainConfig).overrides == [
+        "output_dir='/home/me/a'", "hydra.run.dir=/home/me/b", "hydra.sweep.dir=/home/me/c",
+    ]  # fmt: skip
 
 
 def test_completion_is_left_alone() -> None:
@@ -178,6 +187,21 @@ def test_train_then_evaluate_in_an_odd_folder(tmp_path: Path) -> None:
     assert "mean return" in told.out
     assert "95% bootstrap interval" in told.out
     assert files_in(tmp_path) - before == {run_dir / "eval.json"}
+
+
+def test_named_folder_takes_one_run_and_goes_on_with_it(tmp_path: Path) -> None:
+    words = ("ppo-train", *TINY, "logger=[csv]", "hydra.run.dir=mine/${seed}")
+    assert run(tmp_path, *words, "resume=auto").code == 0
+    before = {path: path.read_bytes() for path in files_in(tmp_path) if path.is_file()}
+    again, other = run(tmp_path, *words), run(tmp_path, *words, "resume=auto", "lr=1")
+    assert (again.code, other.code) == (2, 2)
+    assert "mine/0 holds a run already" in again.words
+    assert "mine/0 holds a run with other settings" in other.words
+    assert "resume=mine/0" in again.words
+    same = run(tmp_path, *words, "resume=auto")
+    assert same.code == 0
+    assert "finished before" in same.out
+    assert {path: path.read_bytes() for path in files_in(tmp_path) if path.is_file()} == before
 
 
 # outlives the few steps that it is tried out for

@@ -18,6 +18,7 @@ from ppo_cli.config import (
     to_plain,
     walk,
 )
+from ppo_cli.errors import ConfigError
 from ppo_cli.hydra_ext import argv
 from ppo_cli.hydra_ext.compose import checked, conf_dir, loader, prepare, reusing
 
@@ -40,8 +41,8 @@ def root_settings() -> list[tuple[str, Any, Any]]:
 FILES = {
     "hyperparameters/default.yaml": root_settings(),
     "env/CartPole-v1.yaml": list(walk(EnvConfig())),
-    "network/auto.yaml": list(walk(NetworkConfig())),
-    "continuous/gaussian.yaml": list(walk(ContinuousConfig())),
+    "network/defaults.yaml": list(walk(NetworkConfig())),
+    "continuous/defaults.yaml": list(walk(ContinuousConfig())),
     "eval.yaml": list(walk(EvalConfig())),
 }
 
@@ -86,8 +87,17 @@ def test_network_is_a_choice_of_differences(choice: str, network: NetworkConfig)
 
 
 @pytest.mark.parametrize("choice", ["gaussian", "squashed", "beta", "gsde"])
-def test_continuous_is_a_choice(choice: str) -> None:
-    assert compose("train", TrainConfig, f"continuous={choice}").continuous.distribution == choice
+@pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1", "MountainCarContinuous-v0"])
+def test_continuous_is_a_choice_that_wins_over_the_preset(env: str, choice: str) -> None:
+    config = compose("train", TrainConfig, f"env={env}", f"continuous={choice}")
+    assert config.continuous.distribution == choice
+
+
+def test_network_is_a_choice_that_wins_over_the_preset_and_leaves_the_rest() -> None:
+    config = compose("train", TrainConfig, "env=CartPole-v1", "preset=atari", "network=impala", "network.memory_size=8")
+    assert (config.network.hidden_sizes, config.network.memory_size) == ([256], 8)
+    assert compose("train", TrainConfig, "env=CartPole-v1", "network=lstm").network.shared is False
+    assert compose("train", TrainConfig, "env=Pendulum-v1").continuous.distribution == "gsde"
 
 
 def test_presets_ship_for_these_environments() -> None:
@@ -164,3 +174,46 @@ def test_reused_composition_is_the_real_one() -> None:
         assert checked(TrainConfig, quick, words) == checked(TrainConfig, load, words)
         assert checked(TrainConfig, quick, [*words, "lr=1"]).lr == 1.0
         assert checked(TrainConfig, quick, words).lr == 1e-5
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "typed", "what", "fix"),
+    [
+        ("env/Acrobot-v1.yaml", "max_episode_steps: 9", "env=Acrobot-v1", "does not say which", "id: Acrobot-v1"),
+        ("group/a.yaml", "env: {id: Pendulum-v1}", "+group=a", "CartPole-v1's preset", "override /env: Pendulum-v1"),
+        ("group/a.yaml", "defaults: [override /preset: mujco]", "+group=a", "preset=mujco is none of", "preset=mujoco"),
+    ],
+)
+def test_users_files_that_mean_something_else_than_they_say(
+    tmp_path: Path, file: str, text: str, typed: str, what: str, fix: str
+) -> None:
+    write(tmp_path, {file: ("# @package _global_\n" if file.startswith("group") else "") + text + "\n"})
+    prepare(tmp_path)
+    with loader("train") as load, pytest.raises(ConfigError) as caught:
+        checked(TrainConfig, load, [typed])
+    (problem,) = caught.value.problems
+    assert what in problem.what
+    assert fix in problem.fix
+
+
+def test_users_files_may_choose_and_change_an_environment(tmp_path: Path) -> None:
+    global_ = "# @package _global_\n"
+    write(
+        tmp_path,
+        {
+            "group/a.yaml": global_ + "defaults: [override /env: Pendulum-v1, override /preset: mujoco]\n",
+            "env/Short.yaml": "id: CartPole-v1\nmax_episode_steps: 9\n",
+        },
+    )
+    prepare(tmp_path)
+    with loader("train") as load:
+        assert checked(TrainConfig, load, ["+group=a"]).env.id == "Pendulum-v1"
+        assert checked(TrainConfig, load, ["env=Short"]).env.max_episode_steps == 9
+        assert checked(TrainConfig, load, ["env=CartPole-v1", "env.id=Acrobot-v1"]).env.id == "Acrobot-v1"

@@ -342,6 +342,14 @@ def test_a_module_of_ones_own_learns(name: str, shared: bool, memory: str | None
     assert moved == (["encoder.inner.weight", "encoder.inner.bias"] if name == "Mirror" else [])
 
 
+@pytest.mark.parametrize("encoder", ["cnn", "impala"])
+def test_convolutions_need_something_to_look_at(encoder: str) -> None:
+    with pytest.raises(ConfigError, match=f"network.encoder={encoder} reads pictures") as raised:
+        make_encoder(spec_of(SPEED), NetworkConfig(encoder=encoder), 1)
+    assert raised.value.problems[0].fix == "network.encoder=auto"
+    assert make_encoder(spec_of(SPEED, image(40, 40, 3)), NetworkConfig(encoder=encoder), 1).width > 2
+
+
 @pytest.mark.parametrize("name", ["toys:Nowhere", "no_such_module:Net", "toys:Shapeless"])
 def test_a_module_that_cannot_be_built_is_a_clear_error(name: str) -> None:
     with pytest.raises(ConfigError) as raised:

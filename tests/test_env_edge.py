@@ -101,6 +101,16 @@ def test_a_wrapper_that_cannot_be_put_on_is_named(entry: Any, message: str) -> N
     assert "module:Class" in caught.value.problems[0].fix
 
 
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [("NormalizeObservation", "normalize_obs"), ("gymnasium.wrappers:NormalizeReward", "normalize_reward")],
+)
+def test_a_wrapper_that_evaluations_would_know_nothing_of_is_refused(name: str, setting: str) -> None:
+    with pytest.raises(ConfigError, match="learns as it goes") as caught:
+        make_env(EnvConfig(id="toys:Clock-v0", wrappers=[name]))
+    assert f"{setting}=true" in caught.value.problems[0].fix
+
+
 def test_stacked_observations_are_the_last_ones_with_the_newest_last() -> None:
     config = EnvConfig(id="toys:Clock-v0", frame_stack=3, max_episode_steps=4)
     assert read_spec(config).observations[0].shape == (3, 1)

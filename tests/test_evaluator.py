@@ -163,6 +163,15 @@ def test_seed_run_repeats_the_evaluation_that_training_logged(tmp_path: Path) ->
     assert evaluate(tmp_path / "run", episodes=5, seed=0).episode_returns != logged["returns"]
 
 
+@pytest.mark.parametrize("asked", [{"episodes": 7}, {"deterministic": False}])
+def test_seed_run_repeats_nothing_else(tmp_path: Path, asked: dict[str, Any]) -> None:
+    evaluation = {"seed": 3, "deterministic": True, "returns": [4.0, 4.0], "lengths": [4, 4]}
+    path = save(tmp_path / "a.pt", "Clock-v0", run={"evaluation": evaluation}, length=4)
+    assert evaluate(path, seed="run", episodes=2).episodes == 2
+    with pytest.raises(ConfigError, match="repeats the run's evaluation, which had"):
+        evaluate(path, seed="run", **asked)
+
+
 def test_seed_run_needs_an_evaluation(run_dir: Path) -> None:
     with pytest.raises(ConfigError, match="without an evaluation"):
         evaluate(run_dir, seed="run")

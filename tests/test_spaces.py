@@ -53,6 +53,7 @@ OBSERVATIONS: dict[str, tuple[Space[Any], tuple[ObsPart, ...]]] = {
     "image_of_15": (Box(0, 15, (8, 9, 3), np.uint8), (ObsPart("", "image", (8, 9, 3), scale=1 / 15),)),
     "image_of_1": (Box(0, 1, (8, 9, 3), np.uint8), (ObsPart("", "image", (8, 9, 3)),)),
     "image_float": (Box(0, 1, (36, 40, 3), np.float32), (ObsPart("", "image", (36, 40, 3)),)),
+    "image_float_stack": (Box(0, 1, (4, 1, 36, 40), np.float32), (ObsPart("", "image", (4, 1, 36, 40)),)),
     "numbers_of_three_axes": (
         Box(0, 1, (35, 40, 3), np.float32),
         (ObsPart("", "numbers", (35, 40, 3), floating=True),),

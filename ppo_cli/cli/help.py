@@ -29,7 +29,7 @@ Groups (what stands behind each: --cfg job):
                      BipedalWalker-v3, nine MuJoCo robots (-v5), ALE/Pong-v5 and ALE/Breakout-v5 have presets
   preset=…           mujoco or atari, for others of their kind
   network=…          auto, mlp, cnn, impala, lstm, gru, cnn_lstm, cnn_gru, or module:Class of yours
-  continuous=…       gaussian, squashed, beta, gsde
+  continuous=…       auto (as the preset has it), gaussian, squashed, beta, gsde
   hyperparameters=…  tuned: the defaults below, changed by the environment's preset if it has one
                      default: the defaults below as they are
 """
@@ -42,7 +42,7 @@ Usage:
 
 Examples:
   ppo-eval checkpoint=outputs/CartPole-v1/2026-01-31_12-00-00_0123abcd
-  ppo-eval checkpoint=outputs/CartPole-v1/2026-01-31_12-00-00_0123abcd/checkpoints/last.pt episodes=10 seed=run
+  ppo-eval checkpoint=outputs/CartPole-v1/2026-01-31_12-00-00_0123abcd/checkpoints/last.pt seed=run
   ppo-eval checkpoint=model.pt deterministic=false video=true
 """
 

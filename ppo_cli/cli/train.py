@@ -26,13 +26,15 @@ def main() -> None:
 def _train(argv: list[str]) -> int:
     from ppo_cli.cli import results
     from ppo_cli.config import TrainConfig
-    from ppo_cli.hydra_ext import app
+    from ppo_cli.hydra_ext import app, resumption
     from ppo_cli.hydra_ext import argv as words
     from ppo_cli.hydra_ext.task import Task
 
     line = words.parse(argv, TrainConfig)
     app.start(line)
     command = shlex.join(["ppo-train", *argv])
+    if line.shows_composed:
+        resumption.requested(line)  # which refuses what is not composed
     if not line.shows:
         status = _resume(line, command)
         if status is not None:

@@ -13,9 +13,9 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from ppo_cli.errors import ConfigError, Problem
-from ppo_cli.folders import STAMP_VARIABLE, new_stamp
+from ppo_cli.folders import STAMP_VARIABLE, holds_run, new_stamp
 from ppo_cli.hydra_ext.argv import CommandLine, is_resume, is_sweep
-from ppo_cli.hydra_ext.compose import checked, composed, conf_dir, loader, prepare, version_base
+from ppo_cli.hydra_ext.compose import checked, composed, conf_dir, loader, prepare, run_folder, version_base
 from ppo_cli.hydra_ext.translate import explain
 
 
@@ -69,7 +69,18 @@ def check_run(line: CommandLine, config_name: str, kind: type[Any]) -> None:
     from ppo_cli.preflight import check_writable, preflight
 
     check_writable(Path(config.output_dir), f"output_dir={config.output_dir}")
+    named = named_folder(line, config_name)
+    if named is not None and holds_run(named):
+        raise ConfigError(Problem(f"{named} holds a run already", f"ppo-train resume={named}, or another folder"))
     preflight(config)
+
+
+def named_folder(line: CommandLine, config_name: str) -> Path | None:
+    """The run's folder, if the command line says which it is to be."""
+    if not any(word.lstrip("+").startswith("hydra.run.dir=") for word in line.overrides):
+        return None
+    with loader(line.config_name or config_name) as load:
+        return run_folder(load, line.overrides)
 
 
 def check_fixed_part(line: CommandLine, config_name: str, kind: type[Any]) -> None:

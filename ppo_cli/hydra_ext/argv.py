@@ -19,6 +19,7 @@ _WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-name", "-cn", "--conf
 _INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 _PATHS = {"checkpoint", "init_from", "output_dir", "resume"}
 _COMPOSED = ("--cfg", "-c", "--info", "-i")
+_FOLDERS = {"output_dir", "hydra.run.dir", "hydra.sweep.dir"}
 _SHOW = (*_COMPOSED, "--hydra-help", "--shell-completion", "-sc")
 
 
@@ -74,6 +75,11 @@ def parse(argv: Sequence[str], kind: type[Any]) -> CommandLine:
         problems.append(Problem(f"--config-dir {line.user_dir} is not a folder", "--config-dir . (or another folder)"))
     if problems:
         raise ConfigError(problems)
+    problems = [_mixed(word) for word in line.overrides if kind is TrainConfig and _is_mixed(word)]
+    if line.shows_composed and any(flag in ("-m", "--multirun") for flag in line.flags):
+        problems.append(Problem("a sweep has many configurations, and one can be shown", "the same without -m"))
+    if problems:
+        raise ConfigError(problems)
     chosen = any(word.startswith("env=") for word in line.overrides)
     line.overrides = [_rewrite(word, chosen, line.multirun, kind) for word in line.overrides]
     return line
@@ -92,6 +98,9 @@ def _split(words: list[str], kind: type[Any]) -> tuple[CommandLine, list[Problem
                 continue
             value = value if equals else words.pop(0)
             if name in ("--config-dir", "-cd"):
+                if line.user_dir is not None:
+                    what = f"--config-dir was given twice, as {line.user_dir} and as {value}"
+                    problems.append(Problem(what, "one folder that holds all your files"))
                 line.user_dir = Path(value)
             else:
                 line.flags += [name, value]
@@ -121,17 +130,37 @@ def _rewrite(word: str, env_is_chosen: bool, multirun: bool, kind: type[Any]) ->
     if key in _PATHS and value != "null":
         # A sweep over checkpoints is the one case in which a comma in a path divides.
         several = multirun and key == "init_from" and not Path(value).exists()
+        value = _at_home(value) if key in _FOLDERS else value
         return f"{key}=" + ",".join(quote(part) for part in (value.split(",") if several else [value]))
+    if key in _FOLDERS:
+        return f"{key}={_at_home(value)}"
     if kind is not TrainConfig or not equals:
         return word
     if key.startswith("env.kwargs."):
-        return f"++{word}"
+        return f"++{key}={'null' if value == 'None' else value}"  # no environment wants the text
     if key == "network" and ":" in value:
         return f"network.module={value}"  # a class of the user's, not a file of conf/network
     if key == "env.id" and not env_is_chosen:
         # env= also picks the environment's tuned preset; env.id= alone would leave CartPole's in place.
         return f"env={value}"
     return word
+
+
+def _is_mixed(word: str) -> bool:
+    """Whether a sweep over networks names packaged ones and classes of the user's."""
+    key, _, value = word.partition("=")
+    return key == "network" and len({":" in name for name in value.split(",")}) > 1
+
+
+def _mixed(word: str) -> Problem:
+    own = ",".join(name for name in word.partition("=")[2].split(",") if ":" in name)
+    what = f"{word}: classes of yours and packaged networks do not go into one sweep"
+    return Problem(what, f"network={own}, and a sweep of its own for the others")
+
+
+def _at_home(folder: str) -> str:
+    """The folder with ``~`` written out: after a ``=``, no shell does it."""
+    return str(Path(folder).expanduser()) if folder.startswith("~/") else folder
 
 
 def is_sweep(word: str) -> bool:

@@ -20,7 +20,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import ppo_cli
-from ppo_cli.config import TrainConfig, validate, walk, wrong_values
+from ppo_cli.config import EnvConfig, TrainConfig, validate, walk, wrong_values
+from ppo_cli.env_ids import is_registered
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.hydra_ext import gym_source, resolvers, schema
 from ppo_cli.hydra_ext.keys import choices, command, settings, unknown_key
@@ -55,7 +56,7 @@ def prepare(user_dir: Path | None = None, eval_modules: dict[str, str] | None = 
 def loader(config_name: str) -> Iterator[Loader]:
     """Composes without running or creating anything."""
     with hydra.initialize_config_dir(str(conf_dir()), **version_base()):
-        yield lambda words: hydra.compose(config_name, words)
+        yield lambda words: hydra.compose(config_name, words, return_hydra_config=True)
 
 
 def reusing(kind: type[Any], load: Loader) -> Loader:
@@ -78,6 +79,11 @@ def reusing(kind: type[Any], load: Loader) -> Loader:
         return config
 
     return quick
+
+
+def run_folder(load: Loader, overrides: Sequence[str]) -> Path:
+    """The folder that Hydra would make for a run; to be called once the overrides are known to compose."""
+    return Path(load(list(overrides)).hydra.run.dir)
 
 
 def checked(kind: type[Any], load: Loader, overrides: Sequence[str]) -> Any:
@@ -111,7 +117,8 @@ def composed(kind: type[Any], load: Loader, overrides: Sequence[str]) -> tuple[A
         try:
             config = load(words)
             own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-            return OmegaConf.to_container(own, resolve=True, throw_on_missing=True), problems
+            plain = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
+            return plain, problems + _wrong_files(config, words, kind)
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             problem, culprit = explain(error, words, kind)
             problems.append(problem)
@@ -160,11 +167,34 @@ def _wrong_choice(word: str, override: Override, kind: type[Any]) -> Problem | N
     if not isinstance(value, str):
         inner = f", and single settings are {key}.…=" if key in ("env", "network", "continuous") else ""
         return Problem(f"{word}: {key} takes a name{inner}", f"{key}={choice}")
-    return _no_such_preset(value) if key == "preset" and "${" not in value else None
+    return None
+
+
+def _wrong_files(config: DictConfig, words: Sequence[str], kind: type[Any]) -> list[Problem]:
+    """What is wrong with the choice of files, be it typed or made in another file."""
+    if kind is not TrainConfig:
+        return []
+    choice = config.hydra.runtime.choices
+    problems = []
+    own = f"{choice.get('hyperparameters')}/{choice.get('env')}"  # train.yaml's: the one that there may be
+    if choice.get("preset") not in (None, own) and (problem := _no_such_preset(choice.preset)):
+        problems.append(problem)
+    if not any(word.lstrip("+").startswith("env.id=") for word in words):
+        problems += _wrong_env(str(choice.get("env")), config.env.id)
+    return problems
+
+
+def _wrong_env(choice: str, env_id: str) -> list[Problem]:
+    """An environment's own name stands for that environment; its preset goes by the name."""
+    if choice.rpartition(":")[2] == env_id.rpartition(":")[2] or not is_registered(choice):
+        return []
+    if env_id == EnvConfig().id:
+        return [Problem(f"the file env/{choice}.yaml does not say which environment it is of", f"id: {choice}")]
+    what = f"env={choice} was chosen, and a file changes env.id to {env_id}, which would get {choice}'s preset"
+    return [Problem(what, f"env={env_id}, or in the file's defaults: - override /env: {env_id}")]
 
 
 def _no_such_preset(name: str) -> Problem | None:
-    """train.yaml takes the preset that there may be for an environment; one that someone names must be there."""
     folder, _, last = name.rpartition("/")
     options = GlobalHydra.instance().config_loader().get_group_options(f"preset/{folder}".rstrip("/"))
     if last in options:

@@ -9,7 +9,7 @@ from typing import Any
 from ppo_cli.config import TrainConfig
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.hydra_ext import schema
-from ppo_cli.hydra_ext.app import config_of
+from ppo_cli.hydra_ext.app import config_of, named_folder
 from ppo_cli.hydra_ext.argv import CommandLine, is_resume
 from ppo_cli.hydra_ext.compose import parsed
 
@@ -23,6 +23,9 @@ def requested(line: CommandLine) -> str | None:
         ConfigError: in a sweep, whose runs cannot all go on with one folder.
     """
     named = _values([word for word in line.overrides if is_resume(word)]).get("resume")
+    if named not in (None, AUTO) and line.shows_composed:
+        what = f"resume={named}: what is shown is composed of conf/, and a run that goes on has settings of its own"
+        raise ConfigError(Problem(what, f"cat {Path(str(named)) / '.hydra' / 'config.yaml'}"))
     files = [flag for flag in line.flags if flag in ("--config-name", "-cn")] + ["--config-dir"] * bool(line.user_dir)
     if named not in (None, AUTO) and files:
         what = f"{files[0]} has no say in a run that goes on, whose settings are saved with it"
@@ -33,11 +36,24 @@ def requested(line: CommandLine) -> str | None:
 
 
 def own_run(line: CommandLine) -> tuple[Path, dict[str, Any]] | None:
-    """The newest run that this very command made before, with what the command names of the user's own modules."""
+    """The newest run that this very command made before, with what the command names of the user's own modules.
+
+    Raises:
+        ConfigError: if the folder that the command names holds a run with other settings.
+    """
+    from ppo_cli.record import fingerprint, read_summary
     from ppo_cli.resumption import newest_of
 
     config: TrainConfig = config_of(line, "train", TrainConfig)
-    found = newest_of(config)
+    named = named_folder(line, "train")
+    if named is None:
+        found = newest_of(config)
+    else:
+        summary = read_summary(named)
+        found = None if summary is None else named
+        if summary is not None and summary.get("request") != fingerprint(config):
+            what = f"{named} holds a run with other settings than these"
+            raise ConfigError(Problem(what, f"ppo-train resume={named}, or another folder"))
     names = ("env.id", "env.wrappers", "network.module", "logger")
     return None if found is None else (found, {name: attrgetter(name)(config) for name in names})
 

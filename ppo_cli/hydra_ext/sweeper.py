@@ -41,6 +41,8 @@ class Sweep(BasicSweeper):
         jobs = self._jobs(self._parse_config() + arguments)
         self._check(jobs)
         folder = Path(self.config.hydra.sweep.dir)
+        if (folder / "multirun.yaml").exists():
+            raise ConfigError(Problem(f"{folder} holds a sweep already", "hydra.sweep.dir=<another folder>"))
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
         self.task.sweep = record = SweepRecord(folder, jobs)
@@ -104,7 +106,8 @@ def _preflight_once() -> Callable[[TrainConfig], None]:
         from ppo_cli.preflight import check_writable
         from ppo_cli.preflight import preflight as make_and_look
 
-        agent = (config.network, config.continuous, config.buffer_size, config.vector_backend)
+        normalizers = (config.normalize_obs, config.normalize_reward, config.normalize_value)
+        agent = (config.network, config.continuous, config.buffer_size, config.vector_backend, normalizers)
         key = repr((config.env, agent, config.device, config.output_dir, config.init_from, config.logger))
         if key not in seen:
             try:
