@@ -147,7 +147,7 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
         self.env = self._make()
 
 
-_OURS = {"NormalizeObservation": "normalize_obs", "NormalizeReward": "normalize_reward"}
+_OURS = ((gym.wrappers.NormalizeObservation, "normalize_obs"), (gym.wrappers.NormalizeReward, "normalize_reward"))
 """Wrappers with statistics of their own, and the setting that does the same."""
 
 
@@ -160,14 +160,14 @@ def _wrapped(env: gym.Env[Any, Any], entry: Any) -> gym.Env[Any, Any]:
             Problem(f"env.wrappers: {show(entry)} is neither a name nor {{name: {{argument: value}}}}", fix)
         )
     module_name, colon, class_name = name.partition(":")
-    own = _OURS.get(name.removeprefix("gymnasium.wrappers:"))
-    if own is not None:
-        what = f"env.wrappers: {name} learns as it goes, and an evaluation's fresh environments would know nothing"
-        raise ConfigError(Problem(what, f"{own}=true, whose statistics are saved with the run"))
     try:
         wrapper = getattr(importlib.import_module(module_name), class_name) if colon else getattr(gym.wrappers, name)
     except (ImportError, AttributeError) as error:
         raise ConfigError(Problem(f"env.wrappers: there is no wrapper {name} ({error})", fix)) from error
+    for kind, own in _OURS:
+        if wrapper is kind:  # under whatever name: modules hand it on
+            what = f"env.wrappers: {name} learns as it goes, and an evaluation's fresh environments would know nothing"
+            raise ConfigError(Problem(what, f"{own}=true, whose statistics are saved with the run"))
     try:
         wrapped: gym.Env[Any, Any] = wrapper(env, **arguments)
     except gym.error.DependencyNotInstalled as error:

@@ -26,6 +26,11 @@ def fingerprint(config: TrainConfig) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=repr).encode()).hexdigest()
 
 
+def as_json(settings: Any) -> Any:
+    """Settings as ``summary.json`` has them, where tuples are lists and what JSON does not know is its text."""
+    return json.loads(json.dumps(settings, default=repr))
+
+
 def read_summary(run_dir: Path) -> dict[str, Any] | None:
     """What ``summary.json`` says; ``None`` if there is none that can be read."""
     try:
@@ -36,7 +41,7 @@ def read_summary(run_dir: Path) -> dict[str, Any] | None:
 
 
 class Record:
-    """A run's summary, written when it begins and when it ends.
+    """A run's summary, written when it begins, with each scheduled checkpoint, and when it ends.
 
     Args:
         run_dir: The run's folder.
@@ -50,7 +55,7 @@ class Record:
             "env": config.env.id,
             "seed": config.seed,
             **about,
-            "config": json.loads(json.dumps(to_plain(config), default=repr)),
+            "config": as_json(to_plain(config)),
             "git_commit": _git_commit(),
             "versions": _versions(),
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from operator import attrgetter
@@ -14,7 +13,7 @@ from ppo_cli.config import TrainConfig, from_plain, own_modules, show, to_plain,
 from ppo_cli.errors import CheckpointError, ConfigError, Problem
 from ppo_cli.folders import slug
 from ppo_cli.progress import Progress, read_run
-from ppo_cli.record import fingerprint, now, read_summary
+from ppo_cli.record import as_json, fingerprint, now, read_summary
 from ppo_cli.store import CheckpointStore
 
 FIXED = ("env.", "network.", "continuous.", "normalize_")
@@ -33,7 +32,7 @@ class Saved:
         config: Its settings from now on.
         summary: Its ``summary.json``; empty if that is lost.
         path: The checkpoint to go on from; ``None`` for the beginning.
-        content: What that holds.
+        content: What that holds; without the best so far where going on would not find it again.
         progress: How far the run had come there.
         finished: Whether there is nothing left to do.
         changes: The settings that differ from now on, as they are typed.
@@ -55,6 +54,11 @@ class Saved:
         """What the record says of the run's beginning."""
         found = {key: self.summary.get(key) for key in ("request", "started", "command")}
         return {**found, "started": found["started"] or now(), "resumed": list(self.summary.get("resumed") or [])}
+
+    @property
+    def problems(self) -> list[str]:
+        """What the record says went wrong beside the training."""
+        return list(self.summary.get("problems") or [])
 
     def go_back(self) -> None:
         """Make the checkpoint the newest, now that the folder is one's own."""
@@ -84,12 +88,14 @@ def find_saved(run: str | os.PathLike[str], changes: dict[str, Any]) -> Saved:
         raise CheckpointError(problems) from error
     config = _changed(before, changes)
     _check_named(before, changes)
-    progress = Progress() if content is None else read_run(content["run"]).progress
     changed = {key: show(value) for key, value in changes.items() if _differs(before, key, value)}
+    if content is not None:
+        _forget_lost_best(run_dir, summary, config, content["run"], bool(changed))
+    progress = Progress() if content is None else read_run(content["run"]).progress
     finished = summary.get("status") == "finished" and not named.is_file()
-    if finished and changed:
+    if changed and (finished or content is not None):
+        _check_more_to_do(run_dir if finished else path, before, config, progress, finished)
         finished = False
-        _check_more_to_do(run_dir, config, progress, content)
     return Saved(run_dir, config, summary, path, content, progress, finished, changed, passed_over)
 
 
@@ -104,8 +110,7 @@ def _settings(
     if content is None:
         return latest, source / "summary.json"
     own = (content["run"] or {}).get("config")
-    as_json = json.loads(json.dumps(own, default=repr))  # where tuples are lists, and nothing else differs
-    if source.is_dir() and isinstance(latest, dict) and latest != as_json:
+    if source.is_dir() and isinstance(latest, dict) and latest != as_json(own):
         return latest, source / "summary.json"
     return own, source
 
@@ -178,18 +183,68 @@ def _differs(before: TrainConfig, key: str, value: Any) -> bool:
     return bool(value != _saved(before, key))
 
 
-def _check_more_to_do(run_dir: Path, config: TrainConfig, progress: Progress, content: dict[str, Any] | None) -> None:
-    """See that changes leave a finished run something to do, and something to do it from.
+def _check_more_to_do(
+    place: Path | None, before: TrainConfig, config: TrainConfig, progress: Progress, finished: bool
+) -> None:
+    """See that changes leave a run something to do, and something to do it from.
+
+    Without changes there may be nothing left but to write down that it is over, which is no reason to refuse.
+
+    Args:
+        place: What to go on from, for the message: a finished run's folder, else the checkpoint.
+        before: The settings up to now.
+        config: Those from now on.
+        progress: How far the run had come.
+        finished: Whether it had ended.
 
     Raises:
         ConfigError: if they do not.
     """
-    if content is None:
-        what = f"{run_dir} is finished, and kept no step_….pt to go on from (checkpoint_every=null)"
-        raise ConfigError(Problem(what, f"a new run with init_from={run_dir}"))
-    if whole_iterations(config.total_timesteps, config.buffer_size) <= progress.iteration:
-        what = f"{run_dir} is finished at step {progress.step}; to change anything it has to go on"
-        raise ConfigError(Problem(what, f"total_timesteps={2 * config.total_timesteps}"))
+    if finished and not progress.iteration:
+        reason = "checkpoint_every=null" if before.checkpoint_every is None else "its checkpoints/ holds none"
+        what = f"{place} is finished, and has no step_….pt to go on from ({reason})"
+        raise ConfigError(Problem(what, f"a new run with init_from={place}"))
+    if whole_iterations(config.total_timesteps, config.buffer_size) > progress.iteration:
+        return
+    more = f"total_timesteps={2 * max(config.total_timesteps, progress.iteration * config.buffer_size)}"
+    if finished:
+        raise ConfigError(
+            Problem(f"{place} is finished at step {progress.step}; to change anything it has to go on", more)
+        )
+    what = f"{place} is at step {progress.step}, and total_timesteps={config.total_timesteps} leaves it nothing to do"
+    raise ConfigError(Problem(what, f"{more}, or an earlier step_….pt"))
+
+
+def _forget_lost_best(
+    run_dir: Path, summary: dict[str, Any], config: TrainConfig, run: dict[str, Any], changed: bool
+) -> None:
+    """Where a run parts from what it was, know a best one only if ``best.pt`` still is that one.
+
+    A ``best.pt`` that came after the checkpoint is set aside there, and the one before it is gone for ever. A run that
+    repeats what it did makes its later ones again, and must know what it knew, or it would not repeat it.
+
+    Args:
+        run_dir: The run's folder.
+        summary: Its record.
+        config: Its settings from now on.
+        run: What the checkpoint holds of the run; the best so far is taken out of it.
+        changed: Whether settings change now.
+    """
+    progress = read_run(run).progress
+    resumed = summary.get("resumed") or []
+    parted: int | None = None  # the step at which the run last took another course than before
+    for entry in resumed:
+        if entry["changes"] or (parted is not None and entry["step"] < parted):
+            parted = entry["step"]
+    if not changed and (parted is None or progress.step > parted):
+        return
+    last = resumed[-1] if resumed else {}
+    if last.get("step") == progress.step and "best_step" in last and summary.get("config") == as_json(to_plain(config)):
+        kept = last["best_step"] == progress.best_step  # the same once more, so as it was decided then
+    else:
+        kept = not config.keep_best or CheckpointStore(run_dir).step_of_best() == progress.best_step
+    if not kept:
+        run["progress"] |= {"best_return": None, "best_training_return": None, "best_step": None}
 
 
 def _check_named(config: TrainConfig, changes: dict[str, Any]) -> None:

@@ -124,6 +124,7 @@ def resume(
         resumption = {
             "time": now(),
             "step": saved.progress.step,
+            "best_step": saved.progress.best_step,
             "command": command or shlex.join(sys.argv),
             "changes": saved.changes,
         }
@@ -180,19 +181,21 @@ def _train(config: TrainConfig, run_dir: Path, about: dict[str, Any], saved: Sav
         init_from = find_checkpoint(config.init_from, key="init_from")
     if saved is not None:
         history = _history(run_dir, saved)
-    trainer = Trainer(config, run_dir, make_loggers(config, run_dir, live), init_from, content, history)
-    before = float((history[-1]["time/elapsed"] if history else None) or 0.0)
+    before = 0.0 if saved is None else _elapsed(saved, history)
+    timed_from = 0 if saved is None or before is not None else saved.progress.step
+    trainer = Trainer(config, run_dir, make_loggers(config, run_dir, live), init_from, content, history, before or 0.0)
+    trainer.problems += [] if saved is None else saved.problems
     record = Record(run_dir, config, about)
 
     def facts() -> dict[str, Any]:
-        seconds = before + time.perf_counter() - began
+        seconds = (before or 0.0) + time.perf_counter() - began
         return {
             "total_timesteps": trainer.total_timesteps,
             **dataclasses.asdict(trainer.progress),
             "final_return": trainer.final_return,
             "problems": list(trainer.problems),
             "wall_time": seconds,
-            "steps_per_second": trainer.progress.step / seconds,
+            "steps_per_second": (trainer.progress.step - timed_from) / seconds,
         }
 
     status = "failed"
@@ -202,8 +205,9 @@ def _train(config: TrainConfig, run_dir: Path, about: dict[str, Any], saved: Sav
                 saved.go_back()  # now that the checkpoint has turned out to fit
             record.write("running", facts())
             _announce(config, trainer)
-            trainer.run()
-            stopped = asked.signal is not None and trainer.progress.iteration < trainer.iterations
+            trainer.run(lambda: _unwritten(record, "running", facts()))
+            over = trainer.progress.iteration == trainer.iterations or trainer.reached
+            stopped = asked.signal is not None and not over
             if trainer.unsaved is None:  # or there is something left to do: resuming makes the last stretch again
                 status = "interrupted" if stopped else "finished"
         except KeyboardInterrupt:
@@ -256,7 +260,9 @@ def _unwritten(record: Record, status: str, facts: dict[str, Any]) -> OSError | 
 
 def _history(run_dir: Path, saved: Saved) -> Sequence[Row]:
     """The rows up to the checkpoint."""
-    history = read_rows(run_dir / "metrics.csv", saved.progress.step)
+    rows = read_rows(run_dir / "metrics.csv", saved.progress.step)
+    # an iteration that was skipped before its first step has the step of the one before it
+    history = [row for row in rows if (row["iteration"] or 0) <= saved.progress.iteration]
     if "csv" in saved.config.logger and len(history) < saved.progress.iteration:
         log.warning(
             "metrics.csv has %d of the %d rows up to the checkpoint; the others are lost",
@@ -264,3 +270,17 @@ def _history(run_dir: Path, saved: Saved) -> Sequence[Row]:
             saved.progress.iteration,
         )
     return history
+
+
+def _elapsed(saved: Saved, history: Sequence[Row]) -> float | None:
+    """The seconds that the run had taken up to the checkpoint; ``None`` where nothing tells.
+
+    Checkpoints do not hold them, for those of equal runs are equal.
+    """
+    if not saved.progress.iteration:
+        return 0.0
+    if history and history[-1]["iteration"] == saved.progress.iteration:
+        return history[-1]["time/elapsed"]
+    seconds, step = saved.summary.get("wall_time"), saved.summary.get("step")
+    # without metrics.csv, as many as its record has for a step, which was written before the checkpoint or after it
+    return seconds * saved.progress.step / step if seconds and step else None

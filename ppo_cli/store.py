@@ -75,6 +75,11 @@ class CheckpointStore:
                 passed_over.append(f"{path} is passed over: {error}")
         return None, None, passed_over
 
+    def step_of_best(self) -> float | None:
+        """The step ``best.pt`` was saved at; ``None`` if there is none, and beyond all others if it cannot be read."""
+        path = self.folder / "best.pt"
+        return _progress_of(path) if path.is_file() else None
+
     def go_back_to(self, path: Path | None, changed: bool) -> None:
         """Make a scheduled checkpoint the newest: what came after it moves into ``checkpoints/replaced/<number>``.
 

@@ -34,6 +34,7 @@ from ppo_cli.health import check_rollout
 from ppo_cli.loggers.base import Logger, RunInfo
 from ppo_cli.metrics import COLUMNS, Row
 from ppo_cli.progress import Evaluation, Progress, read_run
+from ppo_cli.record import as_json
 from ppo_cli.seeding import stream_seed
 from ppo_cli.store import CheckpointStore
 from ppo_cli.vector import VectorEnv
@@ -57,6 +58,7 @@ class Trainer:
         init_from: A checkpoint's file to start the weights from.
         saved: A scheduled checkpoint's content to go on from.
         history: The rows of the iterations before that one, as far as they are known.
+        elapsed: The seconds that those took.
     """
 
     def __init__(
@@ -67,8 +69,10 @@ class Trainer:
         init_from: Path | None = None,
         saved: dict[str, Any] | None = None,
         history: Sequence[Row] = (),
+        elapsed: float = 0.0,
     ) -> None:
         self.config, self.run_dir, self.loggers, self.history = config, run_dir, loggers, history
+        self._elapsed = elapsed
         self._spec = read_spec(config.env)
         self.agent = PPOAgent.from_spec(
             self._spec,
@@ -85,6 +89,7 @@ class Trainer:
         self.progress = Progress()
         self.evaluation: Evaluation | None = None
         self.stopping = False
+        self.reached = False
         self.unsaved: OSError | None = None
         self.problems: list[str] = []
         self._failed: list[Logger] = []
@@ -101,6 +106,8 @@ class Trainer:
         state = read_run(saved["run"])
         self.progress, self.evaluation = state.progress, state.evaluation
         self._books.load(state.episodes)
+        if as_json(saved["run"]["config"]) == as_json(to_plain(self.config)):
+            self._stop_if_good_enough()  # so it ended here; whoever changes a setting wants it to go on
 
     def _build_envs(self) -> VectorEnv:
         """The environments of the stretch that begins now."""
@@ -118,13 +125,16 @@ class Trainer:
         self._books.begin()
         self._rows = self.agent.policy.compose(self.envs.reset(), None, None)
 
-    def run(self) -> None:
-        """Train to the end of the budget, to ``target_return``, or until someone sets ``stopping``."""
+    def run(self, kept: Callable[[], object] = lambda: None) -> None:
+        """Train to the end of the budget, to ``target_return``, or until someone sets ``stopping``.
+
+        Args:
+            kept: Called after each scheduled checkpoint.
+        """
         parameters = self.agent.policy.network.num_parameters
         info = RunInfo(self.config, self.run_dir, self.total_timesteps, parameters, self.progress.step, self.history)
         self._tell("start", info)
-        before = self.history[-1]["time/elapsed"] if self.history else None
-        began = time.perf_counter() - (before or 0.0)
+        began = time.perf_counter() - self._elapsed
         self._begin_stretch(rebuild=False)
         while self.progress.iteration < self.iterations and not self.stopping:
             row = self.iterate()
@@ -132,6 +142,7 @@ class Trainer:
             self._tell("log", row)
             if self._checkpoint_is_due():  # after the row was written: a run that goes on from here must find it
                 self.checkpoint()
+                kept()
         self.unsaved = self.save("last.pt")
 
     def _tell(self, method: str, what: Any) -> None:
@@ -286,7 +297,8 @@ class Trainer:
     def _checkpoint_is_due(self) -> bool:
         every = self.config.checkpoint_every
         assert not isinstance(every, str)
-        last = self.progress.iteration == self.iterations and every is not None
+        # target_return's end is one that the run can be extended from; a signal's is none, for it goes on without a cut
+        last = (self.progress.iteration == self.iterations or self.reached) and every is not None
         return last or self._is_due(every)
 
     def _evaluation_is_due(self) -> bool:
@@ -319,10 +331,14 @@ class Trainer:
                 progress.best_training_return = training
                 if self.config.keep_best:
                     self.save("best.pt")
-            target = self.config.target_return
-            if target is not None and evaluation.mean >= target:
-                log.info("target_return=%g reached: evaluation mean %g", target, evaluation.mean)
-                self.stopping = True
+            self._stop_if_good_enough()
+
+    def _stop_if_good_enough(self) -> None:
+        """Stop where the last iteration's evaluation reaches ``target_return``."""
+        target, evaluation = self.config.target_return, self.evaluation
+        if target is not None and evaluation is not None and evaluation.mean >= target:
+            log.info("target_return=%g reached: evaluation mean %g", target, evaluation.mean)
+            self.reached = self.stopping = True
 
     def checkpoint(self) -> None:
         """Save what the run can go on from, and begin the next stretch as a process that goes on from it would."""

@@ -103,7 +103,11 @@ def test_a_wrapper_that_cannot_be_put_on_is_named(entry: Any, message: str) -> N
 
 @pytest.mark.parametrize(
     ("name", "setting"),
-    [("NormalizeObservation", "normalize_obs"), ("gymnasium.wrappers:NormalizeReward", "normalize_reward")],
+    [
+        ("NormalizeObservation", "normalize_obs"),
+        ("gymnasium.wrappers:NormalizeReward", "normalize_reward"),
+        ("gymnasium.wrappers.stateful_observation:NormalizeObservation", "normalize_obs"),
+    ],
 )
 def test_a_wrapper_that_evaluations_would_know_nothing_of_is_refused(name: str, setting: str) -> None:
     with pytest.raises(ConfigError, match="learns as it goes") as caught:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,8 +32,10 @@ from ppo_cli.config import EnvConfig, NetworkConfig, TrainConfig, to_plain
 from ppo_cli.errors import CheckpointError, ConfigError, RunError
 from ppo_cli.loggers.curves import CurvesLogger
 from ppo_cli.metrics import COLUMNS
+from ppo_cli.progress import Evaluation
 from ppo_cli.resumption import find_saved
 from ppo_cli.run import TrainResult, resolve, resume, train
+from ppo_cli.trainer import Trainer
 
 ROLLOUT = 32  # steps of an iteration; checkpoints after 64, 128, 192 and 224
 
@@ -368,6 +371,83 @@ def test_a_changed_setting_counts_from_the_checkpoint_on_and_is_recorded(
     assert (entry["step"], entry["changes"]) == (128, {"lr": "0.5"})
     assert summary(folder)["config"]["lr"] == 0.5
     assert load_checkpoint(folder / "checkpoints" / "last.pt")["run"]["config"]["lr"] == 0.5
+
+
+@pytest.mark.parametrize("stop", [False, True], ids=["at once", "stopped again"])
+def test_a_best_that_was_set_aside_is_no_longer_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: bool
+) -> None:
+    worse = Evaluation(0, True, [0.0], [1])
+    monkeypatch.setattr(
+        Trainer, "evaluate", lambda self: replace(worse, returns=[-float(self.progress.iteration)])
+    )  # so the first is the best
+    run = stopped(tmp_path / "run", make_config())
+    shutil.copy(run / "checkpoints/last.pt", run / "checkpoints/best.pt")  # and comes after the checkpoint at 128
+    if stop:
+        with signalled(1):
+            go_on(run, lr=0.02)
+        assert go_on(run).status == "finished"
+    else:
+        go_on(run, lr=0.02)
+    best = load_checkpoint(run / "checkpoints/best.pt")["run"]["progress"]
+    assert (best["step"], best["best_step"]) == (224, 224) or (best["step"], best["best_step"]) == (192, 192)
+    assert summary(run)["best_step"] == best["step"]
+
+
+def test_a_best_that_is_still_there_stays_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Evaluation(0, True, [0.0], [1])
+    monkeypatch.setattr(Trainer, "evaluate", lambda self: replace(first, returns=[-float(self.progress.iteration)]))
+    run = stopped(tmp_path / "run", make_config())
+    go_on(run, lr=0.02)
+    assert summary(run)["best_step"] == 96
+    assert load_checkpoint(run / "checkpoints/best.pt")["run"]["progress"]["step"] == 96
+
+
+def test_a_budget_that_is_used_up_already_is_refused(tmp_path: Path, half: Path) -> None:
+    run = copy_of(half, tmp_path / "run")
+    before = content_of(run)
+    for place in (run, run / "checkpoints/step_064.pt"):
+        with pytest.raises(ConfigError, match="total_timesteps=32 leaves it nothing to do"):
+            go_on(place, total_timesteps=32)
+    assert content_of(run) == before
+
+
+def test_a_run_that_reached_its_target_can_be_extended(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert train(make_config(target_return=-1e9), run, show=False).step == 96
+    assert steps_of(run)[-1] == 96
+    again = copy_of(run, tmp_path / "again")
+    (again / "summary.json").write_text((again / "summary.json").read_text().replace('"finished"', '"running"'))
+    assert (go_on(again).status, summary(again)["step"]) == ("finished", 96)  # killed before it could say so
+    assert (go_on(run, target_return=None).status, summary(run)["step"]) == ("finished", 224)
+
+
+def test_what_went_wrong_before_is_still_told(tmp_path: Path, half: Path) -> None:
+    run = copy_of(half, tmp_path / "run")
+    (run / "summary.json").write_text(json.dumps(summary(run) | {"problems": ["the disk was full"]}))
+    go_on(run)
+    assert summary(run)["problems"] == ["the disk was full"]
+
+
+def test_the_clock_goes_on_without_metrics_too(tmp_path: Path) -> None:
+    run = stopped(tmp_path / "run", make_config(logger=[]))
+    told = summary(run) | {"wall_time": 1600.0}
+    (run / "summary.json").write_text(json.dumps(told))
+    go_on(run)
+    after = summary(run)
+    assert 1280.0 < after["wall_time"] < 1380.0  # 128 of the 160 steps count
+    assert after["steps_per_second"] == pytest.approx(after["step"] / after["wall_time"])
+
+
+def test_a_row_of_the_checkpoints_step_but_a_later_iteration_is_written_once(
+    tmp_path: Path, half: Path, undisturbed: Path
+) -> None:
+    run = copy_of(half, tmp_path / "run")
+    lines = (run / "metrics.csv").read_text().splitlines(keepends=True)
+    assert lines[5].startswith("5,160,")
+    (run / "metrics.csv").write_text("".join([*lines[:5], lines[5].replace("5,160,", "5,128,", 1), *lines[6:]]))
+    go_on(run)
+    assert steps_in_metrics(run) == steps_in_metrics(undisturbed)
 
 
 def test_a_change_outlives_a_stop_before_the_next_checkpoint(tmp_path: Path, half: Path) -> None:
