@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 LEAST_IMAGE = 36
-"""Pixels a side from which numbers with three axes are a picture, and pictures are read by convolutions."""
+"""Pixels a side from which numbers with three or four axes are pictures, and pictures are read by convolutions."""
 OBS_KINDS = ("numbers", "image", "categories", "mask")
 Shapes = dict[str, tuple[int, ...]]
 """Parameters' shapes by name."""

@@ -97,7 +97,7 @@ def use(path: Path, content: bytes) -> list[str]:
     path.write_bytes(content)
     agent = PPOAgent.from_spec(read_spec(EnvConfig(id="Both-v0")), payload_config(), seed=0)
     readers: list[Callable[[], object]] = [
-        lambda: run_eval(EvalConfig(checkpoint=str(path), seed="run", deterministic=False)),
+        lambda: run_eval(EvalConfig(checkpoint=str(path), seed="run")),
         lambda: agent.load_weights(load_checkpoint(path)["agent"]),
         lambda: agent.load(path),
     ]
