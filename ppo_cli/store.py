@@ -42,9 +42,13 @@ class CheckpointStore:
         """Write the checkpoint of a step, make it the last one too, and let the oldest go."""
         path = self.save(f"step_{step:0{digits}d}.pt", agent, run)
         self._link(path, self.folder / "last.pt")
+        self.let_go()
+        return path
+
+    def let_go(self) -> None:
+        """Delete all scheduled checkpoints but the newest that are to be kept."""
         for old in self.scheduled()[: -self._keep_last] if self._keep_last else []:
             old.unlink(missing_ok=True)
-        return path
 
     def _link(self, path: Path, name: Path) -> None:
         """Give a file a second name; where the file system has no hard links, the file is written again."""

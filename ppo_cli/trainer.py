@@ -134,6 +134,7 @@ class Trainer:
         parameters = self.agent.policy.network.num_parameters
         info = RunInfo(self.config, self.run_dir, self.total_timesteps, parameters, self.progress.step, self.history)
         self._tell("start", info)
+        self.store.let_go()  # whoever ran here before may have been killed between writing one and deleting another
         began = time.perf_counter() - self._elapsed
         self._begin_stretch(rebuild=False)
         while self.progress.iteration < self.iterations and not self.stopping:

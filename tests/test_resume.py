@@ -422,6 +422,17 @@ def test_a_run_that_reached_its_target_can_be_extended(tmp_path: Path) -> None:
     assert (go_on(run, target_return=None).status, summary(run)["step"]) == ("finished", 224)
 
 
+def test_a_checkpoint_that_a_crash_left_over_is_let_go(tmp_path: Path, undisturbed: Path) -> None:
+    run = copy_of(undisturbed, tmp_path / "run")
+    kept = steps_of(run)
+    few = summary(run)
+    few["config"]["keep_last"] = 2
+    (run / "summary.json").write_text(json.dumps(few | {"status": "running"}))  # killed at the very end
+    assert len(kept) > 2
+    assert go_on(run).status == "finished"
+    assert steps_of(run) == kept[-2:]
+
+
 def test_what_went_wrong_before_is_still_told(tmp_path: Path, half: Path) -> None:
     run = copy_of(half, tmp_path / "run")
     (run / "summary.json").write_text(json.dumps(summary(run) | {"problems": ["the disk was full"]}))
