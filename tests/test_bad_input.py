@@ -196,6 +196,7 @@ EVAL = {
     "no episodes": ("checkpoint=x episodes=0", "episodes=0 must be at least 1", "episodes=100"),
     "seed as a word": ("checkpoint=x seed=often", "neither a whole number nor run", "seed=0"),
     "sweep": ("-m checkpoint=x seed=1,2", "one checkpoint at a time", "for run in"),
+    "a group of training's": ("checkpoint=x +env=[1]", "env is a single value here", "env=module:Id"),
     "training's setting": ("checkpoint=x lr=1", "'lr' is not a setting of ppo-eval", "ppo-eval --help"),
 }
 

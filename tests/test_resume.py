@@ -384,8 +384,8 @@ def test_a_best_that_was_set_aside_is_no_longer_the_best(
     run = stopped(tmp_path / "run", make_config())
     shutil.copy(run / "checkpoints/last.pt", run / "checkpoints/best.pt")  # and comes after the checkpoint at 128
     if stop:
-        with signalled(1):
-            go_on(run, lr=0.02)
+        with signalled(5):
+            assert go_on(run, lr=0.02).status == "interrupted"
         assert go_on(run).status == "finished"
     else:
         go_on(run, lr=0.02)

@@ -161,9 +161,12 @@ def _wrong_choice(word: str, override: Override, kind: type[Any]) -> Problem | N
         named = all(isinstance(name, str) for name in (value if isinstance(value, list) else [value]))
         return None if named else Problem(f"{word}: {key} takes a name", f"{command(kind)} --info searchpath")
     choice = choices(kind).get(key)
-    if choice is None:
-        elsewhere = key in choices(TrainConfig) and key not in settings(kind)
-        return unknown_key(key, str(value), kind) if elsewhere else None
+    if choice is None and key not in choices(TrainConfig):
+        return None
+    if choice is None:  # a group of ppo-train's; ppo-eval takes env= and network= as plain values before Hydra sees them
+        if key not in settings(kind):
+            return unknown_key(key, str(value), kind)
+        return Problem(f"{word}: {key} is a single value here", f"{key}=module:{'Id' if key == 'env' else 'Class'}")
     if not isinstance(value, str):
         inner = f", and single settings are {key}.…=" if key in ("env", "network", "continuous") else ""
         return Problem(f"{word}: {key} takes a name{inner}", f"{key}={choice}")
