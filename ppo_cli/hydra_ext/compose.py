@@ -163,7 +163,7 @@ def _wrong_choice(word: str, override: Override, kind: type[Any]) -> Problem | N
     choice = choices(kind).get(key)
     if choice is None and key not in choices(TrainConfig):
         return None
-    if choice is None:  # a group of ppo-train's; ppo-eval takes env= and network= as plain values before Hydra sees them
+    if choice is None:  # a group of ppo-train's; of ppo-eval, env= and network= are plain values that Hydra never sees
         if key not in settings(kind):
             return unknown_key(key, str(value), kind)
         return Problem(f"{word}: {key} is a single value here", f"{key}=module:{'Id' if key == 'env' else 'Class'}")
