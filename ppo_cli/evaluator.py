@@ -286,6 +286,8 @@ def _own_evaluation(path: Path, run: dict[str, Any]) -> tuple[int, int, bool]:
     if own is None:
         raise ConfigError(Problem(f"seed=run, but {path} was saved without an evaluation", "seed=0"))
     try:
+        if not isinstance(own, dict):  # a tensor takes indices too, and raises errors of its own
+            raise TypeError(f"a {type(own).__name__}")
         episodes, seed, deterministic = len(own["returns"]), own["seed"], own["deterministic"]
         if type(seed) is not int or seed < 0 or type(deterministic) is not bool or not episodes:
             raise ValueError(f"seed={seed!r:.80}, deterministic={deterministic!r:.80}, {episodes} episodes")

@@ -172,6 +172,13 @@ def test_seed_run_repeats_nothing_else(tmp_path: Path, asked: dict[str, Any]) ->
         evaluate(path, seed="run", **asked)
 
 
+@pytest.mark.parametrize("evaluation", [torch.zeros(3), "returns", [1.0], {"seed": 1}], ids=str)
+def test_an_evaluation_that_is_none_is_told_of(tmp_path: Path, evaluation: Any) -> None:
+    path = save(tmp_path / "a.pt", "Clock-v0", run={"evaluation": evaluation}, length=4)
+    with pytest.raises(CheckpointError, match="does not describe its own evaluation"):
+        evaluate(path, seed="run")
+
+
 def test_seed_run_needs_an_evaluation(run_dir: Path) -> None:
     with pytest.raises(ConfigError, match="without an evaluation"):
         evaluate(run_dir, seed="run")
