@@ -408,6 +408,8 @@ def from_plain(kind: type[Any], plain: dict[str, Any]) -> Any:
     Raises:
         ConfigError: if a key is missing, unknown, or its value does not fit.
     """
+    if not isinstance(plain, dict):  # others may answer "in" with errors of their own
+        raise ConfigError(Problem(f"in place of settings stands a {type(plain).__name__}", "another file"))
     names = [item.name for item in fields(kind)]
     unknown = [name for name in plain if name not in names]
     problems = [

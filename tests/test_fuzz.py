@@ -289,6 +289,14 @@ def test_anything_in_the_place_of_anything(place: Path, changes: list[tuple[tupl
     use(place, saved(payload))
 
 
+@pytest.mark.parametrize("tensor", [0, 1, 3], ids=["empty", "scalar", "matrix"])
+def test_a_tensor_in_the_place_of_anything(place: Path, tensor: int) -> None:
+    for path in PATHS:
+        if path:
+            payload = replaced(payload_of(small_checkpoint()), path, lambda _: odd_tensors()[tensor], False)
+            use(place, saved(payload))
+
+
 @pytest.mark.parametrize("section", [(), ("agent",), ("agent", "config"), ("agent", "config", "network"),
                                      ("agent", "parameters"), ("agent", "first_moment"), ("agent", "normalizers"),
                                      ("agent", "normalizers", "value"), ("agent", "streams"),
