@@ -6,6 +6,7 @@ empty folder.
 
 from __future__ import annotations
 
+import statistics
 import time
 from functools import partial
 
@@ -17,48 +18,52 @@ from ppo_cli.config import NetworkConfig, PPOConfig
 from ppo_cli.policy import Policy
 from ppo_cli.specs import Spec
 
-SIZES = ([64, 64], [256, 256])
-BATCH, STEPS, ROUNDS = 64, 300, 5
+CASES = {
+    "64, 64": (NetworkConfig(hidden_sizes=[64, 64], shared=False), 1),
+    "256, 256": (NetworkConfig(hidden_sizes=[256, 256], shared=False), 1),
+    "64 and an LSTM, sequences of 4": (NetworkConfig(hidden_sizes=[64], memory="lstm"), 4),
+    "64 and an LSTM, sequences of 16": (NetworkConfig(hidden_sizes=[64], memory="lstm"), 16),
+}
+BATCH, MINIBATCHES, ROUNDS = 64, 32, 9
 
 
 def main() -> None:
-    """Measure each size, eager and compiled, on one thread."""
+    """Measure each network, eager and compiled, on one thread."""
     torch.set_num_threads(1)
-    print(f"{'hidden sizes':>14}  {'eager µs':>9}  {'compiled µs':>11}  {'saved ms':>8}  {'first call s':>12}")
-    for sizes in SIZES:
-        network = NetworkConfig(hidden_sizes=sizes, shared=False)
+    print(f"{'hidden layers':>32}  {'eager µs':>9}  {'compiled µs':>11}  {'saved ms':>8}  {'first call s':>12}")
+    for name, (network, length) in CASES.items():
         policy = Policy(Spec.simple(8, 4), PPOConfig(network=network), torch.device("cpu"), 0, 1)
-        step = ppo.make_update_step(partial(policy.score, 1), clip_value=False, clip_gradient=True)
-        _, eager = _time(step, policy)
-        first, compiled = _time(accelerated(step, compiled=True), policy)
-        print(f"{sizes!s:>14}  {eager:9.0f}  {compiled:11.0f}  {(eager - compiled) / 1000:8.2f}  {first:12.1f}")
+        step = ppo.make_update_step(partial(policy.score, length), clip_value=False, clip_gradient=True)
+        _, eager = _time(accelerated(step, False, MINIBATCHES), policy)
+        first, compiled = _time(accelerated(step, True, MINIBATCHES), policy)
+        print(f"{name:>32}  {eager:9.0f}  {compiled:11.0f}  {(eager - compiled) / 1000:8.2f}  {first:12.1f}")
 
 
-def _time(step: ppo.UpdateStep, policy: Policy) -> tuple[float, float]:
+def _time(steps: ppo.UpdateSteps, policy: Policy) -> tuple[float, float]:
     """Seconds of the first call, and the median round's microseconds a step."""
     first_moment, second_moment = torch.zeros_like(policy.parameters), torch.zeros_like(policy.parameters)
     state = ppo.LearnerState(policy.parameters, first_moment, second_moment)
-    zeros = torch.zeros(BATCH)
-    batch = ppo.Minibatch(
-        torch.randn(BATCH, policy.spec.obs_size),
-        torch.zeros(BATCH, 1, dtype=torch.int64),
-        zeros - 1.0,
-        zeros,
-        torch.randn(BATCH),
-        torch.randn(BATCH),
-        torch.full((BATCH,), 1.0 / BATCH),
+    shape = (MINIBATCHES, BATCH)
+    batches = ppo.Minibatch(
+        torch.randn(*shape, policy.row_size),
+        torch.zeros(*shape, 1, dtype=torch.int64),
+        torch.zeros(shape) - 1.0,
+        torch.zeros(shape),
+        torch.randn(shape),
+        torch.randn(shape),
+        torch.full(shape, 1.0 / BATCH),
     )
-    coefficients = ppo.Coefficients(*torch.tensor((3e-4, 1e-5, 0.8, 1.2, 0.0, 0.5, 0.01, 0.5)).unbind())
+    fixed = (3e-4, 1e-5, 0.8, 1.2, 0.0, 0.5, 0.01, 0.5)
+    coefficients = ppo.Coefficients(*(torch.full((MINIBATCHES,), number) for number in fixed))
     began = time.perf_counter()
-    step(state, batch, coefficients)
+    steps(state, batches, coefficients)
     first = time.perf_counter() - began
     rounds = []
     for _ in range(ROUNDS):
         began = time.perf_counter()
-        for _ in range(STEPS):
-            state, _ = step(state, batch, coefficients)
-        rounds.append((time.perf_counter() - began) / STEPS * 1e6)
-    return first, sorted(rounds)[ROUNDS // 2]
+        state, _ = steps(state, batches, coefficients)
+        rounds.append((time.perf_counter() - began) / MINIBATCHES * 1e6)
+    return first, statistics.median(rounds)
 
 
 if __name__ == "__main__":

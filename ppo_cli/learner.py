@@ -79,7 +79,8 @@ class Learner:
         step = ppo.make_update_step(
             evaluate, clip_value=config.value_clip is not None, clip_gradient=config.max_grad_norm is not None
         )
-        self._update_step = accelerated(step, compiled, policy.device)
+        full = -(-config.buffer_size // config.batch_size)
+        self._update_steps = accelerated(step, compiled, full, policy.device)
         self.updates = 0
         # two tensors, not one twice: a compiled step would take the two for one for ever
         first_moment, second_moment = torch.zeros_like(policy.parameters), torch.zeros_like(policy.parameters)
@@ -185,32 +186,28 @@ class Learner:
         if len(table) == 0:  # every step of the rollout only fetched an episode's first observation
             return torch.zeros(len(ppo.LOSS_METRICS)), 0
         history: list[Tensor] = []
-        epochs = 0
         diverged = False
-        while epochs < config.epochs and not diverged:
+        while len(history) < config.epochs and not diverged:
             shuffled = torch.randperm(len(table), generator=self.shuffle_stream)
             sequences, weights = ppo.minibatch_rows(shuffled, config.batch_size // self._length)
             places = table[sequences].flatten(1)
             if self._length > 1:
                 weights = (weights.unsqueeze(-1) * table_weights[sequences]).flatten(1)
             places, weights = places.to(self.policy.device), weights.to(self.policy.device)
-            stacked = ppo.deal(rollout, places, weights)
-            minibatches = zip(*(column.unbind(0) for column in stacked), strict=True)
-            for minibatch, coefficients in zip(minibatches, self._coefficients(len(places)), strict=True):
-                state, metrics = self._update_step(state, Minibatch(*minibatch), coefficients)
-                history.append(metrics)
+            batches = ppo.deal(rollout, places, weights)
+            state, metrics = self._update_steps(state, batches, self._coefficients(len(places)))
+            history.append(metrics)
             self.updates += len(places)
-            epochs += 1
             if config.target_kl is not None:
-                divergence = torch.stack(history[-len(places) :]).mean(0)[ppo.LOSS_METRICS.index("approx_kl")]
+                divergence = metrics.mean(0)[ppo.LOSS_METRICS.index("approx_kl")]
                 diverged = divergence.item() > config.target_kl
-        metrics_of_all = torch.stack(history)
-        check_update(metrics_of_all, self.policy.network.named(state.parameters), len(history) // epochs)
+        metrics_of_all = torch.cat(history)
+        check_update(metrics_of_all, self.policy.network.named(state.parameters), len(metrics_of_all) // len(history))
         self.set_state(state)
-        return metrics_of_all.mean(0), epochs
+        return metrics_of_all.mean(0), len(history)
 
-    def _coefficients(self, count: int) -> list[Coefficients]:
-        """Those of the next ``count`` gradient steps."""
+    def _coefficients(self, count: int) -> Coefficients:
+        """Those of the next ``count`` gradient steps, (count,) each."""
         config = self.config
         fixed = (
             1.0 - self.clip_ratio,
@@ -220,6 +217,6 @@ class Learner:
             config.entropy_coef,
             config.max_grad_norm or 0.0,  # likewise
         )
-        constants = torch.tensor(fixed, device=self.policy.device).unbind()
-        sizes = ppo.adam_sizes(self.lr, self.updates, count).to(self.policy.device)
-        return [Coefficients(*size.unbind(), *constants) for size in sizes.unbind()]
+        sizes = ppo.adam_sizes(self.lr, self.updates, count)
+        table = torch.cat((sizes, torch.tensor(fixed).expand(count, -1)), 1).T.contiguous()
+        return Coefficients(*table.to(self.policy.device).unbind())

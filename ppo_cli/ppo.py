@@ -69,6 +69,9 @@ Evaluate = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 UpdateStep = Callable[[LearnerState, Minibatch, Coefficients], tuple[LearnerState, Tensor]]
 """One gradient step; the tensor holds the :data:`LOSS_METRICS` in their order."""
 
+UpdateSteps = Callable[[LearnerState, Minibatch, Coefficients], tuple[LearnerState, Tensor]]
+"""Gradient steps in turn: minibatches, coefficients and metrics have one more axis, the first, which counts them."""
+
 
 def estimate_advantages(
     rewards: Tensor,
@@ -260,6 +263,21 @@ def make_update_step(evaluate: Evaluate, *, clip_value: bool, clip_gradient: boo
             return adam(state, gradient, coef.step_size, coef.damping), torch.stack(metrics)
 
     return update_step
+
+
+def in_turn(step: UpdateStep) -> UpdateSteps:
+    """One call of ``step`` after another."""
+
+    def update_steps(state: LearnerState, batches: Minibatch, coefs: Coefficients) -> tuple[LearnerState, Tensor]:
+        history = []
+        columns = zip(*(column.unbind(0) for column in batches), strict=True)
+        sizes = zip(*(column.unbind(0) for column in coefs), strict=True)
+        for batch, coef in zip(columns, sizes, strict=True):
+            state, metrics = step(state, Minibatch(*batch), Coefficients(*coef))
+            history.append(metrics)
+        return state, torch.stack(history)
+
+    return update_steps
 
 
 def annealed(initial: float, done: int, total: int) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from watching import watch_steps
 
 from ppo_cli import PPOAgent
 from ppo_cli.buffer import FinalObservations
@@ -128,13 +129,7 @@ def store(agent: PPOAgent, number: float, reward: float, value: float, done: boo
 def watch(agent: PPOAgent) -> list[Minibatch]:
     """The minibatches that the agent is going to learn from."""
     seen: list[Minibatch] = []
-    step = agent.learner._update_step
-
-    def record(state: Any, batch: Minibatch, coef: Any) -> Any:
-        seen.append(batch)
-        return step(state, batch, coef)
-
-    agent.learner._update_step = record
+    watch_steps(agent.learner, lambda batch, *_: seen.append(batch))
     return seen
 
 
@@ -283,14 +278,8 @@ def test_target_kl_ends_the_update_after_the_first_epoch_whose_mean_passes_it() 
         network = NetworkConfig(hidden_sizes=[8])
         config = PPOConfig(network=network, lr=0.01, batch_size=16, epochs=6, target_kl=target_kl)
         agent = PPOAgent.from_spec(Spec.simple(1, 2), config, seed=0)
-        step, kls = agent.learner._update_step, []
-
-        def record(*args: Any) -> Any:
-            result = step(*args)
-            kls.append(result[1][3].item())
-            return result
-
-        agent.learner._update_step = record
+        kls: list[float] = []
+        watch_steps(agent.learner, lambda _, __, metrics: kls.append(metrics[3].item()))
         fill(agent)
         result = agent.update()
         assert result is not None

@@ -19,7 +19,7 @@ ROOMS = [  # from the ground up; a module imports from its own room and those be
     "lock signals resumption health",
     "distributions encoders",
     "networks",
-    "policy acceleration",
+    "policy compilation acceleration",
     "learner",
     "agent",
     "env_ids spaces envs workers backends vector video loggers",

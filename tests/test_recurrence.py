@@ -8,13 +8,13 @@ import pytest
 import torch
 import toys
 from torch import Tensor
+from watching import watch_steps
 
 from ppo_cli import ppo
 from ppo_cli.config import ContinuousConfig, EnvConfig, NetworkConfig, TrainConfig
 from ppo_cli.distributions import make_head
 from ppo_cli.learner import sequence_length
 from ppo_cli.networks import ActorCritic
-from ppo_cli.ppo import Coefficients, LearnerState, Minibatch
 from ppo_cli.recurrence import KINDS, Recurrence
 from ppo_cli.specs import Spec
 from ppo_cli.trainer import Trainer
@@ -304,15 +304,11 @@ def test_sequences_repeat_what_the_rollout_made_step_by_step(
 @pytest.mark.parametrize(("kind", "backend", "shared"), CASES)
 def test_the_first_minibatch_finds_the_policy_unchanged(kind: str, backend: str, shared: bool, tmp_path: Path) -> None:
     trainer = trainer_of(kind, backend, tmp_path, shared=shared)
-    learner = trainer.agent.learner
-    step, history = learner._update_step, []
-
-    def watched(state: LearnerState, batch: Minibatch, coefficients: Coefficients) -> tuple[LearnerState, Tensor]:
-        state, metrics = step(state, batch, coefficients)
-        history.append(dict(zip(ppo.LOSS_METRICS, metrics.tolist(), strict=True)))
-        return state, metrics
-
-    learner._update_step = watched
+    history: list[dict[str, float]] = []
+    watch_steps(
+        trainer.agent.learner,
+        lambda _, __, metrics: history.append(dict(zip(ppo.LOSS_METRICS, metrics.tolist(), strict=True))),
+    )
     for _ in range(2):
         history.clear()
         trainer.iterate()

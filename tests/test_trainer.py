@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import toys
+from watching import watch_steps
 
 from ppo_cli.agent import PPOAgent
 from ppo_cli.checkpoint import load_checkpoint
@@ -129,14 +130,11 @@ def test_annealing_follows_the_step_over_the_rounded_budget(tmp_path: Path) -> N
 
 def test_the_annealed_step_size_is_the_one_that_is_used(tmp_path: Path) -> None:
     trainer = Trainer(make_config(anneal_lr=True, anneal_clip=True, eval_every=None, epochs=1), tmp_path, [])
-    used = []
-    step = trainer.agent.learner._update_step
-
-    def record(state: Any, batch: Any, coef: Any) -> Any:
-        used.append((coef.step_size.item(), coef.clip_low.item(), coef.clip_high.item()))
-        return step(state, batch, coef)
-
-    trainer.agent.learner._update_step = record
+    used: list[tuple[float, float, float]] = []
+    watch_steps(
+        trainer.agent.learner,
+        lambda _, coef, __: used.append((coef.step_size.item(), coef.clip_low.item(), coef.clip_high.item())),
+    )
     trainer.run()
     trainer.close({})
     for iteration, part in enumerate((1, 0.8, 0.6, 0.4, 0.2)):

@@ -14,6 +14,7 @@ import pytest
 import torch
 import toys
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from watching import watch_steps
 
 from ppo_cli import backends
 from ppo_cli.backends import choose_backend
@@ -152,13 +153,7 @@ def trainer_in_step(run_dir: Path, env: EnvConfig, **settings: Any) -> Trainer:
 def watch(trainer: Trainer) -> list[Minibatch]:
     """The minibatches that are learnt from."""
     seen: list[Minibatch] = []
-    step = trainer.agent.learner._update_step
-
-    def record(state: Any, batch: Minibatch, coef: Any) -> Any:
-        seen.append(batch)
-        return step(state, batch, coef)
-
-    trainer.agent.learner._update_step = record
+    watch_steps(trainer.agent.learner, lambda batch, *_: seen.append(batch))
     return seen
 
 
