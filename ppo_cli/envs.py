@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import logging
+import sys
 import warnings
 from collections.abc import Callable
 from copy import deepcopy
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import gymnasium as gym
@@ -52,6 +53,7 @@ def _make_wrapped(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, An
 def _make_bare(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
     kwargs = dict(config.kwargs) if render_mode is None else {**config.kwargs, "render_mode": render_mode}
     import_family(config.id)
+    _listen_to_mujoco(config.id)
     try:
         with warnings.catch_warnings():
             # deprecated and outdated ids are answered in one place, with the id to type
@@ -70,6 +72,27 @@ def _make_bare(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
                 Problem(f"{what} (with env.kwargs={show(config.kwargs)})", "other env.kwargs.…")
             ) from error
         raise ConfigError(Problem(what, "env=CartPole-v1, or another environment")) from error
+
+
+def _listen_to_mujoco(env_id: str) -> None:
+    """Let MuJoCo's warnings reach the log, each once; by itself it prints them and writes a file where one stands."""
+    registered = gym.registry.get(env_id)
+    of_gymnasium = registered is not None and str(registered.entry_point).startswith("gymnasium.envs.mujoco")
+    if of_gymnasium and importlib.util.find_spec("mujoco") is not None:
+        importlib.import_module("mujoco")
+    mujoco = sys.modules.get("mujoco")  # or somebody else's environment brought it
+    if mujoco is not None and mujoco.get_mju_user_warning() is None:
+        mujoco.set_mju_user_warning(_mujoco_warns)
+
+
+@cache
+def _log_once(level: int, message: str) -> None:
+    log.log(level, "MuJoCo: %s", message)
+
+
+def _mujoco_warns(message: str) -> None:
+    # what it says of old words in a robot's file is for whoever wrote that
+    _log_once(logging.DEBUG if "deprecated" in message else logging.WARNING, message.partition(" Time = ")[0])
 
 
 class Watched(gym.Wrapper[Any, Any, Any, Any]):
@@ -147,8 +170,17 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
         self.env = self._make()
 
 
-_OURS = ((gym.wrappers.NormalizeObservation, "normalize_obs"), (gym.wrappers.NormalizeReward, "normalize_reward"))
-"""Wrappers with statistics of their own, and the setting that does the same."""
+_LEARNS = "learns as it goes, and an evaluation's fresh environments would know nothing"
+_REFUSED = (
+    (gym.wrappers.NormalizeObservation, _LEARNS, "normalize_obs=true, whose statistics are saved with the run"),
+    (gym.wrappers.NormalizeReward, _LEARNS, "normalize_reward=true, whose statistics are saved with the run"),
+    (  # of a stranger's checkpoint, too
+        gym.wrappers.RecordVideo,
+        "writes files wherever its arguments say",
+        "ppo-eval checkpoint=<run folder> video=true, which films episodes",
+    ),
+)
+"""Gymnasium's wrappers that are not put on: why, and what serves in their place."""
 
 
 def _wrapped(env: gym.Env[Any, Any], entry: Any) -> gym.Env[Any, Any]:
@@ -164,10 +196,9 @@ def _wrapped(env: gym.Env[Any, Any], entry: Any) -> gym.Env[Any, Any]:
         wrapper = getattr(importlib.import_module(module_name), class_name) if colon else getattr(gym.wrappers, name)
     except (ImportError, AttributeError) as error:
         raise ConfigError(Problem(f"env.wrappers: there is no wrapper {name} ({error})", fix)) from error
-    for kind, own in _OURS:
+    for kind, why, instead in _REFUSED:
         if wrapper is kind:  # under whatever name: modules hand it on
-            what = f"env.wrappers: {name} learns as it goes, and an evaluation's fresh environments would know nothing"
-            raise ConfigError(Problem(what, f"{own}=true, whose statistics are saved with the run"))
+            raise ConfigError(Problem(f"env.wrappers: {name} {why}", instead))
     try:
         wrapped: gym.Env[Any, Any] = wrapper(env, **arguments)
     except gym.error.DependencyNotInstalled as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from ppo_cli.buffer import Rows
 from ppo_cli.checkpoint import find_checkpoint, load_checkpoint
 from ppo_cli.config import EnvConfig, EvalConfig, TrainConfig, from_plain, own_modules, show, validate
 from ppo_cli.devices import resolve_device
-from ppo_cli.envs import make_env, read_spec
+from ppo_cli.envs import longest_episode, make_env, read_spec
 from ppo_cli.errors import CheckpointError, ConfigError, Problem
 from ppo_cli.files import write_json
 from ppo_cli.policy import Policy
@@ -27,9 +28,12 @@ from ppo_cli.seeding import stream_generator, stream_seed
 from ppo_cli.spaces import Codec
 from ppo_cli.video import Film
 
+log = logging.getLogger("ppo_cli")
+
 CHUNK = 16  # observations per forward pass, always: a row's result must not depend on how many play side by side
 NOISE_STEPS = 64  # steps that an episode's randomness is drawn for at once
 BOOTSTRAP_DRAWS = 10_000
+MOST_STEPS = 100_000  # of an episode that no known limit ends: it may never end by itself
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,8 @@ def play(
 ) -> Episodes:
     """Play ``episodes`` complete episodes; episode k depends on (seed, k) and the policy alone.
 
+    Where no time limit is known, an episode that does not end counts as it stands after :data:`MOST_STEPS`.
+
     Args:
         policy: Who plays; nothing about it changes.
         env: The environment.
@@ -119,6 +125,7 @@ def play(
         human: Show each environment in a window.
     """
     returns, lengths = [0.0] * episodes, [0] * episodes
+    most = MOST_STEPS if longest_episode(env) is None else None
     waiting = iter(range(episodes))
     slots: list[_Slot] = []
     try:
@@ -128,13 +135,22 @@ def play(
             if not slots:
                 return Episodes(returns, lengths)
             for slot, (command, state) in zip(list(slots), _choose(policy, slots, deterministic), strict=True):
-                if slot.step(command, state):
+                if slot.step(command, state) or _goes_on_and_on(slot, env, most):
                     returns[slot.episode], lengths[slot.episode] = slot.episode_return, slot.length
                     slots.remove(slot)
                     slot.close()
     finally:
         for slot in slots:
             slot.close()
+
+
+def _goes_on_and_on(slot: _Slot, env: EnvConfig, most: int | None) -> bool:
+    """Whether an episode has gone on for so long that it counts as it stands."""
+    if slot.length != most:
+        return False
+    told = "an evaluation's episode has not ended after %s steps and counts as it stands"
+    log.warning(f"{told}; if %s has no end, env.max_episode_steps=1000 gives it one", f"{most:,}", env.id)
+    return True
 
 
 def _choose(policy: Policy, slots: list[_Slot], deterministic: bool) -> list[tuple[Rows, Rows | None]]:

@@ -115,6 +115,15 @@ def test_a_wrapper_that_evaluations_would_know_nothing_of_is_refused(name: str, 
     assert f"{setting}=true" in caught.value.problems[0].fix
 
 
+@pytest.mark.parametrize("name", ["RecordVideo", "gymnasium.wrappers.rendering:RecordVideo"])
+def test_a_wrapper_that_writes_files_is_refused(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "films"
+    with pytest.raises(ConfigError, match="writes files") as caught:
+        make_env(EnvConfig(id="CartPole-v1", wrappers=[{name: {"video_folder": str(folder)}}]), "rgb_array")
+    assert "video=true" in caught.value.problems[0].fix
+    assert not folder.exists()
+
+
 def test_stacked_observations_are_the_last_ones_with_the_newest_last() -> None:
     config = EnvConfig(id="toys:Clock-v0", frame_stack=3, max_episode_steps=4)
     assert read_spec(config).observations[0].shape == (3, 1)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import subprocess
+import sys
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -194,6 +197,48 @@ def test_a_cut_task_is_worth_what_endlessness_is_and_a_finished_one_what_was_lef
     trainer.run()
     trainer.close({})
     assert {number: trainer.agent.get_action([number])[2] for number in expected} == pytest.approx(expected, abs=0.2)
+
+
+class FakeMujoco:
+    """MuJoCo's place for whoever wants to hear its warnings."""
+
+    def __init__(self) -> None:
+        self.handler: Any = None
+
+    def get_mju_user_warning(self) -> Any:
+        return self.handler
+
+    def set_mju_user_warning(self, handler: Any) -> None:
+        self.handler = handler
+
+
+def test_what_mujoco_says_is_logged_once_and_old_words_are_nobodys_concern(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    mujoco = FakeMujoco()
+    monkeypatch.setitem(sys.modules, "mujoco", mujoco)
+    make_env(EnvConfig(id="Walk-v0")).close()
+    with caplog.at_level("WARNING", logger="ppo_cli"):
+        for when in (0.1, 0.2):
+            mujoco.handler(f"Nan in QVEL at DOF 0. The simulation is unstable. Time = {when}.")
+            mujoco.handler("compiler attribute 'settotalmass' is deprecated")
+    assert caplog.messages == ["MuJoCo: Nan in QVEL at DOF 0. The simulation is unstable."]
+
+
+def test_whoever_listens_to_mujoco_already_goes_on_doing_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    mujoco = FakeMujoco()
+    mujoco.handler = print
+    monkeypatch.setitem(sys.modules, "mujoco", mujoco)
+    make_env(EnvConfig(id="Walk-v0")).close()
+    assert mujoco.handler is print
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mujoco") is None, reason="MuJoCo is not installed")
+def test_mujoco_prints_nothing_and_writes_no_file(tmp_path: Path) -> None:
+    code = "from ppo_cli import EnvConfig; from ppo_cli.envs import make_env; make_env(EnvConfig(id='HalfCheetah-v5'))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+    assert not list(tmp_path.iterdir())
 
 
 assert toys.TOYS  # importing them registers them

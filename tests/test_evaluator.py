@@ -54,6 +54,26 @@ def test_episode_k_depends_on_the_seed_and_k_alone() -> None:
     assert not set(episodes(12)) & set(episodes(12, seed=4))
 
 
+def test_an_episode_without_end_counts_as_it_stands(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("ppo_cli.evaluator.MOST_STEPS", 30)
+    with caplog.at_level("WARNING", logger="ppo_cli"):
+        assert episodes(3, env="Toy-v0", num_envs=2) == [(30.0, 30)] * 3
+    assert len(caplog.messages) == 3
+    assert "30 steps" in caplog.messages[0]
+    assert "env.max_episode_steps=1000" in caplog.messages[0]
+
+
+def test_an_episode_with_a_limit_lasts_as_long_as_that_lets_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("ppo_cli.evaluator.MOST_STEPS", 30)
+    env = EnvConfig(id="Toy-v0", max_episode_steps=50)
+    assert play(policy("Toy-v0"), env, episodes=1, seed=0, deterministic=True, num_envs=1).lengths == [50]
+    assert not caplog.messages
+
+
 def test_sampled_actions_differ_from_the_most_probable_ones_and_repeat() -> None:
     sampled = episodes(deterministic=False)
     assert sampled != episodes(deterministic=True)
