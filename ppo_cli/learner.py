@@ -79,7 +79,8 @@ class Learner:
         step = ppo.make_update_step(
             evaluate, clip_value=config.value_clip is not None, clip_gradient=config.max_grad_norm is not None
         )
-        full = -(-config.buffer_size // config.batch_size)
+        sequences = -(-steps // length) * -(-config.buffer_size // steps)
+        full = -(-sequences // (config.batch_size // length))
         self._update_steps = accelerated(step, compiled, full, policy.device)
         self.updates = 0
         # two tensors, not one twice: a compiled step would take the two for one for ever

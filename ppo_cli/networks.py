@@ -15,9 +15,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ppo_cli.categorical import FORBIDDEN
 from ppo_cli.config import NetworkConfig
-from ppo_cli.distributions import FORBIDDEN, Head
 from ppo_cli.encoders import OwnModule, make_encoder
+from ppo_cli.heads import Head
 from ppo_cli.recurrence import KINDS, Recurrence
 from ppo_cli.specs import Spec
 

@@ -17,6 +17,8 @@ ROOMS = [  # from the ground up; a module imports from its own room and those be
     "archive files devices checkpoint buffer recurrence normalization",
     "store record progress",
     "lock signals resumption health",
+    "heads",
+    "categorical continuous",
     "distributions encoders",
     "networks",
     "policy compilation acceleration",

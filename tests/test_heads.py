@@ -12,15 +12,12 @@ import torch
 from torch import Tensor
 from torch.distributions import Beta, Normal, TanhTransform
 
+from ppo_cli.categorical import CategoricalHead, MultiCategoricalHead
 from ppo_cli.config import ContinuousConfig, NetworkConfig
 from ppo_cli.devices import Constant
-from ppo_cli.distributions import (
-    CategoricalHead,
-    Head,
-    MultiCategoricalHead,
-    make_head,
-)
+from ppo_cli.distributions import make_head
 from ppo_cli.errors import ConfigError
+from ppo_cli.heads import Head
 from ppo_cli.networks import ActorCritic
 from ppo_cli.specs import ActionPart, ObsPart, Spec
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from ppo_cli.categorical import CategoricalHead
 from ppo_cli.config import ACTIVATIONS, NetworkConfig
-from ppo_cli.distributions import CategoricalHead
 from ppo_cli.networks import ACTIVATION_FUNCTIONS, ActorCritic
 from ppo_cli.specs import Spec
 

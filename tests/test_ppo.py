@@ -13,8 +13,8 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from ppo_cli import ppo
+from ppo_cli.categorical import CategoricalHead
 from ppo_cli.config import NetworkConfig
-from ppo_cli.distributions import CategoricalHead
 from ppo_cli.networks import ActorCritic
 from ppo_cli.ppo import Coefficients, LearnerState, Minibatch
 from ppo_cli.specs import Spec
