@@ -70,9 +70,9 @@ def find_checkpoint(path: str | os.PathLike[str], key: str = "checkpoint") -> Pa
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    raise CheckpointError(
-        Problem(f"the folder {found} holds no checkpoints/best.pt or checkpoints/last.pt", f"{key}=<a run's folder>")
-    )
+    others = sorted(found.glob("checkpoints/step_*.pt"), key=lambda path: path.stat().st_mtime)
+    fix = f"{key}={others[-1]}" if others else f"{key}=<the folder of a run that has saved one>"
+    raise CheckpointError(Problem(f"the folder {found} holds no checkpoints/best.pt or checkpoints/last.pt", fix))
 
 
 def _is_archive(content: bytes) -> bool:

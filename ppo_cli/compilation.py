@@ -27,36 +27,59 @@ class Compiled:
     Args:
         step: The step; the shapes of its arguments never change.
         room: Minibatches that the program takes at most; more are taken in several calls.
+
+    Attributes:
+        works: Whether the step could be compiled; ``None`` before the first call.
     """
 
     def __init__(self, step: UpdateStep, room: int) -> None:
         self._step, self._room = step, room
-        self._program: Program | None = None
-        self._plain: UpdateSteps | None = None
+        self._steps: UpdateSteps | None = None
+        self.works: bool | None = None
 
     def __call__(self, state: LearnerState, batches: Minibatch, coefs: Coefficients) -> tuple[LearnerState, Tensor]:
         """As :func:`ppo_cli.ppo.in_turn` does."""
+        if self._steps is None:
+            self._steps = self._prepare(state, (*batches, *coefs))
+        return self._steps(state, batches, coefs)
+
+    def _prepare(self, state: LearnerState, columns: Sequence[Tensor]) -> UpdateSteps:
+        log.info("compiling the gradient step; with nothing in the cache that takes up to half a minute")
+        filled = [_filled_up(column[: self._room], self._room) for column in columns]
+        failure: Exception | None = None
+        for _ in range(2):  # a Ctrl-C reaches the C++ compiler, too, and ends it
+            try:
+                program = _compile(self._step, state, filled)
+                program(torch.tensor(1), *state, *filled)  # some graphs can be compiled, but not run
+            except Exception as error:  # of whatever a network of the user's is made
+                failure = error
+            else:
+                self.works = True
+                return _in_parts(program, self._room)
+        self.works = False
+        why = f"{type(failure).__name__}: {str(failure).strip()}".partition("\n")[0][:200]
+        log.warning("the gradient step cannot be compiled and runs without: %s", why)
+        return ppo.in_turn(self._step)
+
+
+Program = Callable[..., Sequence[Tensor]]
+"""(count, …state, …columns) → the state after as many steps, and their metrics."""
+
+
+def _in_parts(program: Program, room: int) -> UpdateSteps:
+    """The steps by as many calls of a program as its room makes necessary."""
+
+    def update_steps(state: LearnerState, batches: Minibatch, coefs: Coefficients) -> tuple[LearnerState, Tensor]:
         columns, history = (*batches, *coefs), []
-        for start in range(0, len(columns[0]), self._room):
-            part = [column[start : start + self._room] for column in columns]
-            filled = [_filled_up(column, self._room) for column in part]
-            if self._program is None and self._plain is None:
-                self._prepare(state, filled)
-            if self._program is None:
-                assert self._plain is not None
-                return self._plain(state, batches, coefs)
-            *after, metrics = self._program(torch.tensor(len(part[0])), *state, *filled)
+        for start in range(0, len(columns[0]), room):
+            part = [column[start : start + room] for column in columns]
+            count = len(part[0])
+            *after, metrics = program(torch.tensor(count), *state, *(_filled_up(column, room) for column in part))
             state = LearnerState(*after)
-            history.append(metrics[: len(part[0])])
+            history.append(metrics[:count])
         return state, torch.cat(history)
 
-    def _prepare(self, state: LearnerState, filled: Sequence[Tensor]) -> None:
-        try:
-            self._program = _compile(self._step, state, filled)
-        except Exception as error:  # of whatever a network of the user's is made
-            why = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-            log.warning("the gradient step cannot be compiled and runs without: %s", why)
-            self._plain = ppo.in_turn(self._step)
+    return update_steps
 
 
 def _filled_up(column: Tensor, room: int) -> Tensor:
@@ -66,10 +89,6 @@ def _filled_up(column: Tensor, room: int) -> Tensor:
     return torch.cat((column, column.new_zeros(room - len(column), *column.shape[1:])))
 
 
-Program = Callable[..., Sequence[Tensor]]
-"""(count, …state, …columns) → the state after as many steps, and their metrics."""
-
-
 def _compile(step: UpdateStep, state: LearnerState, filled: Sequence[Tensor]) -> Program:
     """The program that takes ``step`` for the first entries of columns like ``filled``."""
     from torch._higher_order_ops.while_loop import while_loop_op
@@ -77,7 +96,7 @@ def _compile(step: UpdateStep, state: LearnerState, filled: Sequence[Tensor]) ->
 
     # what is traced may not be given one tensor twice, nor two views of one
     done, count = torch.tensor(0), torch.tensor(0)
-    start, columns = [part.clone() for part in state], [column.clone() for column in filled]
+    start, columns = [torch.empty_like(part) for part in state], [torch.empty_like(column) for column in filled]
     history = torch.zeros(len(columns[0]), len(ppo.LOSS_METRICS))
 
     def one_more(done: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
@@ -121,6 +140,8 @@ def _lift_constants(graph: GraphModule) -> list[Tensor]:
     first = next(node for node in graph.graph.nodes if node.op == "call_function")
     for node in graph.graph.find_nodes(op="get_attr"):
         tensor = getattr(graph, node.target)
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"there is a {type(tensor).__name__} in the step, which no loop may hold")
         if id(tensor) not in found:
             with graph.graph.inserting_before(first):
                 found[id(tensor)] = tensor, graph.graph.placeholder(f"constant_{len(found)}")

@@ -73,7 +73,9 @@ def unknown_id(env_id: str) -> Problem:
         return Problem(what, prefix + right)
     return Problem(
         f"env={env_id}: no environment of that name is registered",
-        f"env=CartPole-v1, or env=module:{env_id} with the module that registers it",
+        f"{prefix}<one of those that {match['module']} registers>"
+        if match["module"]
+        else f"env=CartPole-v1, or env=module:{env_id} with the module that registers it",
     )
 
 
@@ -97,15 +99,15 @@ def _closest(name: str, known: set[str]) -> str | None:
     return by_lower[close[0]] if close else None
 
 
-def _import_error(module: str) -> Exception | None:
+def _import_error(module: str) -> BaseException | None:
     try:
         importlib.import_module(module)
-    except Exception as error:  # a stranger's module may raise anything; the answer names that module
+    except (Exception, SystemExit) as error:  # a stranger's module may raise anything; the answer names that module
         return error
     return None
 
 
-def _no_module(typed: str, module: str, error: Exception) -> Problem:
+def _no_module(typed: str, module: str, error: BaseException) -> Problem:
     top = module.partition(".")[0]
     if isinstance(error, ModuleNotFoundError) and error.name in (top, module):
         return Problem(

@@ -5,15 +5,19 @@ from __future__ import annotations
 import importlib.util
 import logging
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from copy import deepcopy
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
+from ppo_cli.buffer import Rows
 from ppo_cli.config import EnvConfig, show
 from ppo_cli.env_ids import import_family, unknown_id
 from ppo_cli.errors import ConfigError, Problem
@@ -65,21 +69,24 @@ def _make_bare(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
         raise ConfigError(Problem(f"{config.id}: {error}", f"pip install {error.name}, or another env=")) from error
     except gym.error.UnregisteredEnv as error:
         raise ConfigError(unknown_id(config.id), "Unknown environment") from error
-    except Exception as error:  # whatever a constructor raises, it is the configuration that it refuses
-        what = f"{config.id} cannot be built: {error}"
+    except (Exception, SystemExit) as error:  # whatever a constructor raises, it is the configuration that it refuses
+        what = f"{config.id} cannot be built: {_told(error)}"
         if config.kwargs:
             raise ConfigError(
                 Problem(f"{what} (with env.kwargs={show(config.kwargs)})", "other env.kwargs.…")
             ) from error
+        if isinstance(error, TypeError):  # most likely of an argument that is missing
+            raise ConfigError(Problem(what, "env.kwargs.<name>=<value>, as its constructor has them")) from error
         raise ConfigError(Problem(what, "env=CartPole-v1, or another environment")) from error
 
 
 def _listen_to_mujoco(env_id: str) -> None:
-    """Let MuJoCo's warnings reach the log, each once; by itself it prints them and writes a file where one stands."""
-    registered = gym.registry.get(env_id)
+    """Let MuJoCo's warnings reach the log, once a process; by itself it prints them and writes a file beside one."""
+    registered = gym.registry.get(env_id.rpartition(":")[2])
     of_gymnasium = registered is not None and str(registered.entry_point).startswith("gymnasium.envs.mujoco")
     if of_gymnasium and importlib.util.find_spec("mujoco") is not None:
-        importlib.import_module("mujoco")
+        with suppress(Exception):  # one that is broken is answered where the environment is built
+            importlib.import_module("mujoco")
     mujoco = sys.modules.get("mujoco")  # or somebody else's environment brought it
     if mujoco is not None and mujoco.get_mju_user_warning() is None:
         mujoco.set_mju_user_warning(_mujoco_warns)
@@ -206,7 +213,18 @@ def _wrapped(env: gym.Env[Any, Any], entry: Any) -> gym.Env[Any, Any]:
         raise ConfigError(Problem(what, _pip_line(str(error)))) from error
     except Exception as error:  # whatever its constructor raises, it is the configuration that it refuses
         raise ConfigError(Problem(f"env.wrappers: {name} refuses {show(arguments)}: {error}", fix)) from error
+    if not isinstance(wrapped, gym.Env):
+        raise ConfigError(Problem(f"env.wrappers: {name} makes no environment, but {type(wrapped).__name__}", fix))
     return wrapped
+
+
+def _told(error: BaseException, notes: str = "") -> str:
+    """An error and where it was raised, in one line."""
+    if "was raised from the environment creator for" in str(error) and error.__cause__ is not None:
+        error = error.__cause__  # which Gymnasium says again at length
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{notes}{place}"
 
 
 def _pip_line(message: str) -> str:
@@ -224,16 +242,24 @@ def read_spec(config: EnvConfig) -> Spec:
     env = make_env(config)
     try:
         try:
-            source, mask = _mask_source(env)
-        except Exception as error:  # whatever it raises now it would raise in training
+            source, mask = _first_mask(env, *env.reset(seed=0))
+            spaces = env.observation_space, env.action_space
+        except (Exception, SystemExit) as error:  # whatever it raises now it would raise in training
             raise _raised(config, error) from error
-        spec = describe(config.id, env.observation_space, env.action_space, source)
+        spec = describe(config.id, *spaces, source)
         if mask is not None and len(flat_mask(mask)) != spec.num_options:
             what = f"{config.id}: the mask has {len(flat_mask(mask))} entries for {spec.num_options} choices"
             raise ConfigError(Problem(what, "a mask with one entry for every choice"), "Broken environment")
         return spec
     finally:
+        _close(env)
+
+
+def _close(env: gym.Env[Any, Any]) -> None:
+    try:
         env.close()
+    except Exception:  # all that was wanted of it is known
+        log.debug("an environment could not be closed", exc_info=True)
 
 
 def longest_episode(config: EnvConfig) -> int | None:
@@ -244,9 +270,17 @@ def longest_episode(config: EnvConfig) -> int | None:
     return None if registered is None else registered.max_episode_steps
 
 
-def _mask_source(env: gym.Env[Any, Any]) -> tuple[str, Any]:
+def _without_choice(spec: Spec, mask: Rows) -> str:
+    """Which entry of the action a mask leaves nothing to choose for; empty if none."""
+    counts = [count for part in spec.actions for count in part.counts]
+    empty = [entry for entry, part in enumerate(np.split(mask, np.cumsum(counts)[:-1])) if not part.any()]
+    return f" for entry {empty[0]} of the action" if empty and len(counts) > 1 else " at all" if empty else ""
+
+
+def _first_mask(env: gym.Env[Any, Any], observation: Any, info: dict[str, Any]) -> tuple[str, Any]:
     """Where an environment says which actions are allowed, if its observation does not, and what it says first."""
-    _, info = env.reset(seed=0)
+    if isinstance(env.observation_space, gym.spaces.Dict) and MASK_KEY in env.observation_space.spaces:
+        return "", observation[MASK_KEY]
     if env.has_wrapper_attr("action_masks"):
         return "method", env.get_wrapper_attr("action_masks")()
     return ("info", info[MASK_KEY]) if MASK_KEY in info else ("", None)
@@ -261,10 +295,10 @@ def try_out(config: EnvConfig) -> None:
     env = make_env(config)
     try:
         problems = _trial(config, env)
-    except Exception as error:  # likewise
+    except (Exception, SystemExit) as error:  # likewise
         raise _raised(config, error) from error
     finally:
-        env.close()
+        _close(env)
     if problems:
         raise ConfigError(problems, "Broken environment")
 
@@ -272,6 +306,10 @@ def try_out(config: EnvConfig) -> None:
 def _trial(config: EnvConfig, env: gym.Env[Any, Any]) -> list[Problem]:
     env.action_space.seed(0)
     observation, info = env.reset(seed=0)
+    source, mask = _first_mask(env, observation, info)
+    spec = describe(config.id, env.observation_space, env.action_space, source)
+    if mask is not None and (lost := _without_choice(spec, flat_mask(mask))):
+        return [_broken(config, f"the mask after reset allows no choice{lost}")]
     when = "reset"
     for number in range(1, TRIAL_STEPS + 1):
         wrong = _wrong_observation(env, observation)
@@ -288,9 +326,9 @@ def _trial(config: EnvConfig, env: gym.Env[Any, Any]) -> list[Problem]:
     return []
 
 
-def _raised(config: EnvConfig, error: Exception) -> ConfigError:
+def _raised(config: EnvConfig, error: BaseException) -> ConfigError:
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-    what = f"{config.id} raises {type(error).__name__}: {error}{notes}"
+    what = f"{config.id} raises {_told(error, notes)}"
     return ConfigError(Problem(what, "env.kwargs.… that it likes, or another env="), "Broken environment")
 
 

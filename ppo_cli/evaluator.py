@@ -33,7 +33,7 @@ log = logging.getLogger("ppo_cli")
 CHUNK = 16  # observations per forward pass, always: a row's result must not depend on how many play side by side
 NOISE_STEPS = 64  # steps that an episode's randomness is drawn for at once
 BOOTSTRAP_DRAWS = 10_000
-MOST_STEPS = 100_000  # of an episode that no known limit ends: it may never end by itself
+MOST_STEPS = 30_000  # of an episode that no known limit ends: it may never end by itself
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def play(
         film: Takes pictures of the first episodes.
         human: Show each environment in a window.
     """
-    returns, lengths = [0.0] * episodes, [0] * episodes
+    returns, lengths, cut = [0.0] * episodes, [0] * episodes, 0
     most = MOST_STEPS if longest_episode(env) is None else None
     waiting = iter(range(episodes))
     slots: list[_Slot] = []
@@ -133,24 +133,20 @@ def play(
             while len(slots) < num_envs and (number := next(waiting, None)) is not None:
                 slots.append(_Slot(env, policy, seed, number, film, human))
             if not slots:
+                if cut:
+                    told = "%d of an evaluation's %d episodes had not ended after %d steps and count as they stood then"
+                    log.warning(told + "; env.max_episode_steps=1000 ends them earlier", cut, episodes, MOST_STEPS)
                 return Episodes(returns, lengths)
             for slot, (command, state) in zip(list(slots), _choose(policy, slots, deterministic), strict=True):
-                if slot.step(command, state) or _goes_on_and_on(slot, env, most):
+                over = slot.step(command, state)
+                if over or slot.length == most:
+                    cut += not over
                     returns[slot.episode], lengths[slot.episode] = slot.episode_return, slot.length
                     slots.remove(slot)
                     slot.close()
     finally:
         for slot in slots:
             slot.close()
-
-
-def _goes_on_and_on(slot: _Slot, env: EnvConfig, most: int | None) -> bool:
-    """Whether an episode has gone on for so long that it counts as it stands."""
-    if slot.length != most:
-        return False
-    told = "an evaluation's episode has not ended after %s steps and counts as it stands"
-    log.warning(f"{told}; if %s has no end, env.max_episode_steps=1000 gives it one", f"{most:,}", env.id)
-    return True
 
 
 def _choose(policy: Policy, slots: list[_Slot], deterministic: bool) -> list[tuple[Rows, Rows | None]]:

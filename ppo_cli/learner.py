@@ -83,7 +83,6 @@ class Learner:
         full = -(-sequences // (config.batch_size // length))
         self._update_steps = accelerated(step, compiled, full, policy.device)
         self.updates = 0
-        # two tensors, not one twice: a compiled step would take the two for one for ever
         first_moment, second_moment = torch.zeros_like(policy.parameters), torch.zeros_like(policy.parameters)
         self.set_state(LearnerState(policy.parameters, first_moment, second_moment))
 

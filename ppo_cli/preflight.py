@@ -135,6 +135,12 @@ def _shortest_stretch(config: TrainConfig) -> int:
     return STRETCH * (longest_episode(config.env) or 0) * config.num_envs
 
 
+def warn_of_raw_pictures(config: TrainConfig) -> None:
+    """Say so where an Atari game is learnt from its pictures as they are, which is slow and rarely meant."""
+    if config.env.id.rpartition(":")[2].startswith("ALE/") and not config.env.wrappers:
+        log.warning("%s is learnt from its raw pictures; preset=atari has the usual preprocessing", config.env.id)
+
+
 def warn_of_short_stretches(config: TrainConfig, total_timesteps: int) -> None:
     """Say so where checkpoints lie so close together that their cuts are felt."""
     every, least = config.checkpoint_every, _shortest_stretch(config)

@@ -118,15 +118,20 @@ def _settings(
 def _locate(named: Path) -> tuple[Path, Path | None, dict[str, Any] | None, list[str]]:
     """Folder, checkpoint, its content, and what was passed over, for a path."""
     if named.is_dir():
-        return (named, *CheckpointStore(named).newest_good())
+        run_dir = named.parent if named.name == "checkpoints" and read_summary(named.parent) is not None else named
+        return (run_dir, *CheckpointStore(run_dir).newest_good())
     if not named.is_file():
         raise CheckpointError(Problem(f"{named} does not exist", "resume=<the folder of a run>"))
     folder = named.parent
     store = CheckpointStore(folder.parent)
     scheduled = store.scheduled()
     if folder.name != "checkpoints" or named.name not in [path.name for path in scheduled]:
+        runs = [path for path in (folder, folder.parent) if read_summary(path) is not None]
+        if not runs:
+            load_checkpoint(named)  # says so if it is none
         what = f"{named} is there to be evaluated; a run goes on from a step_….pt in its checkpoints/"
-        raise CheckpointError(Problem(what, f"resume={scheduled[-1] if scheduled else folder.parent}"))
+        places = [*scheduled[-1:], *runs, "<the folder of a run>"]
+        raise CheckpointError(Problem(what, f"resume={places[0]}"))
     return folder.parent, named, load_checkpoint(named), []
 
 

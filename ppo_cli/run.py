@@ -23,7 +23,7 @@ from ppo_cli.loggers import make_loggers
 from ppo_cli.loggers.csv import read_rows
 from ppo_cli.loggers.lines import run_logging, terminal_can_repaint
 from ppo_cli.metrics import Row
-from ppo_cli.preflight import check_writable, preflight, resolve, warn_of_short_stretches
+from ppo_cli.preflight import check_writable, preflight, resolve, warn_of_raw_pictures, warn_of_short_stretches
 from ppo_cli.record import Record, fingerprint, now
 from ppo_cli.resumption import Saved, find_saved
 from ppo_cli.signals import stoppable
@@ -246,6 +246,7 @@ def _announce(config: TrainConfig, trainer: Trainer) -> None:
             config.buffer_size,
         )
     warn_of_short_stretches(config, trainer.total_timesteps)
+    warn_of_raw_pictures(config)
 
 
 def _unwritten(record: Record, status: str, facts: dict[str, Any]) -> OSError | None:

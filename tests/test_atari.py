@@ -16,6 +16,7 @@ from ppo_cli.config import EnvConfig, NetworkConfig, PPOConfig, TrainConfig, to_
 from ppo_cli.envs import make_env, read_spec
 from ppo_cli.errors import ConfigError
 from ppo_cli.evaluator import evaluate
+from ppo_cli.preflight import warn_of_raw_pictures
 from ppo_cli.run import train
 from ppo_cli.specs import Spec
 
@@ -160,6 +161,20 @@ def test_a_run_learns_from_clipped_rewards_and_reports_whole_ones(tmp_path: Path
     assert result.final_return is not None
     assert result.final_return > 20
     assert evaluate(result.run_dir, episodes=2, num_envs=2, deterministic=False).episode_return_max > 20
+
+
+@pytest.mark.parametrize(
+    ("env", "warned"),
+    [
+        (EnvConfig(id="ale_py:ALE/Freeway-v5"), True),
+        (EnvConfig(id="ALE/Freeway-v5", wrappers=["AtariPreprocessing"]), False),
+        (EnvConfig(id="CartPole-v1"), False),
+    ],
+)
+def test_raw_pictures_of_atari_are_told_of(env: EnvConfig, warned: bool, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("WARNING", logger="ppo_cli"):
+        warn_of_raw_pictures(TrainConfig(env=env))
+    assert [("preset=atari" in message) for message in caplog.messages] == [True] * warned
 
 
 def test_clipped_rewards_are_what_is_learnt_from() -> None:

@@ -194,6 +194,18 @@ def run_folder(folder: Path, *names: str) -> Path:
     return folder
 
 
+def test_a_folder_that_has_neither_best_nor_last_is_answered_with_what_it_has(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    with pytest.raises(CheckpointError) as caught:
+        find_checkpoint(tmp_path)
+    assert caught.value.problems[0].fix == "checkpoint=<the folder of a run that has saved one>"
+    (folder / "step_128.pt").touch()
+    with pytest.raises(CheckpointError) as caught:
+        find_checkpoint(tmp_path)
+    assert caught.value.problems[0].fix == f"checkpoint={folder / 'step_128.pt'}"
+
+
 def test_a_runs_folder_means_its_best_checkpoint_and_else_its_last(tmp_path: Path) -> None:
     both = run_folder(tmp_path / "a=1, [b]", "last.pt", "best.pt", "step_5.pt")
     assert find_checkpoint(both) == both / "checkpoints" / "best.pt"

@@ -55,7 +55,7 @@ def test_a_program_takes_as_many_steps_as_there_are_minibatches() -> None:
         assert state.second_moment.tolist() == [7.0, 7.0]
         assert metrics[:, 0].tolist() == seen
         assert metrics.shape == (count, len(ppo.LOSS_METRICS))
-    assert steps._program is not None
+    assert steps.works
     assert start.parameters.tolist() == [1.0, 5.0]
 
 
@@ -71,7 +71,7 @@ def test_a_step_may_hold_tensors_of_its_own() -> None:
     start = LearnerState(torch.zeros(2), torch.zeros(2), torch.zeros(2))
     steps = Compiled(step, room=2)
     assert steps(start, *columns_of([1.0]))[0].parameters.tolist() == [7.0, 9.0]
-    assert steps._program is not None
+    assert steps.works
 
 
 def test_a_step_that_cannot_be_compiled_runs_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
@@ -90,6 +90,34 @@ def test_a_step_that_cannot_be_compiled_runs_as_it_is(caplog: pytest.LogCaptureF
     assert record.message.startswith("the gradient step cannot be compiled and runs without: GuardOnDataDependent")
 
 
+def test_a_program_that_cannot_be_run_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("no workspace\nand a long story")
+
+    monkeypatch.setattr("torch._inductor.compile", lambda *_, **__: broken)
+    steps = Compiled(drift, room=2)
+    state = LearnerState(torch.ones(2), torch.zeros(2), torch.zeros(2))
+    assert steps(state, *columns_of([0.0, 1.0]))[0].parameters.tolist() == [5.0, 5.0]
+    assert steps.works is False
+
+
+def test_a_compiler_that_is_interrupted_is_called_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def interrupted_once(graph: GraphModule, arguments: Sequence[Tensor], options: dict[str, Any]) -> GraphModule:
+        calls.append(options)
+        if len(calls) == 1:
+            raise RuntimeError("the compiler was killed")
+        return graph
+
+    monkeypatch.setattr("torch._inductor.compile", interrupted_once)
+    steps = Compiled(drift, room=2)
+    state = LearnerState(torch.ones(2), torch.zeros(2), torch.zeros(2))
+    assert steps(state, *columns_of([0.0, 1.0, 1.0]))[0].parameters.tolist() == [11.0, 11.0]
+    assert steps.works
+    assert len(calls) == 2
+
+
 # every kind of step can be traced
 
 KINDS = [
@@ -103,6 +131,7 @@ NETWORKS = [
     {"shared": False, "activation": "elu"},
     {"memory": "gru", "memory_size": 3, "sequence_length": 2},
     {"module": "toys:Mirror"},
+    {"module": "toys:KeepsFeatures"},
 ]
 
 
@@ -127,7 +156,7 @@ def both_ways(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **net
         states.append(trainer.agent.learner.state)
     steps = trainer.agent.learner._update_steps
     assert isinstance(steps, Compiled)
-    assert steps._program is not None
+    assert steps.works
     return states
 
 

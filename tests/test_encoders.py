@@ -350,6 +350,23 @@ def test_convolutions_need_something_to_look_at(encoder: str) -> None:
     assert make_encoder(spec_of(SPEED, image(40, 40, 3)), NetworkConfig(encoder=encoder), 1).width > 2
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("toys:TooNarrow", "of 4 rows it makes features of shape (4, 3), and its width is 4"),
+        ("toys:Forgetful", "other features of the same rows each time"),
+        ("toys:Counting", "keeps running statistics"),
+        ("toys:Bare", "no torch.nn.Module"),
+    ],
+)
+def test_a_module_with_a_fault_is_found_when_it_is_built(name: str, why: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        make_encoder(Spec.simple(5, 2), NetworkConfig(module=name), 1)
+    (problem,) = raised.value.problems
+    assert f"network.module={name} cannot be built" in problem.what
+    assert why in problem.what
+
+
 @pytest.mark.parametrize("name", ["toys:Nowhere", "no_such_module:Net", "toys:Shapeless"])
 def test_a_module_that_cannot_be_built_is_a_clear_error(name: str) -> None:
     with pytest.raises(ConfigError) as raised:

@@ -23,6 +23,7 @@ from ppo_cli.errors import ConfigError, RunError
 from ppo_cli.evaluator import play
 from ppo_cli.run import preflight, train
 from ppo_cli.seeding import stream_seed
+from ppo_cli.specs import Spec
 from ppo_cli.trainer import Trainer
 from ppo_cli.vector import Transition, VectorEnv
 from ppo_cli.workers import WorkerError
@@ -92,6 +93,7 @@ def test_wrappers_are_put_on_in_their_order_with_their_arguments(wrappers: list[
         ({"toys:Doubled": 3}, "neither a name nor"),
         ({"toys:Doubled": {}, "TimeAwareObservation": {}}, "neither a name nor"),
         (3, "neither a name nor"),
+        ("toys:not_a_wrapper", "makes no environment, but int"),
     ],
 )
 def test_a_wrapper_that_cannot_be_put_on_is_named(entry: Any, message: str) -> None:
@@ -382,6 +384,35 @@ def test_processes_may_be_fresh_ones() -> None:
 
 # an environment that breaks its promises
 
+
+@pytest.mark.parametrize("source", ["info", "observation"])
+def test_a_mask_that_allows_nothing_is_found_before_training(source: str) -> None:
+    with pytest.raises(ConfigError, match="the mask after reset allows no choice for entry 1 of the action"):
+        try_out(EnvConfig(id="Unlucky-v0", kwargs={"source": source}))
+
+
+def test_an_environment_that_cannot_be_closed_can_be_looked_at() -> None:
+    config = EnvConfig(id="FailsToClose-v0")
+    assert read_spec(config) == Spec.simple(1, 2)
+    try_out(config)
+
+
+def test_a_constructor_that_exits_is_told_of() -> None:
+    with pytest.raises(ConfigError, match=r"cannot be built: SystemExit: 0 \(toys.py, line \d+\)"):
+        make_env(EnvConfig(id="toys:Wrong-v0", kwargs={"how": "exit init"}))
+
+
+def test_an_environment_without_spaces_is_told_of() -> None:
+    with pytest.raises(ConfigError, match="has observations of kind NoneType"):
+        read_spec(EnvConfig(id="toys:Wrong-v0", kwargs={"how": "no spaces"}))
+
+
+def test_an_argument_that_is_missing_is_answered_with_how_to_give_it() -> None:
+    with pytest.raises(ConfigError, match=r"TypeError: .*missing 1 required positional argument: 'source'") as caught:
+        make_env(EnvConfig(id="Unlucky-v0"))
+    assert "env.kwargs.<name>=<value>" in caught.value.problems[0].fix
+
+
 WRONG = {
     "shape": ("the observation after reset has shape (2,), and its space (1,)", "keeps to its spaces"),
     "nan": ("the observation after reset is not finite", "keeps to its spaces"),
@@ -392,6 +423,7 @@ WRONG = {
     "reward text": ("the reward of step 1 is 'much', which is no number", "keeps to its spaces"),
     "reward none": ("the reward of step 1 is None, which is no number", "keeps to its spaces"),
     "raise reset": ("raises ValueError: the reset motor is stuck (in reset() of environment 0)", "env.kwargs"),
+    "exit reset": ("raises SystemExit: 0 (toys.py, line ", "env.kwargs"),
     "raise step": ("raises ValueError: the wheel came off (in step() of environment 0)", "env.kwargs"),
 }
 

@@ -16,7 +16,7 @@ import toys
 
 from ppo_cli.agent import PPOAgent
 from ppo_cli.config import EnvConfig, NetworkConfig, PPOConfig, TrainConfig
-from ppo_cli.envs import make_env, read_spec
+from ppo_cli.envs import _log_once, make_env, read_spec
 from ppo_cli.errors import ConfigError
 from ppo_cli.seeding import stream_generator, stream_seed
 from ppo_cli.specs import ObsPart, Spec
@@ -215,6 +215,7 @@ class FakeMujoco:
 def test_what_mujoco_says_is_logged_once_and_old_words_are_nobodys_concern(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    _log_once.cache_clear()
     mujoco = FakeMujoco()
     monkeypatch.setitem(sys.modules, "mujoco", mujoco)
     make_env(EnvConfig(id="Walk-v0")).close()

@@ -481,6 +481,14 @@ CASES = [
     _grumbling("log", "FailsInLog"),
     _grumbling("close", "FailsInClose"),
     Case(
+        "A logger has no `close`",
+        "The other loggers are closed all the same; `train.log` and `problems` in `summary.json` name it",
+        "everything but what that logger would have written",
+        settings={"logger": ["csv", "toys:LacksClose"]},
+        says=("LacksClose", "no attribute 'close'"),
+        noted=("LacksClose", "no attribute 'close'"),
+    ),
+    Case(
         "The process of an environment dies",
         "The run stops and says which, and what of",
         TO_RESUME,

@@ -265,6 +265,25 @@ def test_last_of_a_run_without_scheduled_checkpoints_is_refused_with_its_folder(
     assert caught.value.problems[0].fix == f"resume={folder}"
 
 
+def test_a_file_that_is_no_checkpoint_is_told_to_be_none(tmp_path: Path) -> None:
+    (tmp_path / "notes.pt").write_text("buy milk")
+    with pytest.raises(CheckpointError, match=r"notes\.pt is no checkpoint") as caught:
+        go_on(tmp_path / "notes.pt")
+    assert caught.value.problems[0].fix != "resume=."
+
+
+def test_a_file_of_a_run_is_answered_with_the_runs_folder(half: Path) -> None:
+    with pytest.raises(CheckpointError) as caught:
+        go_on(half / "metrics.csv")
+    assert caught.value.problems[0].fix == f"resume={half}"
+
+
+def test_the_folder_of_the_checkpoints_will_do(tmp_path: Path, half: Path, undisturbed: Path) -> None:
+    folder = copy_of(half, tmp_path / "run")
+    assert go_on(folder / "checkpoints").status == "finished"
+    assert differences(undisturbed, folder) == []
+
+
 def test_an_earlier_checkpoint_sets_the_later_ones_aside(tmp_path: Path, undisturbed: Path) -> None:
     folder = copy_of(undisturbed, tmp_path / "run")
     later = {name: (folder / "checkpoints" / name).read_bytes() for name in ("step_128.pt", "step_192.pt")}

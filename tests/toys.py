@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -406,6 +407,10 @@ class Wrong(Toy):
 
     def __init__(self, how: str, late: int = 0) -> None:
         self.how, self.late = how, late
+        if how == "exit init":
+            sys.exit(0)
+        if how == "no spaces":
+            self.observation_space = None
         if how == "category":
             self.observation_space = Discrete(3, start=1)
         if how == "missing":
@@ -423,6 +428,8 @@ class Wrong(Toy):
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         if self.how == "raise reset":
             raise ValueError("the reset motor is stuck")
+        if self.how == "exit reset":
+            sys.exit(0)
         return super().reset(seed=seed, options=options)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
@@ -432,6 +439,42 @@ class Wrong(Toy):
                 raise ValueError("the wheel came off")
             reward = {"reward nan": np.nan, "reward text": "much", "reward none": None}.get(self.how, reward)
         return observation, reward, *rest
+
+
+class Unlucky(Toy):
+    """Allows nothing at the start of its episodes, which it says in ``info`` or in its observation."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.action_space = MultiDiscrete([2, 3])
+        if source == "observation":
+            self.observation_space = Dict(action_mask=MultiBinary(5))
+
+    def _mask(self) -> Any:
+        return np.array([1, 1, 0, 0, 0], np.int8)
+
+    def observe(self) -> Any:
+        return {"action_mask": self._mask()} if self.source == "observation" else np.zeros(1, np.float32)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        observation, info = super().reset(seed=seed, options=options)
+        return observation, info if self.source == "observation" else {"action_mask": self._mask()}
+
+
+class FailsToClose(Toy):
+    """Raises where it is closed."""
+
+    def close(self) -> None:
+        raise ConnectionError("the door is stuck")
+
+
+for toy in (Unlucky, FailsToClose):
+    gym.register(f"{toy.__name__}-v0", entry_point=toy)
+
+
+def not_a_wrapper(env: Any) -> int:
+    """A wrapper of somebody's that makes no environment."""
+    return 3
 
 
 class Doubled(gym.ObservationWrapper[Any, Any, Any]):
@@ -546,6 +589,67 @@ class Shapeless(torch.nn.Module):
         super().__init__()
 
 
+class Rows(torch.nn.Module):
+    """A network of somebody's with one linear layer, and the base of some with a fault."""
+
+    def __init__(self, obs_size: int) -> None:
+        super().__init__()
+        self.width = 3
+        self.layer = torch.nn.Linear(obs_size, 3)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.layer(rows)
+
+
+class TooNarrow(Rows):
+    """Says that it is wider than it is."""
+
+    def __init__(self, obs_size: int) -> None:
+        super().__init__(obs_size)
+        self.width = 4
+
+
+class Forgetful(Rows):
+    """Forgets half of its features, other ones each time."""
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.dropout(self.layer(rows), 0.5)
+
+
+class Counting(Rows):
+    """Counts in a buffer how often it is called."""
+
+    def __init__(self, obs_size: int) -> None:
+        super().__init__(obs_size)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return self.layer(rows)
+
+
+class KeepsFeatures(Rows):
+    """Keeps what it made last, and all sums of what it made."""
+
+    def __init__(self, obs_size: int) -> None:
+        super().__init__(obs_size)
+        self.last: torch.Tensor | None = None
+        self.sums: list[torch.Tensor] = []
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        self.last = self.layer(rows)
+        self.sums.append(self.last.detach().sum())
+        return self.last
+
+
+class Bare:
+    """A network of somebody's that is no module."""
+
+    width = 3
+
+    def __init__(self, obs_size: int) -> None: ...
+
+
 class MaskedStart(Anything):
     """Allows all but an episode's first action, and shows no mask then."""
 
@@ -642,6 +746,16 @@ class Grumbler:
     def close(self, summary: dict[str, Any]) -> None:
         if self.fails_at == "close":
             raise ConnectionError("the server is down")
+
+
+class LacksClose:
+    """A logger of somebody's that is not finished."""
+
+    def __init__(self, run_dir: Any) -> None: ...
+
+    def start(self, run: Any) -> None: ...
+
+    def log(self, row: Any) -> None: ...
 
 
 class FailsInStart(Grumbler):
