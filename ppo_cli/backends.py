@@ -67,9 +67,21 @@ def _atari_arguments(config: EnvConfig) -> dict[str, Any] | None:
 def _envpool(config: EnvConfig, seeds: list[int], _: AutoresetMode) -> Built:
     import envpool  # type: ignore[import-not-found,unused-ignore]
 
-    envs = envpool.make_gymnasium(_name(config), num_envs=len(seeds), seed=seeds, **_arguments(config))
+    arguments = {**_arguments(config), **_kept_apart(len(seeds))}
+    envs = envpool.make_gymnasium(_name(config), num_envs=len(seeds), seed=seeds, **arguments)
     _ = envs.observation_space  # made when first asked for, with warnings that are to fall here
     return envs, None
+
+
+def _kept_apart(num_envs: int) -> dict[str, int]:
+    """A thread for each processor, and each kept on its own, where EnvPool would use them all anyway.
+
+    Left to itself, the kernel often wakes two of them on one processor. A pool of fewer threads is left alone, since
+    those of several runs would all be kept on the same first processors; so is a process that may not use them all.
+    """
+    count = os.cpu_count() or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    return {"num_threads": count, "thread_affinity_offset": 0} if allowed == count <= num_envs else {}
 
 
 def _sync(config: EnvConfig, seeds: list[int], autoreset: AutoresetMode) -> Built:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from watching import watch_steps
 
 from ppo_cli import backends
-from ppo_cli.backends import choose_backend
+from ppo_cli.backends import _kept_apart, choose_backend
 from ppo_cli.config import EnvConfig, NetworkConfig, TrainConfig
 from ppo_cli.envs import read_spec
 from ppo_cli.errors import ConfigError
@@ -138,6 +139,19 @@ def test_processes_step_as_a_loop_does() -> None:
         return live(vector(backend, "toys:Walk-v0", [5, 9], limit=4), 12, lambda _: np.array([[0], [1]]))
 
     assert rollout("async") == rollout("sync")
+
+
+@pytest.mark.parametrize(
+    ("processors", "allowed", "num_envs", "apart"),
+    [(4, 4, 8, True), (4, 4, 4, True), (4, 4, 3, False), (4, 2, 8, False), (1, 1, 1, True)],
+)
+def test_envpools_threads_are_kept_apart_only_where_they_fill_the_machine(
+    monkeypatch: pytest.MonkeyPatch, processors: int, allowed: int, num_envs: int, apart: bool
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: processors)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(allowed)), raising=False)
+    expected = {"num_threads": processors, "thread_affinity_offset": 0} if apart else {}
+    assert _kept_apart(num_envs) == expected
 
 
 # steps that are no transitions, on their way through a run
