@@ -85,7 +85,7 @@ def _in_parts(program: Program, room: int) -> UpdateSteps:
 def _filled_up(column: Tensor, room: int) -> Tensor:
     """A column (count, …) with ``room`` entries, of which those after ``count`` mean nothing."""
     if len(column) == room:
-        return column
+        return column.contiguous()  # as the program was made for
     return torch.cat((column, column.new_zeros(room - len(column), *column.shape[1:])))
 
 

@@ -217,6 +217,6 @@ class Learner:
             config.entropy_coef,
             config.max_grad_norm or 0.0,  # likewise
         )
-        sizes = ppo.adam_sizes(self.lr, self.updates, count)
-        table = torch.cat((sizes, torch.tensor(fixed).expand(count, -1)), 1).T.contiguous()
-        return Coefficients(*table.to(self.policy.device).unbind())
+        sizes = ppo.adam_sizes(self.lr, self.updates, count).to(self.policy.device)
+        constants = torch.tensor(fixed, device=self.policy.device)
+        return Coefficients(*sizes.unbind(1), *(number.expand(count) for number in constants.unbind()))

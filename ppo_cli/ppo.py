@@ -10,7 +10,7 @@ runs at once. Every mean is weighted, because minibatches have one static shape 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -271,11 +271,15 @@ def in_turn(step: UpdateStep) -> UpdateSteps:
     def update_steps(state: LearnerState, batches: Minibatch, coefs: Coefficients) -> tuple[LearnerState, Tensor]:
         history = []
         columns = zip(*(column.unbind(0) for column in batches), strict=True)
-        sizes = zip(*(column.unbind(0) for column in coefs), strict=True)
+        sizes = zip(*map(each, coefs), strict=True)
         for batch, coef in zip(columns, sizes, strict=True):
             state, metrics = step(state, Minibatch(*batch), Coefficients(*coef))
             history.append(metrics)
         return state, torch.stack(history)
+
+    def each(column: Tensor) -> Sequence[Tensor]:
+        """A number for each step; one that was expanded is one number, and views of it would only cost time."""
+        return [column[0]] * len(column) if column.stride(0) == 0 else column.unbind(0)
 
     return update_steps
 
