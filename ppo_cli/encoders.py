@@ -233,6 +233,8 @@ class OwnModule:
             with torch.random.fork_rng(devices=[]):  # its first parameters are drawn by init, from a stream of ours
                 self._module: torch.nn.Module = kind(spec.obs_size)
             self.width = int(self._module.width)
+            # what a trace leaves behind in a module, if that keeps its features, is no number
+            self._traced = copy.deepcopy(self._module)
             _try_out(self._module, spec.obs_size, self.width)
         except Exception as error:  # whatever a module of the user's raises, it is this setting that it refuses
             what = f"network.module={name} cannot be built: {type(error).__name__}: {error}"
@@ -240,8 +242,6 @@ class OwnModule:
             raise ConfigError(Problem(what, fix)) from error
         self.work = sum(value.numel() for value in self._module.parameters())
         self._kind, self._obs_size, self._trunks = kind, spec.obs_size, trunks
-        # what a trace leaves behind in a module, if that keeps its features, is no number
-        self._traced = copy.deepcopy(self._module)
         self._names = [key for key, _ in self._module.named_parameters()]
         self.shapes: Shapes = {key: (trunks, *value.shape) for key, value in self._module.named_parameters()}
 

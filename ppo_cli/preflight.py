@@ -137,7 +137,8 @@ def _shortest_stretch(config: TrainConfig) -> int:
 
 def warn_of_raw_pictures(config: TrainConfig) -> None:
     """Say so where an Atari game is learnt from its pictures as they are, which is slow and rarely meant."""
-    if config.env.id.rpartition(":")[2].startswith("ALE/") and not config.env.wrappers:
+    pictures = config.env.kwargs.get("obs_type") != "ram"
+    if config.env.id.rpartition(":")[2].startswith("ALE/") and pictures and not config.env.wrappers:
         log.warning("%s is learnt from its raw pictures; preset=atari has the usual preprocessing", config.env.id)
 
 

@@ -381,7 +381,7 @@ class Trainer:
 
     def close(self, summary: dict[str, Any]) -> None:
         """Close environments and loggers; one that fails does not keep the others from closing."""
-        closings: list[tuple[object, Callable[[], None]]] = [(self.envs, lambda: self.envs.close())]
+        closings: list[tuple[object, Callable[[], None]]] = [(self.envs, self.envs.close)]
         # only then looked up: somebody's logger may lack it
         closings += [(each, partial(lambda one: one.close(summary), each)) for each in (*self.loggers, *self._failed)]
         for owner, close in closings:

@@ -168,6 +168,7 @@ def test_a_run_learns_from_clipped_rewards_and_reports_whole_ones(tmp_path: Path
     [
         (EnvConfig(id="ale_py:ALE/Freeway-v5"), True),
         (EnvConfig(id="ALE/Freeway-v5", wrappers=["AtariPreprocessing"]), False),
+        (EnvConfig(id="ALE/Freeway-v5", kwargs={"obs_type": "ram"}), False),
         (EnvConfig(id="CartPole-v1"), False),
     ],
 )
