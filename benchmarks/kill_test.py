@@ -31,11 +31,11 @@ from matplotlib.figure import Figure
 
 import ppo_cli.loggers.curves
 import ppo_cli.loggers.tensorboard  # here, or every child would import it anew
-from ppo_cli.checkpoint import load_checkpoint
 from ppo_cli.config import ContinuousConfig, EnvConfig, NetworkConfig, TrainConfig
 from ppo_cli.loggers.base import RunInfo
 from ppo_cli.loggers.csv import read_rows
-from ppo_cli.run import resume, train
+from ppo_cli.runs.checkpoint import load_checkpoint
+from ppo_cli.training.run import resume, train
 
 MOST_KILLS = 3
 PATIENCE = 30.0  # seconds for a child's environments to follow it; they look for it once a second

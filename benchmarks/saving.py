@@ -16,8 +16,8 @@ from ppo_cli.config import TrainConfig
 from ppo_cli.hydra_ext.app import config_of
 from ppo_cli.hydra_ext.argv import parse
 from ppo_cli.hydra_ext.compose import prepare
-from ppo_cli.run import train
-from ppo_cli.trainer import Trainer
+from ppo_cli.training.run import train
+from ppo_cli.training.trainer import Trainer
 
 
 def main() -> None:

@@ -12,11 +12,11 @@ from functools import partial
 
 import torch
 
-from ppo_cli import ppo
-from ppo_cli.acceleration import accelerated
+from ppo_cli.agent.policy import Policy
+from ppo_cli.algorithm import ppo
+from ppo_cli.algorithm.acceleration import accelerated
 from ppo_cli.config import NetworkConfig, PPOConfig
-from ppo_cli.policy import Policy
-from ppo_cli.specs import Spec
+from ppo_cli.spec import Spec
 
 CASES = {
     "64, 64": (NetworkConfig(hidden_sizes=[64, 64], shared=False), 1),

@@ -34,7 +34,8 @@ def _steady(stamps: list[tuple[int, float]]) -> dict[str, float]:
 
 
 def _ours(spec: dict[str, Any]) -> list[tuple[int, float]]:
-    from ppo_cli import EnvConfig, NetworkConfig, TrainConfig, run
+    from ppo_cli import EnvConfig, NetworkConfig, TrainConfig
+    from ppo_cli.training import run
 
     stamps: list[tuple[int, float]] = []
 

@@ -9,24 +9,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ppo_cli.agent import PPOAgent
+    from ppo_cli.agent.agent import PPOAgent
     from ppo_cli.config import EnvConfig, EvalConfig, NetworkConfig, TrainConfig
-    from ppo_cli.evaluator import EvalResult, evaluate
-    from ppo_cli.run import TrainResult, resume, train
+    from ppo_cli.training.evaluate import EvalResult, evaluate
+    from ppo_cli.training.run import TrainResult, resume, train
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "EnvConfig": "config",
     "EvalConfig": "config",
-    "EvalResult": "evaluator",
+    "EvalResult": "training.evaluate",
     "NetworkConfig": "config",
-    "PPOAgent": "agent",
+    "PPOAgent": "agent.agent",
     "TrainConfig": "config",
-    "TrainResult": "run",
-    "evaluate": "evaluator",
-    "resume": "run",
-    "train": "run",
+    "TrainResult": "training.run",
+    "evaluate": "training.evaluate",
+    "resume": "training.run",
+    "train": "training.run",
 }
 
 __all__ = [

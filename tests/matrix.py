@@ -16,14 +16,14 @@ import torch
 import toys
 from gymnasium.vector import AutoresetMode
 
-from ppo_cli.agent import PPOAgent
-from ppo_cli.checkpoint import load_checkpoint
+from ppo_cli.agent.agent import PPOAgent
 from ppo_cli.config import ContinuousConfig, EnvConfig, NetworkConfig, TrainConfig
-from ppo_cli.evaluator import evaluate, play
-from ppo_cli.metrics import Row
+from ppo_cli.envs.vector import VectorEnv
+from ppo_cli.loggers.metrics import Row
+from ppo_cli.runs.checkpoint import load_checkpoint
 from ppo_cli.seeding import stream_seed
-from ppo_cli.trainer import Trainer
-from ppo_cli.vector import VectorEnv
+from ppo_cli.training.evaluate import evaluate, play
+from ppo_cli.training.trainer import Trainer
 
 
 class Case(NamedTuple):

@@ -21,14 +21,14 @@ from typing import Any, NamedTuple
 import torch
 import toys
 
-from ppo_cli.backends import choose_backend
-from ppo_cli.checkpoint import load_checkpoint
 from ppo_cli.config import ContinuousConfig, EnvConfig, NetworkConfig, TrainConfig
-from ppo_cli.envs import read_spec
+from ppo_cli.envs.backends import choose_backend
+from ppo_cli.envs.make import read_spec
 from ppo_cli.errors import ConfigError
 from ppo_cli.loggers.curves import CurvesLogger
-from ppo_cli.run import resume, train
-from ppo_cli.trainer import Trainer
+from ppo_cli.runs.checkpoint import load_checkpoint
+from ppo_cli.training.run import resume, train
+from ppo_cli.training.trainer import Trainer
 
 assert toys.TOYS
 

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from ppo_cli import ppo
-from ppo_cli.acceleration import (
+from ppo_cli.agent.agent import PPOAgent
+from ppo_cli.agent.learner import UpdateResult
+from ppo_cli.algorithm import ppo
+from ppo_cli.algorithm.acceleration import (
     Compute,
     Recorded,
     Replayed,
@@ -18,12 +20,10 @@ from ppo_cli.acceleration import (
     choose_threads,
     intra_op_threads,
 )
-from ppo_cli.agent import PPOAgent
-from ppo_cli.compilation import Compiled
+from ppo_cli.algorithm.compiled import Compiled
+from ppo_cli.algorithm.ppo import UpdateStep
 from ppo_cli.config import NetworkConfig, PPOConfig
-from ppo_cli.learner import UpdateResult
-from ppo_cli.ppo import UpdateStep
-from ppo_cli.specs import Spec
+from ppo_cli.spec import Spec
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -86,12 +86,12 @@ def test_a_gpu_always_records() -> None:
 def test_compiling_follows_the_number_of_updates(
     monkeypatch: pytest.MonkeyPatch, wanted: bool | str, updates: int, compiled: bool, reason: str
 ) -> None:
-    monkeypatch.setattr("ppo_cli.acceleration.shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr("ppo_cli.algorithm.acceleration.shutil.which", lambda name: f"/usr/bin/{name}")
     assert choose_compile(wanted, CPU, updates) == (compiled, reason)
 
 
 def test_without_a_compiler_nothing_is_compiled_and_one_line_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ppo_cli.acceleration.shutil.which", lambda _: None)
+    monkeypatch.setattr("ppo_cli.algorithm.acceleration.shutil.which", lambda _: None)
     monkeypatch.delenv("CXX", raising=False)
     line = "there is no C++ compiler here (g++), so the gradient step is not compiled"
     for wanted in (True, "auto"):

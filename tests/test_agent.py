@@ -12,13 +12,13 @@ import torch
 from watching import watch_steps
 
 from ppo_cli import PPOAgent
-from ppo_cli.buffer import FinalObservations
-from ppo_cli.checkpoint import load_checkpoint, save_checkpoint
+from ppo_cli.agent.learner import UpdateResult
+from ppo_cli.algorithm.ppo import Minibatch
+from ppo_cli.algorithm.rollout import FinalObservations
 from ppo_cli.config import NetworkConfig, PPOConfig
 from ppo_cli.errors import CheckpointError, ConfigError
-from ppo_cli.learner import UpdateResult
-from ppo_cli.ppo import Minibatch
-from ppo_cli.specs import Spec
+from ppo_cli.runs.checkpoint import load_checkpoint, save_checkpoint
+from ppo_cli.spec import Spec
 
 # the public door
 

@@ -12,12 +12,12 @@ import torch
 from gymnasium.vector import AutoresetMode
 from matrix import make_trainer
 
-from ppo_cli import ppo
+from ppo_cli.agent.policy import Acted, Policy
+from ppo_cli.algorithm import ppo
 from ppo_cli.config import EnvConfig, NetworkConfig, TrainConfig
-from ppo_cli.envs import read_spec
-from ppo_cli.policy import Acted, Policy
-from ppo_cli.trainer import Trainer
-from ppo_cli.vector import VectorEnv
+from ppo_cli.envs.make import read_spec
+from ppo_cli.envs.vector import VectorEnv
+from ppo_cli.training.trainer import Trainer
 
 SAME, NEXT, DISABLED = AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED
 MODES = (SAME, NEXT, DISABLED)

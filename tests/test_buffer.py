@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ppo_cli.buffer import FinalObservations, RolloutBuffer
+from ppo_cli.algorithm.rollout import FinalObservations, RolloutBuffer
 
 
 def make(steps: int, num_envs: int) -> RolloutBuffer:

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from ppo_cli.agent import PPOAgent
-from ppo_cli.checkpoint import checked_tensor, find_checkpoint, load_checkpoint, save_checkpoint
+from ppo_cli.agent.agent import PPOAgent
 from ppo_cli.config import EnvConfig, NetworkConfig, TrainConfig
 from ppo_cli.errors import CheckpointError
-from ppo_cli.evaluator import evaluate
-from ppo_cli.files import write_atomically
-from ppo_cli.run import train
+from ppo_cli.runs.checkpoint import checked_tensor, find_checkpoint, load_checkpoint, save_checkpoint
+from ppo_cli.runs.files import write_atomically
+from ppo_cli.training.evaluate import evaluate
+from ppo_cli.training.run import train
 
 
 @pytest.fixture

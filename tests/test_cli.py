@@ -13,11 +13,11 @@ import pytest
 import yaml
 from console import SCRIPTS, command, environment, files_in, run
 
-from ppo_cli.checkpoint import load_checkpoint
 from ppo_cli.config import EvalConfig, TrainConfig, walk
-from ppo_cli.folders import new_run_dir, new_stamp, slug
 from ppo_cli.hydra_ext.argv import parse, quote
 from ppo_cli.hydra_ext.compose import checked, loader, prepare
+from ppo_cli.runs.checkpoint import load_checkpoint
+from ppo_cli.runs.folder import new_run_dir, new_stamp, slug
 
 SAFE = re.compile(r"[A-Za-z0-9._-]+")
 TINY = ("total_timesteps=64", "buffer_size=64", "batch_size=64", "epochs=1", "eval_every=null")

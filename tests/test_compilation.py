@@ -15,10 +15,10 @@ from matrix import Case
 from torch import Tensor
 from torch.fx import GraphModule
 
-from ppo_cli import ppo
-from ppo_cli.compilation import Compiled
+from ppo_cli.algorithm import ppo
+from ppo_cli.algorithm.compiled import Compiled
+from ppo_cli.algorithm.ppo import Coefficients, LearnerState, Minibatch
 from ppo_cli.config import NetworkConfig
-from ppo_cli.ppo import Coefficients, LearnerState, Minibatch
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no compiler")
 

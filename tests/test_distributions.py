@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from ppo_cli.categorical import CategoricalHead
+from ppo_cli.networks.categorical import CategoricalHead
 
 WIDTH = 5  # of features, which none of this depends on
 LOGITS = torch.tensor([1.0, 2.0, 4.0]).log()  # probabilities 1/7, 2/7, 4/7, and a constant less makes no difference

@@ -14,16 +14,16 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Sp
 from torch import Tensor
 from torch.nn import functional
 
-from ppo_cli.agent import PPOAgent
+from ppo_cli.agent.agent import PPOAgent
+from ppo_cli.agent.policy import Policy
+from ppo_cli.algorithm.normalization import make_normalizers
 from ppo_cli.config import NetworkConfig, PPOConfig
-from ppo_cli.distributions import make_head
-from ppo_cli.encoders import AllParts, Impala, NatureCNN, Numbers, OneHot, OwnModule, make_encoder
+from ppo_cli.envs.spaces import Codec, describe
 from ppo_cli.errors import ConfigError
-from ppo_cli.networks import ActorCritic
-from ppo_cli.normalization import make_normalizers
-from ppo_cli.policy import Policy
-from ppo_cli.spaces import Codec, describe
-from ppo_cli.specs import ActionPart, ObsPart, Spec
+from ppo_cli.networks.actor_critic import ActorCritic
+from ppo_cli.networks.distributions import make_head
+from ppo_cli.networks.encoders import AllParts, Impala, NatureCNN, Numbers, OneHot, OwnModule, make_encoder
+from ppo_cli.spec import ActionPart, ObsPart, Spec
 
 CPU = torch.device("cpu")
 CHOICES = (ActionPart("", "categorical", 1, (3,)),)

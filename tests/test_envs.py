@@ -14,14 +14,14 @@ import pytest
 import torch
 import toys
 
-from ppo_cli.agent import PPOAgent
+from ppo_cli.agent.agent import PPOAgent
 from ppo_cli.config import EnvConfig, NetworkConfig, PPOConfig, TrainConfig
-from ppo_cli.envs import _log_once, make_env, read_spec
+from ppo_cli.envs.make import _log_once, make_env, read_spec
+from ppo_cli.envs.vector import VectorEnv
 from ppo_cli.errors import ConfigError
 from ppo_cli.seeding import stream_generator, stream_seed
-from ppo_cli.specs import ObsPart, Spec
-from ppo_cli.trainer import Trainer
-from ppo_cli.vector import VectorEnv
+from ppo_cli.spec import ObsPart, Spec
+from ppo_cli.training.trainer import Trainer
 
 
 def vector(name: str, seeds: list[int], *, limit: int | None = None, **kwargs: Any) -> VectorEnv:
@@ -236,7 +236,8 @@ def test_whoever_listens_to_mujoco_already_goes_on_doing_so(monkeypatch: pytest.
 
 @pytest.mark.skipif(importlib.util.find_spec("mujoco") is None, reason="MuJoCo is not installed")
 def test_mujoco_prints_nothing_and_writes_no_file(tmp_path: Path) -> None:
-    code = "from ppo_cli import EnvConfig; from ppo_cli.envs import make_env; make_env(EnvConfig(id='HalfCheetah-v5'))"
+    imports = "from ppo_cli import EnvConfig; from ppo_cli.envs.make import make_env"
+    code = f"{imports}; make_env(EnvConfig(id='HalfCheetah-v5'))"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")
     assert not list(tmp_path.iterdir())

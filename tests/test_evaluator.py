@@ -13,14 +13,14 @@ import pytest
 import torch
 import toys
 
-from ppo_cli.agent import PPOAgent
-from ppo_cli.checkpoint import load_checkpoint, save_checkpoint
+from ppo_cli.agent.agent import PPOAgent
+from ppo_cli.agent.policy import Policy
 from ppo_cli.config import EnvConfig, EvalConfig, NetworkConfig, TrainConfig, to_plain
-from ppo_cli.envs import read_spec
+from ppo_cli.envs.make import read_spec
 from ppo_cli.errors import CheckpointError, ConfigError
-from ppo_cli.evaluator import EvalResult, evaluate, play, run_eval
-from ppo_cli.policy import Policy
-from ppo_cli.run import train
+from ppo_cli.runs.checkpoint import load_checkpoint, save_checkpoint
+from ppo_cli.training.evaluate import EvalResult, evaluate, play, run_eval
+from ppo_cli.training.run import train
 
 assert toys.TOYS
 
@@ -57,7 +57,7 @@ def test_episode_k_depends_on_the_seed_and_k_alone() -> None:
 def test_an_episode_without_end_counts_as_it_stands(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("ppo_cli.evaluator.MOST_STEPS", 30)
+    monkeypatch.setattr("ppo_cli.training.evaluate.MOST_STEPS", 30)
     with caplog.at_level("WARNING", logger="ppo_cli"):
         assert episodes(3, env="Toy-v0", num_envs=2) == [(30.0, 30)] * 3
     (message,) = caplog.messages
@@ -68,7 +68,7 @@ def test_an_episode_without_end_counts_as_it_stands(
 def test_an_episode_with_a_limit_lasts_as_long_as_that_lets_it(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("ppo_cli.evaluator.MOST_STEPS", 30)
+    monkeypatch.setattr("ppo_cli.training.evaluate.MOST_STEPS", 30)
     env = EnvConfig(id="Toy-v0", max_episode_steps=50)
     assert play(policy("Toy-v0"), env, episodes=1, seed=0, deterministic=True, num_envs=1).lengths == [50]
     assert not caplog.messages

@@ -24,15 +24,15 @@ import pytest
 import torch
 import toys
 
-from ppo_cli import ppo
-from ppo_cli.checkpoint import load_checkpoint
+from ppo_cli.algorithm import ppo
 from ppo_cli.config import EnvConfig, NetworkConfig, TrainConfig
 from ppo_cli.errors import BadNumbersError, RunError, UserError
 from ppo_cli.loggers.curves import CurvesLogger
-from ppo_cli.run import TrainResult, resume, train
+from ppo_cli.runs.checkpoint import load_checkpoint
+from ppo_cli.runs.store import CheckpointStore
 from ppo_cli.seeding import stream_seed
-from ppo_cli.store import CheckpointStore
-from ppo_cli.trainer import MOST_SKIPPED, Trainer
+from ppo_cli.training.run import TrainResult, resume, train
+from ppo_cli.training.trainer import MOST_SKIPPED, Trainer
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reliability.md"
 BEGIN, END = "<!-- faults -->", "<!-- /faults -->"

@@ -24,16 +24,16 @@ import toys
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ppo_cli.agent import PPOAgent
-from ppo_cli.checkpoint import load_checkpoint, save_checkpoint
+from ppo_cli.agent.agent import PPOAgent
 from ppo_cli.config import EnvConfig, EvalConfig, NetworkConfig, TrainConfig, show, to_plain, validate, walk
 from ppo_cli.devices import resolve_device
-from ppo_cli.envs import read_spec
+from ppo_cli.envs.make import read_spec
 from ppo_cli.errors import UserError
-from ppo_cli.evaluator import run_eval
 from ppo_cli.hydra_ext import argv
 from ppo_cli.hydra_ext.compose import Loader, checked, loader, prepare, reusing
-from ppo_cli.run import preflight, resolve
+from ppo_cli.runs.checkpoint import load_checkpoint, save_checkpoint
+from ppo_cli.training.evaluate import run_eval
+from ppo_cli.training.run import preflight, resolve
 
 assert toys.TOYS
 EXAMPLES = settings.default.max_examples
@@ -440,7 +440,7 @@ READ = """
 import resource, sys
 from pathlib import Path
 from ppo_cli import PPOAgent
-from ppo_cli.checkpoint import load_checkpoint
+from ppo_cli.runs.checkpoint import load_checkpoint
 from ppo_cli.errors import CheckpointError
 
 held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 from torch.distributions import Beta, Normal, TanhTransform
 
-from ppo_cli.categorical import CategoricalHead, MultiCategoricalHead
 from ppo_cli.config import ContinuousConfig, NetworkConfig
 from ppo_cli.devices import Constant
-from ppo_cli.distributions import make_head
 from ppo_cli.errors import ConfigError
-from ppo_cli.heads import Head
-from ppo_cli.networks import ActorCritic
-from ppo_cli.specs import ActionPart, ObsPart, Spec
+from ppo_cli.networks.actor_critic import ActorCritic
+from ppo_cli.networks.categorical import CategoricalHead, MultiCategoricalHead
+from ppo_cli.networks.distributions import make_head
+from ppo_cli.networks.heads import Head
+from ppo_cli.spec import ActionPart, ObsPart, Spec
 
 WIDTH, DRAWS = 5, 100_000
 NUMBERS = ObsPart("", "numbers", (3,), floating=True)

@@ -18,7 +18,7 @@ import toys
 import yaml
 
 from ppo_cli.config import EnvConfig, NetworkConfig, TrainConfig
-from ppo_cli.run import train
+from ppo_cli.training.run import train
 
 assert toys.TOYS
 

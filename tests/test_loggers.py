@@ -22,9 +22,9 @@ from ppo_cli.loggers.console import BLOCKS, LiveDisplay, block_chart
 from ppo_cli.loggers.csv import CsvLogger
 from ppo_cli.loggers.curves import CurvesLogger, smooth, thousands
 from ppo_cli.loggers.lines import LOGGER, PlainLines, run_logging
+from ppo_cli.loggers.metrics import COLUMNS, METRICS, Row
 from ppo_cli.loggers.tensorboard import TensorBoardLogger
 from ppo_cli.loggers.text import Pace, duration, number
-from ppo_cli.metrics import COLUMNS, METRICS, Row
 
 SUMMARY = {"status": "finished", "step": 24_576, "final_return": 180.0, "best_return": 201.0, "best_step": 20_480}
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from ppo_cli.categorical import CategoricalHead
 from ppo_cli.config import ACTIVATIONS, NetworkConfig
-from ppo_cli.networks import ACTIVATION_FUNCTIONS, ActorCritic
-from ppo_cli.specs import Spec
+from ppo_cli.networks.actor_critic import ACTIVATION_FUNCTIONS, ActorCritic
+from ppo_cli.networks.categorical import CategoricalHead
+from ppo_cli.spec import Spec
 
 
 def build(obs_size: int, num_actions: int, config: NetworkConfig) -> ActorCritic:

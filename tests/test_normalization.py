@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ppo_cli.config import PPOConfig
-from ppo_cli.normalization import (
+from ppo_cli.algorithm.normalization import (
     Normalizers,
     ObservationNormalizer,
     RewardScaler,
@@ -16,7 +15,8 @@ from ppo_cli.normalization import (
     ValueNormalizer,
     make_normalizers,
 )
-from ppo_cli.specs import Spec
+from ppo_cli.config import PPOConfig
+from ppo_cli.spec import Spec
 
 CPU, SPEC = torch.device("cpu"), Spec.simple(3, 2)
 

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from ppo_cli import ppo
-from ppo_cli.categorical import CategoricalHead
+from ppo_cli.algorithm import ppo
+from ppo_cli.algorithm.ppo import Coefficients, LearnerState, Minibatch
 from ppo_cli.config import NetworkConfig
-from ppo_cli.networks import ActorCritic
-from ppo_cli.ppo import Coefficients, LearnerState, Minibatch
-from ppo_cli.specs import Spec
+from ppo_cli.networks.actor_critic import ActorCritic
+from ppo_cli.networks.categorical import CategoricalHead
+from ppo_cli.spec import Spec
 
 # generalised advantage estimation
 

@@ -14,10 +14,10 @@ import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary
 from toys import Toy
 
-from ppo_cli.agent import PPOAgent
+from ppo_cli.agent.agent import PPOAgent
 from ppo_cli.config import ContinuousConfig, EnvConfig, NetworkConfig, TrainConfig, validate
-from ppo_cli.evaluator import play
-from ppo_cli.trainer import Trainer
+from ppo_cli.training.evaluate import play
+from ppo_cli.training.trainer import Trainer
 
 
 class Bandit(Toy):

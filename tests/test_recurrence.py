@@ -10,14 +10,14 @@ import toys
 from torch import Tensor
 from watching import watch_steps
 
-from ppo_cli import ppo
+from ppo_cli.agent.learner import sequence_length
+from ppo_cli.algorithm import ppo
 from ppo_cli.config import ContinuousConfig, EnvConfig, NetworkConfig, TrainConfig
-from ppo_cli.distributions import make_head
-from ppo_cli.learner import sequence_length
-from ppo_cli.networks import ActorCritic
-from ppo_cli.recurrence import KINDS, Recurrence
-from ppo_cli.specs import Spec
-from ppo_cli.trainer import Trainer
+from ppo_cli.networks.actor_critic import ActorCritic
+from ppo_cli.networks.distributions import make_head
+from ppo_cli.networks.recurrent import KINDS, Recurrence
+from ppo_cli.spec import Spec
+from ppo_cli.training.trainer import Trainer
 
 assert toys.TOYS  # importing them registers them
 

@@ -27,15 +27,15 @@ from console import Answer, command, environment
 from resuming import Kind, differences, go_through, metrics, signalled, why_missing
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from ppo_cli.checkpoint import load_checkpoint
 from ppo_cli.config import EnvConfig, NetworkConfig, TrainConfig, to_plain
 from ppo_cli.errors import CheckpointError, ConfigError, RunError
 from ppo_cli.loggers.curves import CurvesLogger
-from ppo_cli.metrics import COLUMNS
-from ppo_cli.progress import Evaluation
-from ppo_cli.resumption import find_saved
-from ppo_cli.run import TrainResult, resolve, resume, train
-from ppo_cli.trainer import Trainer
+from ppo_cli.loggers.metrics import COLUMNS
+from ppo_cli.runs.checkpoint import load_checkpoint
+from ppo_cli.runs.progress import Evaluation
+from ppo_cli.runs.resume import find_saved
+from ppo_cli.training.run import TrainResult, resolve, resume, train
+from ppo_cli.training.trainer import Trainer
 
 ROLLOUT = 32  # steps of an iteration; checkpoints after 64, 128, 192 and 224
 
@@ -820,7 +820,7 @@ def test_a_runs_folder_belongs_to_one_process_and_is_free_once_that_is_killed(
             assert process.poll() is None
             time.sleep(0.05)
         with monkeypatch.context() as patch:
-            patch.setattr("ppo_cli.lock.PATIENCE", 0.1)
+            patch.setattr("ppo_cli.runs.lock.PATIENCE", 0.1)
             with pytest.raises(RunError) as caught:
                 go_on(folder)
         assert f"process {process.pid} on {socket.gethostname()}" in str(caught.value)

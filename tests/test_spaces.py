@@ -28,11 +28,11 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
 from ppo_cli.config import EnvConfig
-from ppo_cli.envs import read_spec
+from ppo_cli.envs.make import read_spec
+from ppo_cli.envs.spaces import MOST_CATEGORIES, Codec, describe, flat_mask
+from ppo_cli.envs.vector import VectorEnv
 from ppo_cli.errors import ConfigError
-from ppo_cli.spaces import MOST_CATEGORIES, Codec, describe, flat_mask
-from ppo_cli.specs import ActionPart, ObsPart, Spec
-from ppo_cli.vector import VectorEnv
+from ppo_cli.spec import ActionPart, ObsPart, Spec
 
 assert toys.TOYS  # importing them registers them
 

@@ -15,13 +15,13 @@ import torch
 import toys
 from watching import watch_steps
 
-from ppo_cli.agent import PPOAgent
-from ppo_cli.checkpoint import load_checkpoint
+from ppo_cli.agent.agent import PPOAgent
 from ppo_cli.config import EnvConfig, NetworkConfig, TrainConfig
 from ppo_cli.errors import CheckpointError, ConfigError, RunError
-from ppo_cli.metrics import COLUMNS
-from ppo_cli.run import TrainResult, train
-from ppo_cli.trainer import Trainer
+from ppo_cli.loggers.metrics import COLUMNS
+from ppo_cli.runs.checkpoint import load_checkpoint
+from ppo_cli.training.run import TrainResult, train
+from ppo_cli.training.trainer import Trainer
 
 assert toys.TOYS
 
@@ -298,7 +298,7 @@ def test_a_numpy_number_in_the_configuration_leaves_the_checkpoint_readable(tmp_
 
 
 def test_what_auto_came_to_is_kept_and_logged_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ppo_cli.backends.importlib.util.find_spec", lambda _: None)  # no EnvPool
+    monkeypatch.setattr("ppo_cli.envs.backends.importlib.util.find_spec", lambda _: None)  # no EnvPool
     autos = {"vector_backend": "auto", "threads": "auto", "compile": "auto", "eval_every": None}
     result = run(tmp_path / "a", make_config(**autos))
     config = load_checkpoint(result.checkpoint)["run"]["config"]
@@ -322,7 +322,7 @@ def test_what_auto_came_to_is_kept_and_logged_with_its_reason(tmp_path: Path, mo
 def test_to_compile_without_a_compiler_is_to_run_eagerly_and_to_say_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ppo_cli.acceleration.shutil.which", lambda _: None)
+    monkeypatch.setattr("ppo_cli.algorithm.acceleration.shutil.which", lambda _: None)
     result = run(tmp_path / "a", make_config(compile=True, total_timesteps=32, eval_every=None))
     assert load_checkpoint(result.checkpoint)["run"]["config"]["compile"] is False
     (line,) = [line for line in (tmp_path / "a" / "train.log").read_text().splitlines() if "compiler" in line]

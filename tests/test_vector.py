@@ -17,15 +17,15 @@ import toys
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from watching import watch_steps
 
-from ppo_cli import backends
-from ppo_cli.backends import _kept_apart, choose_backend
+from ppo_cli.algorithm.ppo import Minibatch
 from ppo_cli.config import EnvConfig, NetworkConfig, TrainConfig
-from ppo_cli.envs import read_spec
+from ppo_cli.envs import backends
+from ppo_cli.envs.backends import _kept_apart, choose_backend
+from ppo_cli.envs.make import read_spec
+from ppo_cli.envs.vector import VectorEnv
 from ppo_cli.errors import ConfigError
-from ppo_cli.ppo import Minibatch
-from ppo_cli.specs import ObsPart, Spec
-from ppo_cli.trainer import Trainer
-from ppo_cli.vector import VectorEnv
+from ppo_cli.spec import ObsPart, Spec
+from ppo_cli.training.trainer import Trainer
 
 assert toys.TOYS  # importing them registers them
 
@@ -262,11 +262,11 @@ def test_a_rollout_of_nothing_but_fillers_teaches_nothing(tmp_path: Path) -> Non
 
 
 def without_envpool(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ppo_cli.backends.importlib.util.find_spec", lambda _: None)
+    monkeypatch.setattr("ppo_cli.envs.backends.importlib.util.find_spec", lambda _: None)
 
 
 def with_envpool(monkeypatch: pytest.MonkeyPatch, *known: str) -> None:
-    monkeypatch.setattr("ppo_cli.backends.importlib.util.find_spec", lambda _: object())
+    monkeypatch.setattr("ppo_cli.envs.backends.importlib.util.find_spec", lambda _: object())
     module = SimpleNamespace(list_all_envs=lambda: list(known), make_gymnasium=make_pool)
     monkeypatch.setitem(sys.modules, "envpool", module)
 
@@ -286,7 +286,7 @@ ACROBOT = EnvConfig(id="Acrobot-v1")
 def test_auto_takes_the_environments_own_vector_program_before_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
     without_envpool(monkeypatch)
     assert choose("auto", EnvConfig())[0] == "native"
-    monkeypatch.setattr("ppo_cli.backends.importlib.util.find_spec", lambda _: 1 / 0)  # nobody looks for EnvPool
+    monkeypatch.setattr("ppo_cli.envs.backends.importlib.util.find_spec", lambda _: 1 / 0)  # nobody looks for EnvPool
     assert choose("auto", EnvConfig(kwargs={"sutton_barto_reward": True}))[0] == "native"
     assert choose("auto", EnvConfig(id="toys:ClockInStep-v0"))[0] == "native"
 
@@ -321,7 +321,7 @@ def test_arguments_of_the_environment_keep_it_from_envpool(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("wanted", ["sync", "async"])
 def test_what_serves_every_environment_is_taken_as_asked(monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
-    monkeypatch.setattr("ppo_cli.backends.importlib.util.find_spec", lambda _: 1 / 0)  # nobody looks for EnvPool
+    monkeypatch.setattr("ppo_cli.envs.backends.importlib.util.find_spec", lambda _: 1 / 0)  # nobody looks for EnvPool
     assert choose(wanted, EnvConfig()) == choose(wanted, ACROBOT) == (wanted, "as asked")
 
 

@@ -40,7 +40,7 @@ def _evaluate(argv: list[str]) -> int:
     if not config.checkpoint:
         raise ConfigError(Problem("no checkpoint was named", f"ppo-eval {results.example_checkpoint()}"))
 
-    from ppo_cli.evaluator import run_eval
+    from ppo_cli.training.evaluate import run_eval
 
     results.show_evaluation(run_eval(config))
     return 0

@@ -14,8 +14,8 @@ UNLIMITED = 10_000
 """Width of a table that goes to a file: nothing in it is folded."""
 
 if TYPE_CHECKING:
-    from ppo_cli.evaluator import EvalResult
     from ppo_cli.hydra_ext.task import Outcome, SweepJob, SweepRecord
+    from ppo_cli.training.evaluate import EvalResult
 
 
 def show_run(outcome: Outcome) -> int:

@@ -13,10 +13,10 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from ppo_cli.errors import ConfigError, Problem
-from ppo_cli.folders import STAMP_VARIABLE, holds_run, new_stamp
 from ppo_cli.hydra_ext.argv import CommandLine, is_resume, is_sweep
 from ppo_cli.hydra_ext.compose import checked, composed, conf_dir, loader, prepare, run_folder, version_base
 from ppo_cli.hydra_ext.translate import explain
+from ppo_cli.runs.folder import STAMP_VARIABLE, holds_run, new_stamp
 
 
 def start(line: CommandLine, eval_modules: dict[str, str] | None = None) -> None:
@@ -66,7 +66,7 @@ def check_run(line: CommandLine, config_name: str, kind: type[Any]) -> None:
         what = f"resume={config.resume} stands in a file, and only the command line can ask for it"
         raise ConfigError(Problem(what, f"ppo-train resume={config.resume}"))
 
-    from ppo_cli.preflight import check_writable, preflight
+    from ppo_cli.training.preflight import check_writable, preflight
 
     check_writable(Path(config.output_dir), f"output_dir={config.output_dir}")
     named = named_folder(line, config_name)

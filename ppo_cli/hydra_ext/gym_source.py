@@ -10,7 +10,7 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
-from ppo_cli.env_ids import is_registered
+from ppo_cli.envs.ids import is_registered
 
 _GROUP = "env/"
 

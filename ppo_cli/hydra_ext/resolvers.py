@@ -5,7 +5,7 @@ from __future__ import annotations
 import omegaconf
 from omegaconf import OmegaConf
 
-from ppo_cli.folders import command_stamp, slug
+from ppo_cli.runs.folder import command_stamp, slug
 
 
 def register() -> None:

@@ -41,8 +41,8 @@ def own_run(line: CommandLine) -> tuple[Path, dict[str, Any]] | None:
     Raises:
         ConfigError: if the folder that the command names holds a run with other settings.
     """
-    from ppo_cli.record import fingerprint, read_summary
-    from ppo_cli.resumption import newest_of
+    from ppo_cli.runs.resume import newest_of
+    from ppo_cli.runs.summary import fingerprint, read_summary
 
     config: TrainConfig = config_of(line, "train", TrainConfig)
     named = named_folder(line, "train")

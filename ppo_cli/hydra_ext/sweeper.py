@@ -103,8 +103,8 @@ def _preflight_once() -> Callable[[TrainConfig], None]:
     seen: dict[str, list[Problem]] = {}
 
     def preflight(config: TrainConfig) -> None:
-        from ppo_cli.preflight import check_writable
-        from ppo_cli.preflight import preflight as make_and_look
+        from ppo_cli.training.preflight import check_writable
+        from ppo_cli.training.preflight import preflight as make_and_look
 
         normalizers = (config.normalize_obs, config.normalize_reward, config.normalize_value)
         agent = (config.network, config.continuous, config.buffer_size, config.vector_backend, normalizers)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from ppo_cli.config import TrainConfig, own_modules, to_plain
-from ppo_cli.folders import slug
 from ppo_cli.hydra_ext import schema
+from ppo_cli.runs.folder import slug
 
 if TYPE_CHECKING:
-    from ppo_cli.run import TrainResult
+    from ppo_cli.training.run import TrainResult
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Task:
         """Train with a composed config in the folder that Hydra made."""
         from hydra.core.hydra_config import HydraConfig
 
-        from ppo_cli.run import resolve, train
+        from ppo_cli.training.run import resolve, train
 
         run_dir = Path(HydraConfig.get().runtime.output_dir)
         if run_dir.is_relative_to(Path.cwd()):  # as short as a person would type it
@@ -107,8 +107,8 @@ class Task:
 
 def resumed(run: Path | str, changes: dict[str, Any], command: str) -> Outcome:
     """Go on with a run in its own folder."""
-    from ppo_cli.resumption import find_saved
-    from ppo_cli.run import resume
+    from ppo_cli.runs.resume import find_saved
+    from ppo_cli.training.run import resume
 
     saved = find_saved(run, changes)
     named = _named(saved.config)
@@ -120,7 +120,7 @@ def resumed(run: Path | str, changes: dict[str, Any], command: str) -> Outcome:
 
 def _named(config: TrainConfig) -> tuple[list[str], list[str]]:
     """What ppo-eval and ppo-train must be told of the user's own modules."""
-    from ppo_cli.resumption import modules_to_name
+    from ppo_cli.runs.resume import modules_to_name
 
     found = own_modules(config), modules_to_name(config)
     evaluating, resuming = ([f"{key}={value}" for key, value in names.items()] for names in found)

@@ -10,7 +10,7 @@ from typing import Any
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 
 from ppo_cli.config import show, walk
-from ppo_cli.env_ids import unknown_id
+from ppo_cli.envs.ids import unknown_id
 from ppo_cli.errors import Problem
 from ppo_cli.hydra_ext.keys import choices, command, settings, unknown_key
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ppo_cli.config import TrainConfig
-from ppo_cli.metrics import Row
+from ppo_cli.loggers.metrics import Row
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Logger(Protocol):
         """The run begins."""
 
     def log(self, row: Row) -> None:
-        """One iteration is over; ``row`` has exactly the keys of :data:`ppo_cli.metrics.COLUMNS`."""
+        """One iteration is over; ``row`` has exactly the keys of :data:`ppo_cli.loggers.metrics.COLUMNS`."""
 
     def close(self, summary: dict[str, Any]) -> None:
         """The run is over, finished or not.

@@ -18,8 +18,8 @@ from rich.text import Text
 
 from ppo_cli.loggers.base import RunInfo
 from ppo_cli.loggers.lines import shown_by
+from ppo_cli.loggers.metrics import Row
 from ppo_cli.loggers.text import Pace, duration, number
-from ppo_cli.metrics import Row
 
 WIDEST = 120
 CHART_HEIGHT = 4

@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ppo_cli.files import write_atomically
 from ppo_cli.loggers.base import RunInfo
-from ppo_cli.metrics import COLUMNS, Row
+from ppo_cli.loggers.metrics import COLUMNS, Row
+from ppo_cli.runs.files import write_atomically
 
 
 class CsvLogger:

@@ -6,9 +6,9 @@ from array import array
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ppo_cli.files import write_atomically
 from ppo_cli.loggers.base import RunInfo
-from ppo_cli.metrics import Row
+from ppo_cli.loggers.metrics import Row
+from ppo_cli.runs.files import write_atomically
 
 if TYPE_CHECKING:
     import numpy as np

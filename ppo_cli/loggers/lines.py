@@ -12,8 +12,8 @@ from typing import Any
 
 from ppo_cli.config import TrainConfig, whole_iterations
 from ppo_cli.loggers.base import RunInfo
+from ppo_cli.loggers.metrics import Row
 from ppo_cli.loggers.text import Pace, duration, number
-from ppo_cli.metrics import Row
 
 LOGGER = logging.getLogger("ppo_cli")
 

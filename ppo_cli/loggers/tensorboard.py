@@ -28,7 +28,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, Sessi
 
 from ppo_cli.config import TrainConfig, show, walk
 from ppo_cli.loggers.base import RunInfo
-from ppo_cli.metrics import COLUMNS, Row
+from ppo_cli.loggers.metrics import COLUMNS, Row
 
 CURVES = tuple(name for name in COLUMNS if name not in ("iteration", "step"))
 COMPARED = ("eval/episode_return_mean", "rollout/episode_return_mean")

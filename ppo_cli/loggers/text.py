@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from ppo_cli.metrics import Row
+from ppo_cli.loggers.metrics import Row
 
 MISSING = "–"
 

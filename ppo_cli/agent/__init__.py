@@ -1,0 +1,1 @@
+"""What acts, remembers and learns: the public agent and its parts."""

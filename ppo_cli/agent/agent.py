@@ -1,0 +1,476 @@
+"""The agent: network, head, normalisers and optimiser state, wired together."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import fields
+from functools import partial
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ppo_cli.agent.learner import Learner, UpdateResult
+from ppo_cli.agent.policy import Policy
+from ppo_cli.algorithm.ppo import LearnerState
+from ppo_cli.algorithm.rollout import FinalObservations, RolloutBuffer, Rows
+from ppo_cli.config import ContinuousConfig, NetworkConfig, PPOConfig, from_plain, show, to_plain, validate
+from ppo_cli.devices import resolve_device
+from ppo_cli.errors import CheckpointError, ConfigError, Problem, UserError
+from ppo_cli.networks.actor_critic import ActorCritic
+from ppo_cli.networks.distributions import make_head
+from ppo_cli.runs.checkpoint import checked_section, checked_tensor, find_checkpoint, load_checkpoint, save_checkpoint
+from ppo_cli.spec import Shapes, Spec
+
+DEFAULTS = PPOConfig()
+SECTIONS = ("config", "spec", "parameters", "first_moment", "second_moment", "updates", "normalizers", "streams")
+"""What :meth:`PPOAgent.state` consists of."""
+
+
+class PPOAgent:
+    """Proximal Policy Optimization (Schulman et al. 2017, arXiv:1707.06347).
+
+    Args:
+        state_dim: Numbers in one observation.
+        action_dim: Number of discrete actions; for other spaces see :meth:`from_spec`.
+        lr: Adam's step size.
+        gamma: Discount per step.
+        lam: Lambda of generalised advantage estimation.
+        clip_ratio: Epsilon of the clipped surrogate.
+        value_coef: Weight of the value loss.
+        entropy_coef: Weight of the entropy bonus.
+        max_grad_norm: Clip of the gradient's global norm.
+        hidden_dim: Width of each of the two hidden layers.
+        buffer_size: Transitions after which ``memory.is_full()`` says so.
+        batch_size: Transitions per gradient step.
+        epochs: Passes over the memory per update.
+        device: Where tensors live.
+        seed: Root of the agent's random streams; ``None`` draws it from torch's global generator, so that
+            ``torch.manual_seed`` repeats a run.
+
+    Raises:
+        ConfigError: if a value is out of its range, or the device is not there.
+    """
+
+    def __init__(
+        self,
+        state_dim: int,
+        action_dim: int,
+        lr: float = DEFAULTS.lr,
+        gamma: float = DEFAULTS.gamma,
+        lam: float = DEFAULTS.lam,
+        clip_ratio: float = DEFAULTS.clip_ratio,
+        value_coef: float = DEFAULTS.value_coef,
+        entropy_coef: float = DEFAULTS.entropy_coef,
+        max_grad_norm: float | None = DEFAULTS.max_grad_norm,
+        hidden_dim: int = DEFAULTS.network.hidden_sizes[0],
+        buffer_size: int = DEFAULTS.buffer_size,
+        batch_size: int = DEFAULTS.batch_size,
+        epochs: int = DEFAULTS.epochs,
+        device: str | torch.device = "cpu",
+        *,
+        seed: int | None = None,
+    ) -> None:
+        config = PPOConfig(
+            network=NetworkConfig(hidden_sizes=[hidden_dim, hidden_dim]),
+            lr=lr,
+            gamma=gamma,
+            lam=lam,
+            clip_ratio=clip_ratio,
+            value_coef=value_coef,
+            entropy_coef=entropy_coef,
+            max_grad_norm=max_grad_norm,
+            buffer_size=buffer_size,
+            batch_size=batch_size,
+            epochs=epochs,
+        )
+        validate(config)
+        spec = Spec.simple(_count("state_dim", state_dim), _count("action_dim", action_dim))
+        if seed is None:
+            seed = int(torch.randint(2**63 - 1, ()).item())
+        self._build(spec, config, resolve_device(str(device)), _count("seed", seed, least=0), num_envs=1)
+
+    @classmethod
+    def from_spec(
+        cls,
+        spec: Spec,
+        config: PPOConfig,
+        *,
+        seed: int,
+        device: str | torch.device = "cpu",
+        num_envs: int = 1,
+        compiled: bool = False,
+    ) -> PPOAgent:
+        """An agent for given spaces and a full configuration; its memory takes ``num_envs`` transitions a step."""
+        agent = cls.__new__(cls)
+        agent._build(spec, config, torch.device(device), seed, num_envs, compiled)
+        return agent
+
+    def _build(
+        self, spec: Spec, config: PPOConfig, device: torch.device, seed: int, num_envs: int, compiled: bool = False
+    ) -> None:
+        self.spec = spec
+        self._compiled = compiled
+        self.config = PPOConfig(**{item.name: getattr(config, item.name) for item in fields(PPOConfig)})
+        validate(self.config)
+        self.policy = Policy(spec, self.config, device, seed, num_envs)
+        row, action = (self.policy.row_size, self.policy.row_dtype), (spec.action_size, spec.action_dtype)
+        self.memory = RolloutBuffer(-(-config.buffer_size // num_envs), num_envs, row, action)
+        self.learner = Learner(self.policy, self.config, seed, compiled, self.memory.steps)
+        self._states: Rows | None = None  # what the network remembers of the episode that get_action is in
+        self._begins = True
+        self._acted_on = np.zeros((1, self.policy.row_size), self.policy.row_dtype)
+
+    # --- acting -----------------------------------------------------------------------------------------------
+
+    def get_action(self, state: npt.ArrayLike, deterministic: bool = False) -> tuple[Any, float, float]:
+        """Choose an action for one observation of shape (state_dim,).
+
+        An agent with memory goes on remembering until :meth:`store_experience` is told that the episode is done, or
+        :meth:`begin_episode` is called.
+
+        Returns:
+            The action (a whole number where it is a single choice, else an array of shape (action_size,)), its
+            log-probability under the policy, and the value of ``state``.
+        """
+        policy = self.policy
+        self._acted_on = self._compose(state, begins=self._begins)
+        outputs, values, states = policy.forward(torch.from_numpy(self._acted_on).to(policy.device))
+        action = policy.head.mode(outputs) if deterministic else policy.head.sample(outputs, policy.noise(1, 1)[0])
+        log_prob, _ = policy.head.score(outputs, action)
+        self._states, self._begins = None if states is None else states.cpu().numpy(), False
+        single = self.spec.action_dtype == "int64" and self.spec.action_size == 1
+        return int(action.item()) if single else action[0].cpu().numpy(), log_prob.item(), values.item()
+
+    def begin_episode(self) -> None:
+        """Forget what the episode so far was like; only an agent with memory knows the difference."""
+        self._begins = True
+
+    def command(self, action: npt.ArrayLike) -> Rows:
+        """An action of :meth:`get_action` in the environment's units, of shape (action_size,).
+
+        Only squashed and Beta-distributed actions are in units of their own.
+        """
+        row = torch.as_tensor(np.asarray(action, self.spec.action_dtype).reshape(1, -1), device=self.policy.device)
+        emitted: Rows = self.policy.head.emit(row)[0].cpu().numpy()
+        return emitted
+
+    def _compose(self, state: npt.ArrayLike, begins: bool = False) -> Rows:
+        row = np.asarray(state, self.spec.obs_dtype).reshape(1, -1)
+        if row.shape[1] != self.spec.obs_size:
+            raise ConfigError(
+                Problem(
+                    f"a state of shape {np.shape(state)} came to an agent with state_dim={self.spec.obs_size}",
+                    f"PPOAgent(state_dim={row.shape[1]}, …)",
+                )
+            )
+        return self.policy.compose(row, self._states, np.array([True]) if begins else None)
+
+    # --- remembering ------------------------------------------------------------------------------------------
+
+    def store_experience(
+        self,
+        state: npt.ArrayLike,
+        action: npt.ArrayLike,
+        reward: float,
+        value: float,
+        log_prob: float,
+        done: bool,
+        *,
+        truncated: bool = False,
+        next_state: npt.ArrayLike | None = None,
+    ) -> None:
+        """Remember one transition of one environment.
+
+        Args:
+            state: Observation of shape (state_dim,) that was acted on.
+            action: What :meth:`get_action` chose.
+            reward: What the environment gave for it.
+            value: Value of ``state`` from :meth:`get_action`.
+            log_prob: Log-probability of ``action`` from :meth:`get_action`.
+            done: Whether the episode ended; without further word, that the task itself ended.
+            truncated: Whether it ended by a limit instead; what would have followed then counts by its value.
+            next_state: Observation that followed; needed where ``truncated``.
+
+        Raises:
+            ConfigError: if ``truncated`` comes without ``next_state``.
+        """
+        if truncated and next_state is None:
+            raise ConfigError(
+                Problem("a truncated step came without the observation it led to", "next_state=<that observation>")
+            )
+        following = None if next_state is None else self._compose(next_state)
+        finals = FinalObservations(np.array([0]), following) if truncated and following is not None else None
+        row = self._compose(state)
+        if self.policy.remembers:  # what it remembered then, not now
+            row[:, self.spec.obs_size :] = self._acted_on[:, self.spec.obs_size :]
+        self._begins = self._begins or bool(done) or truncated
+        self.memory.append(
+            row,
+            action,
+            reward,
+            bool(done) and not truncated,
+            truncated,
+            finals=finals,
+            log_probs=log_prob,
+            values=value,
+        )
+        self.memory.next_observations = following
+
+    # --- learning ---------------------------------------------------------------------------------------------
+
+    def update(self, next_state: npt.ArrayLike | None = None) -> UpdateResult | None:
+        """Learn from all that :meth:`store_experience` took, and forget it.
+
+        Args:
+            next_state: Observation that follows the last stored transition, where that one did not end its episode.
+                Without it such a transition waits for the next update, for its successor's value is not known.
+
+        Returns:
+            The update's metrics, or ``None`` where no transition was ready.
+        """
+        if next_state is not None:
+            self.memory.next_observations = self._compose(next_state)
+        if len(self.memory) == 0:
+            return None
+        ended = bool(self.memory["terminated"][-1, 0] or self.memory["truncated"][-1, 0])
+        waits = not ended and self.memory.next_observations is None
+        rows = self.memory.size - int(waits)
+        result = self.learner.learn(self.memory, rows) if rows else None
+        self.memory.clear(keep_last=waits)
+        return result
+
+    def learn(self) -> UpdateResult:
+        """Learn from a memory that was filled without values and log-probabilities, and empty it."""
+        self.learner.fill_in(self.memory)
+        result = self.learner.learn(self.memory, self.memory.size)
+        self.memory.clear()
+        return result
+
+    # --- keeping ----------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Everything about the agent as plain data and CPU tensors."""
+        learner, policy = self.learner.state, self.policy
+        named = policy.network.named
+        return {
+            "config": to_plain(self.config),
+            "spec": dataclasses.asdict(self.spec),
+            "parameters": _on_cpu(named(learner.parameters)),
+            "first_moment": _on_cpu(named(learner.first_moment)),
+            "second_moment": _on_cpu(named(learner.second_moment)),
+            "updates": self.learner.updates,
+            "normalizers": {name: _on_cpu(part.state()) for name, part in policy.normalizers._asdict().items()},
+            "streams": {name: stream.get_state() for name, stream in self._streams().items()},
+        }
+
+    def _streams(self) -> dict[str, torch.Generator]:
+        return {"action": self.policy.action_stream, "shuffle": self.learner.shuffle_stream}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Become the agent that :meth:`state` described: network and settings come from there, the device stays.
+
+        Raises:
+            CheckpointError: if the spaces differ, or anything is missing or has another shape or type.
+        """
+        config, spec = read_description(state)
+        if config.network.module != self.config.network.module:  # importing it would be running code that a file names
+            what = f"the checkpoint's network is {config.network.module}, and this agent's {self.config.network.module}"
+            raise CheckpointError(Problem(what, "an agent with the same network.module"))
+        theirs, ours = _dims(spec), _dims(self.spec)
+        if theirs != ours:
+            what = f"the checkpoint is of an agent with {theirs}, and this one has {ours}"
+            raise CheckpointError(Problem(what, f"PPOAgent({theirs})"))
+        loaded = _from_description(
+            config, spec, state, device=self.policy.device, num_envs=self.memory.num_envs, compiled=self._compiled
+        )
+        loaded.restore(state)
+        self.__dict__.update(loaded.__dict__)
+
+    @classmethod
+    def from_state(
+        cls, state: dict[str, Any], device: str | torch.device = "cpu", *, module: str | None = None
+    ) -> PPOAgent:
+        """The agent that :meth:`state` described, for one environment.
+
+        Args:
+            state: What it described.
+            device: Where tensors live.
+            module: The ``network.module`` that may be imported; to import what a file names would be to run it.
+
+        Raises:
+            CheckpointError: if the network is another, or anything is missing or has another shape or type.
+        """
+        config, spec = read_description(state)
+        if config.network.module != module:
+            what = f"the checkpoint's network is {show(config.network.module)}, and the one asked for {show(module)}"
+            raise CheckpointError(Problem(what, f"network={config.network.module}, if you trust that module"))
+        agent = _from_description(config, spec, state, device=device)
+        agent.restore(state)
+        return agent
+
+    def load_weights(self, state: dict[str, Any]) -> None:
+        """Start from the network and normalisers of another agent's :meth:`state`; optimiser and streams stay fresh.
+
+        Raises:
+            CheckpointError: if the spaces or the network differ, or what their inputs and outputs mean.
+        """
+        config, spec = read_description(state)
+        own = self.config
+        names = ["normalize_obs", "normalize_reward", "normalize_value"]
+        names += [f"network.{item.name}" for item in fields(NetworkConfig) if item.name != "sequence_length"]
+        names += [f"continuous.{item.name}" for item in fields(ContinuousConfig) if item.name != "resample_every"]
+        pairs = [(name, attrgetter(name)(config), attrgetter(name)(own)) for name in names]
+        problems = [
+            Problem(
+                f"init_from: the checkpoint has {name}={show(saved)}, and this run {show(mine)}",
+                f"{name}={show(saved)}",
+            )
+            for name, saved, mine in pairs
+            if saved != mine
+        ]
+        if spec != self.spec:
+            what = f"init_from: the checkpoint's spaces are {_told(spec)}, and this run's {_told(self.spec)}"
+            problems.append(Problem(what, "a checkpoint of this environment"))
+        if problems:
+            raise CheckpointError(problems)
+        other = PPOAgent.from_state(state, self.policy.device, module=own.network.module)
+        self.learner.set_state(self.learner.state._replace(parameters=other.policy.parameters))
+        own_parts, parts = self.policy.normalizers, other.policy.normalizers
+        own_parts.observation.load(parts.observation.state())
+        own_parts.value.load(parts.value.state())
+        parts.reward.begin_episodes()
+        own_parts.reward.load(parts.reward.state())
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over all that :meth:`state` holds but settings and spaces, which must be alike.
+
+        Raises:
+            CheckpointError: if anything is missing or has another shape or type.
+        """
+        first, second, third = (self._flat(state, name) for name in ("parameters", "first_moment", "second_moment"))
+        self.learner.set_state(LearnerState(first, second, third))
+        self.learner.updates = state.get("updates", -1)
+        if type(self.learner.updates) is not int or not 0 <= self.learner.updates < 2**53:
+            raise CheckpointError(Problem("the checkpoint does not say how often it was updated", "another"))
+        normalizers = self.policy.normalizers._asdict()
+        saved = checked_section(state.get("normalizers"), "normalizers", normalizers)
+        for name, part in normalizers.items():
+            expected = {key: (tuple(tensor.shape), tensor.dtype) for key, tensor in part.state().items()}
+            section = checked_section(saved[name], f"normalizers: {name}", expected)
+            if "discounted" in expected and isinstance(section["discounted"], Tensor):
+                # one sum per environment of that run, whose number need not be ours
+                expected["discounted"] = ((section["discounted"].numel(),), torch.float64)
+            least = {"count": 0.0, "var": 0.0}
+            part.load(
+                {
+                    key: checked_tensor(section, key, *form, section=f"normalizers: {name}", least=least.get(key))
+                    for key, form in expected.items()
+                }
+            )
+        streams = self._streams()
+        saved = checked_section(state.get("streams"), "streams", streams)
+        for name, stream in streams.items():
+            tensor = checked_tensor(saved, name, tuple(stream.get_state().shape), torch.uint8, section="streams")
+            try:
+                stream.set_state(tensor)
+            except RuntimeError as error:
+                raise CheckpointError(Problem(f"the checkpoint's {name} stream: {error}", "another")) from error
+
+    def _flat(self, state: dict[str, Any], name: str) -> Tensor:
+        parts = _checked_parameters(state, name, self.policy.network.shapes)
+        return torch.cat([part.reshape(-1) for part in parts]).to(self.policy.device)
+
+    def save(self, filepath: str | os.PathLike[str]) -> None:
+        """Write a checkpoint: whole or not at all."""
+        save_checkpoint(Path(filepath), self.state())
+
+    def load(self, filepath: str | os.PathLike[str]) -> None:
+        """Become the agent a checkpoint holds, be it from :meth:`save` or from ``ppo-train``.
+
+        Network, settings, normalisers and optimiser come from the file; the memory starts empty.
+
+        Raises:
+            CheckpointError: if the file is unusable or its agent has other spaces.
+        """
+        self.load_state(load_checkpoint(find_checkpoint(filepath))["agent"])
+
+
+def _dims(spec: Spec) -> str:
+    """The sizes of a spec as the agent's constructor calls them."""
+    choices = spec.num_options if spec.action_dtype == "int64" else spec.action_size
+    return f"state_dim={spec.obs_size}, action_dim={choices}"
+
+
+def _told(spec: Spec) -> str:
+    """A spec in one line."""
+    parts = [(part.kind, part.shape, part.counts) for part in spec.observations]
+    actions = [(part.kind, part.counts or (part.size,)) for part in spec.actions]
+    mask = f", masks from {spec.mask}" if spec.mask else ""
+    told = [" ".join(str(item) for item in part if item != ()) for part in (*parts, *actions)]
+    return f"{', '.join(told[: len(parts)])} → {', '.join(told[len(parts) :])}{mask}"
+
+
+def read_description(state: dict[str, Any]) -> tuple[PPOConfig, Spec]:
+    """Settings and spaces of a saved agent.
+
+    Raises:
+        CheckpointError: if they do not fit their definitions.
+    """
+    checked_section(state, "agent", SECTIONS)
+    try:
+        config = from_plain(PPOConfig, state["config"])
+        spec = Spec.from_plain(state["spec"])
+    except ConfigError as error:
+        raise CheckpointError(error.problems) from error
+    except Exception as error:  # in whatever way a description is none, it is the file's
+        what = f"the checkpoint does not describe its agent ({type(error).__name__}: {str(error)[:200]})"
+        raise CheckpointError(Problem(what, "another")) from error
+    return config, spec
+
+
+def _from_description(config: PPOConfig, spec: Spec, state: dict[str, Any], **keywords: Any) -> PPOAgent:
+    """A fresh agent like the saved one, built only if the file holds as many parameters as its network has.
+
+    A few words can describe a network that no memory holds.
+    """
+    section = state["parameters"]
+    held = (
+        sum(part.numel() for part in section.values() if isinstance(part, Tensor)) if isinstance(section, dict) else 0
+    )
+    try:
+        if spec.num_options > held:  # each choice has a column of parameters; making the head goes through them all
+            raise ValueError(f"{spec.num_options} choices with {held} parameters")
+        network = ActorCritic(spec, partial(make_head, spec, config.continuous), config.network)
+        _checked_parameters(state, "parameters", network.shapes)
+        return PPOAgent.from_spec(spec, config, seed=0, **keywords)
+    except UserError:
+        raise
+    except Exception as error:  # likewise; and room for buffer_size transitions may be more than there is
+        what = f"the agent that the checkpoint describes cannot be built ({type(error).__name__}: {str(error)[:200]})"
+        raise CheckpointError(Problem(what, "another")) from error
+
+
+def _checked_parameters(state: dict[str, Any], name: str, shapes: Shapes) -> list[Tensor]:
+    section = checked_section(state[name], name, shapes)
+    least = 0.0 if name == "second_moment" else None
+    return [
+        checked_tensor(section, key, shape, torch.float32, section=name, least=least) for key, shape in shapes.items()
+    ]
+
+
+def _count(name: str, number: Any, least: int = 1) -> int:
+    """A whole number as Python's own: a space's ``n`` is NumPy's, which no checkpoint can hold."""
+    if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least:
+        raise ConfigError(Problem(f"{name}={number} must be a whole number of at least {least}", f"{name}={least}"))
+    return int(number)
+
+
+def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    # a view would drag the whole flat vector into the file with it
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}

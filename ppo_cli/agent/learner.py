@@ -1,0 +1,222 @@
+"""From a rollout to better parameters: values, advantages, epochs of minibatches."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ppo_cli.agent.policy import Policy
+from ppo_cli.algorithm import ppo
+from ppo_cli.algorithm.acceleration import accelerated
+from ppo_cli.algorithm.finite import check_rollout, check_update
+from ppo_cli.algorithm.ppo import Coefficients, LearnerState, Minibatch
+from ppo_cli.algorithm.rollout import RolloutBuffer, Rows
+from ppo_cli.config import PPOConfig
+from ppo_cli.errors import BadNumbersError
+from ppo_cli.seeding import stream_generator
+
+
+class UpdateResult(NamedTuple):
+    """What one update reports: means over its minibatches, and the fit of the values before it."""
+
+    policy_loss: float
+    value_loss: float
+    entropy: float
+    approx_kl: float
+    clip_fraction: float
+    grad_norm: float
+    explained_variance: float
+    epochs: int
+
+
+LONGEST_SEQUENCE = 32
+
+
+def sequence_length(config: PPOConfig, steps: int) -> int:
+    """Steps that gradients flow back through in a network with memory.
+
+    Args:
+        config: The network and the size of minibatches, which sequences fill exactly.
+        steps: Steps of each environment in a rollout; longer sequences would be filled up with nothing.
+    """
+    if config.network.sequence_length is not None:
+        return config.network.sequence_length
+    longest = min(LONGEST_SEQUENCE, steps)
+    return max(length for length in range(1, longest + 1) if config.batch_size % length == 0)
+
+
+class Learner:
+    """Improves a policy's parameters.
+
+    Args:
+        policy: What is improved.
+        config: The algorithm's settings.
+        seed: Root of the stream that minibatches are shuffled by.
+        compiled: Compile the gradient step as one graph.
+        steps: Steps of each environment in a rollout.
+
+    Attributes:
+        lr: Step size of the next update; schedules change it.
+        clip_ratio: Clip range of the next update, likewise.
+        state: Parameters, which are the policy's, and Adam's moments.
+        updates: Gradient steps taken so far.
+    """
+
+    def __init__(self, policy: Policy, config: PPOConfig, seed: int, compiled: bool, steps: int) -> None:
+        self.policy, self.config = policy, config
+        self.lr, self.clip_ratio = config.lr, config.clip_ratio
+        self._reward_limit = math.inf if config.reward_clip is None else config.reward_clip
+        self.shuffle_stream = stream_generator(seed, "shuffle")
+        length = self._length = sequence_length(config, steps) if policy.remembers else 1
+
+        def evaluate(parameters: Tensor, rows: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            return policy.score(length, parameters, rows, actions)
+
+        step = ppo.make_update_step(
+            evaluate, clip_value=config.value_clip is not None, clip_gradient=config.max_grad_norm is not None
+        )
+        sequences = -(-steps // length) * -(-config.buffer_size // steps)
+        full = -(-sequences // (config.batch_size // length))
+        self._update_steps = accelerated(step, compiled, full, policy.device)
+        self.updates = 0
+        first_moment, second_moment = torch.zeros_like(policy.parameters), torch.zeros_like(policy.parameters)
+        self.set_state(LearnerState(policy.parameters, first_moment, second_moment))
+
+    def set_state(self, state: LearnerState) -> None:
+        """Go on from these parameters and moments."""
+        self.state = state
+        self.policy.set_parameters(state.parameters)
+
+    def fill_in(self, memory: RolloutBuffer) -> None:
+        """Compute the values and log-probabilities of a whole rollout in one pass.
+
+        The policy has not changed since it acted, so they are those it had then.
+        """
+        observations = torch.from_numpy(memory["observations"]).to(self.policy.device).flatten(0, 1)
+        actions = torch.from_numpy(memory["actions"]).to(self.policy.device).flatten(0, 1)
+        outputs, values, _ = self.policy.forward(observations)
+        log_probs, _ = self.policy.head.score(outputs, actions)
+        memory["values"][:] = values.view(memory.size, -1).cpu().numpy()
+        memory["log_probs"][:] = log_probs.view(memory.size, -1).cpu().numpy()
+
+    def learn(self, memory: RolloutBuffer, steps: int) -> UpdateResult:
+        """Update the policy with the memory's first ``steps`` rows.
+
+        Raises:
+            BadNumbersError: if anything in them or in the update is not finite; policy, optimiser and normalisers are
+                as they were.
+        """
+        check_rollout(memory, steps)
+        normalizers = self.policy.normalizers._asdict()
+        state, updates, saved = self.state, self.updates, {name: part.state() for name, part in normalizers.items()}
+        try:
+            return self._learn(memory, steps)
+        except BadNumbersError:
+            for name, part in normalizers.items():
+                part.load(saved[name])
+            self.updates = updates
+            self.set_state(state)
+            raise
+
+    def _learn(self, memory: RolloutBuffer, steps: int) -> UpdateResult:
+        config, policy = self.config, self.policy
+        column = {name: torch.from_numpy(memory[name][:steps]).to(policy.device) for name in memory.columns}
+        weights = column["weights"]
+        real = weights.flatten() > 0
+        done = torch.maximum(column["terminated"], column["truncated"])
+        advantages, returns = ppo.estimate_advantages(
+            policy.normalizers.reward(column["rewards"].clamp(-self._reward_limit, self._reward_limit), done, weights),
+            column["values"],
+            self._next_values(memory, column["values"]),
+            column["terminated"],
+            column["truncated"],
+            config.gamma,
+            config.lam,
+        )
+        explained = ppo.explained_variance(column["values"], returns, weights)
+        observations = column["observations"].flatten(0, 1)
+        self._rescale_value_head(returns.flatten()[real])
+        normalize = policy.normalizers.value.normalize
+        rollout = Minibatch(
+            policy.prepare(observations),
+            column["actions"].flatten(0, 1),
+            column["log_probs"].flatten(),
+            normalize(column["values"].flatten()),
+            advantages.flatten(),
+            normalize(returns.flatten()),
+            weights.flatten(),
+        )
+        losses, epochs = self._run_epochs(rollout, *ppo.sequence_table(weights.cpu(), self._length))
+        policy.normalizers.observation.update(observations[real])
+        means = dict(zip(ppo.LOSS_METRICS, losses.tolist(), strict=True))
+        return UpdateResult(**means, explained_variance=float(explained.item()), epochs=epochs)
+
+    def _next_values(self, memory: RolloutBuffer, values: Tensor) -> Tensor:
+        """V of the observation that really followed each row, (steps, envs)."""
+        steps = len(values)
+        following = torch.zeros_like(values[:1])
+        if steps < memory.size:  # the next row is known already, and waits for its own successor
+            following = torch.from_numpy(memory["values"][steps : steps + 1]).to(self.policy.device)
+        elif memory.next_observations is not None:
+            following = self._values_of(memory.next_observations).unsqueeze(0)
+        next_values = torch.cat((values[1:], following))
+        if memory.finals:
+            rows = np.concatenate([np.full(len(final.envs), row) for row, final in memory.finals])
+            envs = np.concatenate([final.envs for _, final in memory.finals])
+            ends = self._values_of(np.concatenate([final.observations for _, final in memory.finals]))
+            next_values[torch.from_numpy(rows), torch.from_numpy(envs)] = ends
+        return next_values
+
+    def _values_of(self, rows: Rows) -> Tensor:
+        return self.policy.forward(torch.from_numpy(rows).to(self.policy.device)).values
+
+    def _rescale_value_head(self, returns: Tensor) -> None:
+        parameters = self.state.parameters.clone()
+        named = self.policy.network.named(parameters)
+        self.policy.normalizers.value.update(returns, named["value.weight"], named["value.bias"])
+        self.set_state(self.state._replace(parameters=parameters))
+
+    def _run_epochs(self, rollout: Minibatch, table: Tensor, table_weights: Tensor) -> tuple[Tensor, int]:
+        """Take the gradient steps; returns their mean metrics, (metrics,), and the number of epochs made."""
+        config, state = self.config, self.state
+        if len(table) == 0:  # every step of the rollout only fetched an episode's first observation
+            return torch.zeros(len(ppo.LOSS_METRICS)), 0
+        history: list[Tensor] = []
+        diverged = False
+        while len(history) < config.epochs and not diverged:
+            shuffled = torch.randperm(len(table), generator=self.shuffle_stream)
+            sequences, weights = ppo.minibatch_rows(shuffled, config.batch_size // self._length)
+            places = table[sequences].flatten(1)
+            if self._length > 1:
+                weights = (weights.unsqueeze(-1) * table_weights[sequences]).flatten(1)
+            places, weights = places.to(self.policy.device), weights.to(self.policy.device)
+            batches = ppo.deal(rollout, places, weights)
+            state, metrics = self._update_steps(state, batches, self._coefficients(len(places)))
+            history.append(metrics)
+            self.updates += len(places)
+            if config.target_kl is not None:
+                divergence = metrics.mean(0)[ppo.LOSS_METRICS.index("approx_kl")]
+                diverged = divergence.item() > config.target_kl
+        metrics_of_all = torch.cat(history)
+        check_update(metrics_of_all, self.policy.network.named(state.parameters), len(metrics_of_all) // len(history))
+        self.set_state(state)
+        return metrics_of_all.mean(0), len(history)
+
+    def _coefficients(self, count: int) -> Coefficients:
+        """Those of the next ``count`` gradient steps, (count,) each."""
+        config = self.config
+        fixed = (
+            1.0 - self.clip_ratio,
+            1.0 + self.clip_ratio,
+            config.value_clip or 0.0,  # not read where it is off
+            config.value_coef,
+            config.entropy_coef,
+            config.max_grad_norm or 0.0,  # likewise
+        )
+        sizes = ppo.adam_sizes(self.lr, self.updates, count).to(self.policy.device)
+        constants = torch.tensor(fixed, device=self.policy.device)
+        return Coefficients(*sizes.unbind(1), *(number.expand(count) for number in constants.unbind()))

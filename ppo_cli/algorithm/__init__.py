@@ -1,0 +1,1 @@
+"""PPO without network and without environment: rollouts, advantages, losses, gradient steps, running statistics."""

@@ -1,0 +1,155 @@
+"""Gradient steps as one compiled program: a loop around the step's graph, with the gradient and Adam in it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Node
+
+from ppo_cli.algorithm import ppo
+from ppo_cli.algorithm.ppo import Coefficients, LearnerState, Minibatch, UpdateStep, UpdateSteps
+
+log = logging.getLogger("ppo_cli")
+
+STATES, FIELDS = len(LearnerState._fields), len(Minibatch._fields)
+
+
+class Compiled:
+    """Gradient steps in turn, an epoch's by one call: to call a program costs as much as a small network's whole step.
+
+    The program is made at the first call. A step that cannot be compiled runs as it is.
+
+    Args:
+        step: The step; the shapes of its arguments never change.
+        room: Minibatches that the program takes at most; more are taken in several calls.
+
+    Attributes:
+        works: Whether the step could be compiled; ``None`` before the first call.
+    """
+
+    def __init__(self, step: UpdateStep, room: int) -> None:
+        self._step, self._room = step, room
+        self._steps: UpdateSteps | None = None
+        self.works: bool | None = None
+
+    def __call__(self, state: LearnerState, batches: Minibatch, coefs: Coefficients) -> tuple[LearnerState, Tensor]:
+        """As :func:`ppo_cli.algorithm.ppo.in_turn` does."""
+        if self._steps is None:
+            self._steps = self._prepare(state, (*batches, *coefs))
+        return self._steps(state, batches, coefs)
+
+    def _prepare(self, state: LearnerState, columns: Sequence[Tensor]) -> UpdateSteps:
+        log.info("compiling the gradient step; with nothing in the cache that takes up to half a minute")
+        filled = [_filled_up(column[: self._room], self._room) for column in columns]
+        failure: Exception | None = None
+        for _ in range(2):  # a Ctrl-C reaches the C++ compiler, too, and ends it
+            try:
+                program = _compile(self._step, state, filled)
+                program(torch.tensor(1), *state, *filled)  # some graphs can be compiled, but not run
+            except Exception as error:  # of whatever a network of the user's is made
+                failure = error
+            else:
+                self.works = True
+                return _in_parts(program, self._room)
+        self.works = False
+        why = f"{type(failure).__name__}: {str(failure).strip()}".partition("\n")[0][:200]
+        log.warning("the gradient step cannot be compiled and runs without: %s", why)
+        return ppo.in_turn(self._step)
+
+
+Program = Callable[..., Sequence[Tensor]]
+"""(count, …state, …columns) → the state after as many steps, and their metrics."""
+
+
+def _in_parts(program: Program, room: int) -> UpdateSteps:
+    """The steps by as many calls of a program as its room makes necessary."""
+
+    def update_steps(state: LearnerState, batches: Minibatch, coefs: Coefficients) -> tuple[LearnerState, Tensor]:
+        columns, history = (*batches, *coefs), []
+        for start in range(0, len(columns[0]), room):
+            part = [column[start : start + room] for column in columns]
+            count = len(part[0])
+            *after, metrics = program(torch.tensor(count), *state, *(_filled_up(column, room) for column in part))
+            state = LearnerState(*after)
+            history.append(metrics[:count])
+        return state, torch.cat(history)
+
+    return update_steps
+
+
+def _filled_up(column: Tensor, room: int) -> Tensor:
+    """A column (count, …) with ``room`` entries, of which those after ``count`` mean nothing."""
+    if len(column) == room:
+        return column.contiguous()  # as the program was made for
+    return torch.cat((column, column.new_zeros(room - len(column), *column.shape[1:])))
+
+
+def _compile(step: UpdateStep, state: LearnerState, filled: Sequence[Tensor]) -> Program:
+    """The program that takes ``step`` for the first entries of columns like ``filled``."""
+    from torch._higher_order_ops.while_loop import while_loop_op
+    from torch._inductor import compile as compile_graph
+
+    # what is traced may not be given one tensor twice, nor two views of one
+    done, count = torch.tensor(0), torch.tensor(0)
+    start, columns = [torch.empty_like(part) for part in state], [torch.empty_like(column) for column in filled]
+    history = torch.zeros(len(columns[0]), len(ppo.LOSS_METRICS))
+
+    def one_more(done: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+        now, history, columns = others[:STATES], others[STATES], others[STATES + 2 :]
+        place = done.view(1)
+        here = [column.index_select(0, place).squeeze(0) for column in columns]
+        after, metrics = step(LearnerState(*now), Minibatch(*here[:FIELDS]), Coefficients(*here[FIELDS:]))
+        return done + 1, *after, history.index_copy(0, place, metrics.unsqueeze(0))
+
+    body = _trace(one_more, done, *start, history, count, *columns)  # by itself: a loop lets no gradient be taken
+    constants = _lift_constants(body)
+
+    def is_left(done: Tensor, *others: Tensor) -> Tensor:
+        return done < others[STATES + 1]
+
+    def steps(count: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+        carried: Any = (torch.zeros_like(done), *tensors[:STATES], torch.zeros_like(history))
+        return tuple(while_loop_op(is_left, body, carried, (count, *tensors[STATES:]))[1:])
+
+    options = {
+        "cpp_wrapper": True,
+        "cpp.use_decompose_tanh": True,  # 2 · sigmoid(2x) − 1 takes a quarter of the time
+        # a loop is kept in the cache on disk only where somebody answers for its key, so all that it does is in there
+        "unsafe_marked_cacheable_functions": {"torch.ops.higher_order.while_loop": _digest(body)},
+    }
+    arguments: list[Any] = [count, *start, *columns, *constants]
+    with torch.no_grad():
+        program = compile_graph(_trace(steps, *arguments), arguments, options=options)
+    return lambda *tensors: program(*tensors, *constants)
+
+
+def _trace(function: Callable[..., Any], *arguments: Tensor) -> GraphModule:
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    return make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)(*arguments)
+
+
+def _lift_constants(graph: GraphModule) -> list[Tensor]:
+    """Turn the tensors that a graph holds, which a loop's body may not, into its last arguments; returns them."""
+    found: dict[int, tuple[Tensor, Node]] = {}
+    first = next(node for node in graph.graph.nodes if node.op == "call_function")
+    for node in graph.graph.find_nodes(op="get_attr"):
+        tensor = getattr(graph, node.target)
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"there is a {type(tensor).__name__} in the step, which no loop may hold")
+        if id(tensor) not in found:
+            with graph.graph.inserting_before(first):
+                found[id(tensor)] = tensor, graph.graph.placeholder(f"constant_{len(found)}")
+        node.replace_all_uses_with(found[id(tensor)][1])
+        graph.graph.erase_node(node)
+    graph.recompile()
+    return [tensor for tensor, _ in found.values()]
+
+
+def _digest(graph: GraphModule) -> str:
+    return hashlib.sha256(graph.code.encode()).hexdigest()

@@ -1,0 +1,74 @@
+"""Finding the first number that is none: in what environments send, and in what an update makes of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ppo_cli.algorithm import ppo
+from ppo_cli.algorithm.rollout import RolloutBuffer
+from ppo_cli.errors import BadNumbersError, Problem
+
+MEND_ENV = "an environment (or a wrapper in env.wrappers) that sends finite numbers, or on_nan=skip"
+MEND_UPDATE = "a smaller lr, max_grad_norm=0.5, normalize_obs=true or normalize_reward=true"
+
+
+def check_rollout(memory: RolloutBuffer, steps: int) -> None:
+    """See that the first ``steps`` rows of a rollout hold finite observations and rewards.
+
+    Raises:
+        BadNumbersError: names the first that is not finite, and its environment.
+    """
+    found = []
+    for column, name in (("observations", "observation"), ("rewards", "reward")):
+        first = _first_bad(memory[column][:steps])
+        if first is not None:
+            found.append((*first, name))
+    for row, final in memory.finals:
+        first = _first_bad(final.observations[None])
+        if first is not None:
+            found.append((row, int(final.envs[first[1]]), *first[2:], "last observation"))
+    if memory.next_observations is not None and steps == memory.size:
+        first = _first_bad(np.asarray(memory.next_observations)[None])
+        if first is not None:
+            found.append((steps, *first[1:], "observation"))
+    if found:
+        row, env, entry, value, name = min(found, key=lambda one: one[0])
+        where = f"{name}[{entry}]" if name != "reward" else name
+        raise BadNumbersError(Problem(f"{where} of environment {env} is {value}", MEND_ENV), row)
+
+
+def _first_bad(numbers: npt.NDArray[Any]) -> tuple[int, int, int, float] | None:
+    """Row, environment, entry and value of the first that is not finite in (steps, envs, …)."""
+    if numbers.dtype.kind != "f" or np.isfinite(numbers).all():
+        return None
+    flat = numbers.reshape(*numbers.shape[:2], -1)
+    row, env, entry = np.argwhere(~np.isfinite(flat))[0].tolist()
+    return row, env, entry, float(flat[row, env, entry])
+
+
+def check_update(history: Tensor, parameters: dict[str, Tensor], minibatches: int) -> None:
+    """See that an update stayed finite.
+
+    Args:
+        history: Each gradient step's metrics, (steps, metrics).
+        parameters: What came of them.
+        minibatches: Gradient steps to an epoch.
+
+    Raises:
+        BadNumbersError: names the first loss, gradient or parameter that is not finite.
+    """
+    bad = ~torch.isfinite(history)
+    if bad.any():
+        step, metric = bad.nonzero()[0].tolist()
+        name = {"grad_norm": "the gradient's norm"}.get(ppo.LOSS_METRICS[metric], ppo.LOSS_METRICS[metric])
+        epoch, minibatch = divmod(step, minibatches)
+        what = f"{name} is {history[step, metric].item()} in epoch {epoch + 1}, minibatch {minibatch + 1}"
+        raise BadNumbersError(Problem(what, MEND_UPDATE))
+    for name, tensor in parameters.items():
+        if not torch.isfinite(tensor).all():
+            raise BadNumbersError(Problem(f"parameter {name} is not finite after the update", MEND_UPDATE))

@@ -1,0 +1,224 @@
+"""Which program steps the environments, and how each is built."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import warnings
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from ppo_cli.config import EnvConfig
+from ppo_cli.envs.make import make_env
+from ppo_cli.envs.spaces import MASK_KEY, describe
+from ppo_cli.envs.workers import LOST, Workers, in_process
+from ppo_cli.errors import ConfigError, Problem, RunError
+from ppo_cli.spec import Spec
+
+Built = tuple[Any, Any]
+"""A vector environment, and what its ``reset`` takes as seed."""
+
+
+ATARI_PROGRAM = "ale_py.vector_env:AtariVectorEnv"
+
+
+def _native(config: EnvConfig, seeds: list[int], _: AutoresetMode) -> Built:
+    arguments = _atari_arguments(config) or _arguments(config)
+    envs = gym.make_vec(config.id, len(seeds), vectorization_mode="vector_entry_point", **arguments)
+    return envs, seeds[0]  # one seed serves all its environments
+
+
+def _atari_arguments(config: EnvConfig) -> dict[str, Any] | None:
+    """What makes ALE's vector program do what ``AtariPreprocessing`` and ``env.frame_stack`` do with one game.
+
+    It does so frame by frame and bit by bit, but for the no-ops that a game begins with: it draws 0 to ``noop_max`` - 1
+    of them, and the wrapper 1 to ``noop_max``. Rewards stay whole and games too, as evaluation has them.
+
+    Returns:
+        ``None`` where the configuration asks for something else, which only the wrapper can do.
+    """
+    registered = gym.registry.get(_name(config))
+    if registered is None or registered.vector_entry_point != ATARI_PROGRAM or len(config.wrappers) != 1:
+        return None
+    entry = config.wrappers[0]
+    name, asked = next(iter(entry.items())) if isinstance(entry, dict) else (entry, {})
+    preprocessing = {"noop_max": 30, "frame_skip": 4, "screen_size": 84}
+    if name != "AtariPreprocessing" or asked.keys() - preprocessing.keys() or config.kwargs.get("frameskip") != 1:
+        return None
+    preprocessing |= asked
+    return {
+        **_arguments(config),
+        "frameskip": preprocessing["frame_skip"],
+        "maxpool": preprocessing["frame_skip"] > 1,
+        "noop_max": preprocessing["noop_max"],
+        "img_height": preprocessing["screen_size"],
+        "img_width": preprocessing["screen_size"],
+        "stack_num": config.frame_stack or 1,
+        "use_fire_reset": False,
+        "reward_clipping": False,
+        "autoreset_mode": AutoresetMode.SAME_STEP,  # no step is spent on fetching an observation
+    }
+
+
+def _envpool(config: EnvConfig, seeds: list[int], _: AutoresetMode) -> Built:
+    import envpool  # type: ignore[import-not-found,unused-ignore]
+
+    arguments = {**_arguments(config), **_kept_apart(len(seeds))}
+    envs = envpool.make_gymnasium(_name(config), num_envs=len(seeds), seed=seeds, **arguments)
+    _ = envs.observation_space  # made when first asked for, with warnings that are to fall here
+    return envs, None
+
+
+def _kept_apart(num_envs: int) -> dict[str, int]:
+    """A thread for each processor, and each kept on its own, where EnvPool would use them all anyway.
+
+    Left to itself, the kernel often wakes two of them on one processor. A pool of fewer threads is left alone, since
+    those of several runs would all be kept on the same first processors; so is a process that may not use them all.
+    """
+    count = os.cpu_count() or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    return {"num_threads": count, "thread_affinity_offset": 0} if allowed == count <= num_envs else {}
+
+
+def _sync(config: EnvConfig, seeds: list[int], autoreset: AutoresetMode) -> Built:
+    makers = [partial(make_env, config, index=index) for index in range(len(seeds))]
+    return SyncVectorEnv(makers, copy=False, autoreset_mode=autoreset), seeds
+
+
+def _async(config: EnvConfig, seeds: list[int], autoreset: AutoresetMode) -> Built:
+    makers = [partial(in_process, config, index, os.getpid()) for index in range(len(seeds))]
+    try:
+        return Workers(makers, copy=False, autoreset_mode=autoreset), seeds
+    except LOST as error:
+        what = f"vector_backend=async: a process died while it built {config.id}"
+        raise RunError(Problem(what, "vector_backend=sync")) from error
+
+
+_BUILDERS = {"native": _native, "envpool": _envpool, "sync": _sync, "async": _async}
+
+
+def _name(config: EnvConfig) -> str:
+    return config.id.rpartition(":")[2]
+
+
+def _arguments(config: EnvConfig) -> dict[str, Any]:
+    limit = {} if config.max_episode_steps is None else {"max_episode_steps": config.max_episode_steps}
+    return {**config.kwargs, **limit}
+
+
+def choose_backend(wanted: str, config: EnvConfig, spec: Spec) -> tuple[str, str]:
+    """The backend that ``vector_backend=wanted`` means here, and why.
+
+    ``auto`` takes the environment's own vector program, then EnvPool where it is installed and knows the environment,
+    then Gymnasium's loop. Processes are never taken unasked: for most environments they cost more than they bring.
+
+    Args:
+        wanted: ``auto`` or a backend.
+        config: The environment.
+        spec: Its spaces, which a vector program must have too.
+
+    Raises:
+        ConfigError: if the wanted one cannot serve this environment.
+    """
+    if wanted != "auto":
+        if wanted in _WHY_NOT and (reason := _reason_against(wanted, config, spec)):
+            raise ConfigError(Problem(f"vector_backend={wanted}: {reason}", "vector_backend=auto"))
+        return wanted, "as asked"
+    reasons = []
+    for backend in _WHY_NOT:  # asked one by one, for EnvPool takes a second or two to import
+        reason = _reason_against(backend, config, spec)
+        if not reason:
+            return backend, f"{config.id} has it, and it is the fastest"
+        reasons.append(reason)
+    return "sync", "; ".join(dict.fromkeys(reasons))
+
+
+def _reason_against(backend: str, config: EnvConfig, spec: Spec) -> str:
+    if reason := _WHY_NOT[backend](config):
+        return reason
+    try:
+        envs, _ = build(backend, config, [0])
+    except Exception as error:  # whatever a vector program raises, it cannot serve
+        return f"{config.id} cannot be built there: {error}"
+    try:
+        return mismatch(config, spec, envs) or _missing_masks(config, spec, envs)
+    finally:
+        envs.close()
+
+
+def _missing_masks(config: EnvConfig, spec: Spec, envs: Any) -> str:
+    """Whether a vector program leaves the masks out that the environment itself gives."""
+    if spec.mask == "method" and not callable(getattr(envs, "call", None)):
+        return f"{config.id} has no action_masks() there"
+    if spec.mask == "info" and MASK_KEY not in envs.reset()[1]:
+        return f"{config.id} gives no action masks there"
+    return ""
+
+
+def build(
+    backend: str, config: EnvConfig, seeds: list[int], autoreset: AutoresetMode = AutoresetMode.SAME_STEP
+) -> Built:
+    """Environments stepped side by side, one per seed; ``autoreset`` is for those that Gymnasium steps one by one."""
+    with warnings.catch_warnings():
+        # outdated ids are answered in one place, and to what type EnvPool casts its bounds is nobody's concern
+        warnings.simplefilter("ignore")
+        return _BUILDERS[backend](config, seeds, autoreset)
+
+
+def mismatch(config: EnvConfig, spec: Spec, envs: Any) -> str:
+    """How a vector program shows something else than the environment itself does; empty if it does not."""
+    mode = envs.metadata.get("autoreset_mode")
+    if mode not in (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED):
+        return f"{config.id} has the autoreset mode {mode} there"
+    try:
+        theirs = describe(config.id, envs.single_observation_space, envs.single_action_space, spec.mask)
+    except ConfigError as error:
+        return error.problems[0].what
+    if _form(spec) == _form(theirs):
+        return ""
+    shapes = ", ".join(str(part.shape) for part in theirs.observations)
+    return f"{config.id} has other spaces there (observations {shapes})"
+
+
+def _form(spec: Spec) -> list[tuple[Any, ...]]:
+    parts: list[tuple[Any, ...]] = [(part.kind, part.shape, part.counts) for part in spec.observations]
+    return parts + [(part.kind, part.size, part.counts) for part in spec.actions]
+
+
+SINGLE_ONLY = ("wrappers", "frame_stack", "restart_crashed")
+
+
+def _single_only(config: EnvConfig, keys: Sequence[str] = SINGLE_ONLY) -> str:
+    """The setting that needs environments of one's own building, if there is one."""
+    for key in keys:
+        if getattr(config, key):
+            return f"env.{key} is for environments that Gymnasium steps one by one"
+    return ""
+
+
+def _why_not_native(config: EnvConfig) -> str:
+    if reason := _single_only(config, SINGLE_ONLY[2:] if _atari_arguments(config) else SINGLE_ONLY):
+        return reason
+    registered = gym.registry.get(_name(config))  # none where an id leaves its version out
+    if registered is None or registered.vector_entry_point is None:
+        return f"{config.id} has no vector program of its own"
+    return ""
+
+
+def _why_not_envpool(config: EnvConfig) -> str:
+    if importlib.util.find_spec("envpool") is None:
+        return "EnvPool is not installed (pip install envpool)"
+    if reason := _single_only(config):
+        return reason
+    if config.kwargs:
+        return "EnvPool's environments take other env.kwargs"
+    import envpool
+
+    return "" if config.id in envpool.list_all_envs() else f"EnvPool does not know {config.id}"
+
+
+_WHY_NOT = {"native": _why_not_native, "envpool": _why_not_envpool}

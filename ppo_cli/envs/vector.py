@@ -1,0 +1,188 @@
+"""Environments stepped side by side, and what a step led to."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium.vector import AutoresetMode
+
+from ppo_cli.algorithm.rollout import FinalObservations, Rows
+from ppo_cli.config import EnvConfig
+from ppo_cli.envs.backends import build, mismatch
+from ppo_cli.envs.spaces import MASK_KEY, Codec
+from ppo_cli.envs.workers import LOST, WorkerError, Workers
+from ppo_cli.errors import ConfigError, Problem, RunError
+from ppo_cli.seeding import stream_seed
+from ppo_cli.spec import Spec
+
+log = logging.getLogger("ppo_cli")
+
+
+class Transition(NamedTuple):
+    """What one vector step led to."""
+
+    observations: Rows  # (envs, obs_size) to act on next
+    rewards: npt.NDArray[np.floating[Any]]  # (envs,)
+    terminated: npt.NDArray[np.bool_]  # (envs,)
+    truncated: npt.NDArray[np.bool_]  # (envs,) and not terminated
+    ended: npt.NDArray[np.bool_] | None  # (envs,) terminated or truncated; None: none is
+    starts: npt.NDArray[np.bool_] | None  # (envs,) whose ``observations`` begin an episode; None: none does
+    real: npt.NDArray[np.bool_] | None  # (envs,) false where the step only fetched an observation; None: all are
+    finals: FinalObservations | None  # of the truncated, where ``observations`` begins the next episode already
+
+
+class VectorEnv:
+    """One interface to vector environments of every habit of starting the next episode.
+
+    With SAME_STEP, an episode's last step returns the next one's first observation, and the true last one beside it.
+    With NEXT_STEP, it returns the true last observation, and the step after it, whose action is ignored, fetches the
+    next episode's first one: such a step is no transition, and ``Transition.real`` says so. With DISABLED, episodes
+    that ended are reset here, within the step.
+
+    If a process that steps an environment dies, all are built anew where ``env.restart_crashed`` says so, and every
+    episode is cut short at its last observation.
+
+    Args:
+        backend: ``native``, ``envpool``, ``sync`` or ``async``.
+        config: The environment.
+        spec: Its spaces.
+        seeds: One per environment.
+        autoreset: The habit of those that are built here, ``sync`` and ``async``.
+    """
+
+    def __init__(
+        self,
+        backend: str,
+        config: EnvConfig,
+        spec: Spec,
+        seeds: Sequence[int],
+        autoreset: AutoresetMode = AutoresetMode.SAME_STEP,
+    ) -> None:
+        self.num_envs = len(seeds)
+        self._backend, self._config, self._spec, self._seeds = backend, config, spec, list(seeds)
+        self._autoreset = autoreset
+        self._restarts = 0
+        self._build(self._seeds)
+        self._mode = self._envs.metadata.get("autoreset_mode")
+        if reason := mismatch(config, spec, self._envs):
+            self._envs.close()
+            raise ConfigError(Problem(f"vector_backend={backend}: {reason}", "vector_backend=sync"))
+        self._codec = Codec(spec, self._envs.single_observation_space, self._envs.single_action_space)
+        self._ended = np.zeros(self.num_envs, np.bool_)
+        self._shown: Rows = np.empty((self.num_envs, spec.obs_size), spec.obs_dtype)
+
+    def _build(self, seeds: list[int]) -> None:
+        self._envs, self._reset_seed = build(self._backend, self._config, seeds, self._autoreset)
+
+    def reset(self) -> Rows:
+        """Seed and reset every environment; returns observations (envs, obs_size).
+
+        Raises:
+            RunError: if an environment in a process of its own raised, or its process died.
+        """
+        try:
+            return self._reset()
+        except (WorkerError, *LOST) as error:
+            self._bear(error, "reset")
+        return self._start_over()
+
+    def _reset(self) -> Rows:
+        observations, infos = self._envs.reset(seed=self._reset_seed)
+        self._ended = np.zeros(self.num_envs, np.bool_)
+        self._shown = self._pack(observations, infos)
+        return self._shown
+
+    def step(self, actions: Rows) -> Transition:
+        """Apply actions (envs, action_size) in the environment's units.
+
+        Raises:
+            RunError: as :meth:`reset`.
+        """
+        try:
+            result = self._step(actions)
+        except (WorkerError, *LOST) as error:
+            self._bear(error, "step")
+            result = self._cut()
+        self._shown = result.observations
+        return result
+
+    def _step(self, actions: Rows) -> Transition:
+        observations, rewards, terminated, truncated, infos = self._envs.step(self._codec.unpack(actions))
+        ended = terminated | truncated
+        cut = truncated & ~terminated
+        any_ended = bool(ended.any())
+        starts = real = finals = None
+        if self._mode == AutoresetMode.NEXT_STEP:
+            if self._ended.any():
+                starts = self._ended
+                real = ~starts
+            self._ended = ended
+        rows = self._pack(observations, infos)
+        if any_ended and self._mode != AutoresetMode.NEXT_STEP:
+            starts = ended
+            where = cut.nonzero()[0]
+            if self._mode == AutoresetMode.DISABLED:
+                if len(where):
+                    finals = FinalObservations(where, rows[where])
+                rows[ended] = self._pack(*self._envs.reset(options={"reset_mask": ended.copy()}))[ended]
+            elif len(where):
+                lasts = [self._codec.pack_one(infos["final_obs"][index], {}) for index in where]
+                finals = FinalObservations(where, np.concatenate(lasts))
+        return Transition(rows, rewards, terminated, cut, ended if any_ended else None, starts, real, finals)
+
+    def _cut(self) -> Transition:
+        """Build all environments anew; every episode that was in progress is cut short where it was last seen."""
+        cut, finals = ~self._ended, None
+        if cut.any():
+            where = cut.nonzero()[0]
+            finals = FinalObservations(where, self._shown[where])
+        real = None if cut.all() else cut
+        rows = self._start_over()
+        none, all_ = np.zeros(self.num_envs, np.bool_), np.ones(self.num_envs, np.bool_)
+        return Transition(rows, np.zeros(self.num_envs), none, cut, cut if cut.any() else None, all_, real, finals)
+
+    def _start_over(self) -> Rows:
+        self._restarts += 1
+        self._build([stream_seed(seed, "restart", self._restarts) for seed in self._seeds])
+        try:
+            return self._reset()
+        except (WorkerError, *LOST) as error:
+            raise self._failure(error, "reset") from error
+
+    def _bear(self, error: Exception, method: str) -> None:
+        """Go on after an error, where that is wanted and can be done."""
+        failure = self._failure(error, method)
+        if isinstance(error, WorkerError) or not self._config.restart_crashed:
+            raise failure from error
+        log.warning("%s; all environments are built anew", failure.problems[0].what)
+
+    def _failure(self, error: Exception, method: str) -> RunError:
+        """What an error in a process, or its death, is to the person; of other errors, those themselves."""
+        fix = "env.restart_crashed=true, which builds it anew and goes on"
+        if self._config.restart_crashed:
+            fix = "an environment that survives being built anew"
+        if isinstance(error, WorkerError):
+            return RunError(Problem(str(error), fix))
+        dead = self._envs.bury() if isinstance(self._envs, Workers) else []
+        if not dead:  # an environment of this very process lost a connection of its own
+            raise error
+        which = " and ".join(f"the process of environment {index} died ({how})" for index, how in dead)
+        return RunError(Problem(f"{which} in {method}()", fix))
+
+    def close(self) -> None:
+        """Close every environment."""
+        self._envs.close()
+
+    def _pack(self, observations: Any, infos: dict[str, Any]) -> Rows:
+        masks = None
+        if self._spec.mask == "method":
+            masks = self._envs.call("action_masks")
+        elif self._spec.mask == "info" and MASK_KEY in infos:
+            # where an environment gave no mask, Gymnasium's batch of them holds zeros
+            gave = infos.get(f"_{MASK_KEY}", np.ones(self.num_envs, np.bool_))
+            masks = [mask if given else None for mask, given in zip(infos[MASK_KEY], gave, strict=True)]
+        return self._codec.pack(observations, infos, masks)

@@ -1,0 +1,190 @@
+"""The checkpoint file: plain data and tensors, written whole or not at all, read without executing anything."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import pickle
+import reprlib
+import zipfile
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ppo_cli.errors import CheckpointError, Problem, shortened
+from ppo_cli.runs.archive import examined
+from ppo_cli.runs.files import write_atomically
+
+FORMAT_VERSION = 1
+KIND = "ppo-cli checkpoint"
+
+
+def save_checkpoint(path: Path, agent: dict[str, Any], run: dict[str, Any] | None = None) -> None:
+    """Write a checkpoint.
+
+    Args:
+        path: The file; its folder is made if need be.
+        agent: :meth:`ppo_cli.agent.agent.PPOAgent.state`.
+        run: What a training run adds: its configuration, progress and evaluation; ``None`` for a library user's agent.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    payload = {"kind": KIND, "format_version": FORMAT_VERSION, "agent": agent, "run": run}
+
+    # Into memory first: given a path, torch writes its name into the archive, and equal runs would differ; and of a
+    # full disk it makes an error that does not say so.
+    content = io.BytesIO()
+    torch.save(payload, content)
+    write_atomically(path, lambda temporary: temporary.write_bytes(content.getbuffer()))
+
+
+def find_checkpoint(path: str | os.PathLike[str], key: str = "checkpoint") -> Path:
+    """The checkpoint file that ``path`` means: itself, or a run folder's best one, else its last.
+
+    Args:
+        path: A file or a run's folder.
+        key: What it was typed after, for the messages.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    if not os.fspath(path):
+        raise CheckpointError(
+            Problem("no checkpoint was named", f"{key}=outputs/CartPole-v1/<run>"), "No checkpoint given"
+        )
+    try:
+        found = Path(path).expanduser()
+    except RuntimeError as error:  # a home that nobody has
+        raise CheckpointError(Problem(f"{key}={os.fspath(path)}: {error}", f"{key}=<a path>")) from error
+    try:
+        if found.is_file():
+            return found
+        if not found.is_dir():
+            raise CheckpointError(Problem(f"{found} does not exist", f"{key}=<a run's folder or a .pt file>"))
+    except OSError as error:
+        raise CheckpointError(Problem(f"{found} cannot be read: {error}", "a path that can be read")) from error
+    candidates = [folder / name for folder in (found / "checkpoints", found) for name in ("best.pt", "last.pt")]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    others = sorted(found.glob("checkpoints/step_*.pt"), key=lambda path: path.stat().st_mtime)
+    fix = f"{key}={others[-1]}" if others else f"{key}=<the folder of a run that has saved one>"
+    raise CheckpointError(Problem(f"the folder {found} holds no checkpoints/best.pt or checkpoints/last.pt", fix))
+
+
+def _is_archive(content: bytes) -> bool:
+    try:
+        return zipfile.is_zipfile(io.BytesIO(content))
+    except zipfile.BadZipFile:  # which it raises where an archive claims to go on in other files
+        return False
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint; ``agent`` and ``run`` are as they were given to :func:`save_checkpoint`.
+
+    Raises:
+        CheckpointError: if the file is damaged, no checkpoint, of another version, or holds anything but plain data.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(Problem(f"{path} cannot be read: {error.strerror}", "a file that can be read")) from error
+    if not content:
+        raise CheckpointError(Problem(f"{path} is empty", "another checkpoint of the same run"))
+    if not _is_archive(content):
+        raise CheckpointError(
+            Problem(
+                f"{path} is no checkpoint, or was cut off while it was copied", "a .pt file from a run's checkpoints/"
+            )
+        )
+    try:
+        payload = torch.load(examined(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        what = f"{path} holds more than plain data and tensors ({error}); nothing in it was executed"
+        raise CheckpointError(Problem(what, "a file ppo-train wrote")) from error
+    except Exception as error:  # a damaged archive fails in many ways, all of them the file's
+        what = f"{path} is damaged: {_brief(error)}"
+        raise CheckpointError(Problem(what, "another checkpoint of the same run")) from error
+    if not isinstance(payload, dict) or not isinstance(payload.get("kind"), str) or payload["kind"] != KIND:
+        raise CheckpointError(Problem(f"{path} is a PyTorch file, but no ppo-cli checkpoint", "a file ppo-train wrote"))
+    version = payload.get("format_version")
+    # Whoever makes version 2 rewrites here what version 1 wrote, so that a file of any version is read for ever.
+    if type(version) is not int or version != FORMAT_VERSION:
+        newer = type(version) is int and version > FORMAT_VERSION
+        raise CheckpointError(
+            Problem(
+                f"{path} has format version {_brief(version)}, and this ppo-cli reads version {FORMAT_VERSION}",
+                "pip install --upgrade ppo-cli" if newer else "another checkpoint of the same run",
+            )
+        )
+    if not isinstance(payload.get("agent"), dict) or not isinstance(payload.get("run"), dict | None):
+        raise CheckpointError(Problem(f"{path} lacks its agent", "another checkpoint of the same run"))
+    checked_section(payload, path.name, ("kind", "format_version", "agent", "run"))
+    return payload
+
+
+def _brief(value: Any) -> str:
+    """A stranger's value, short enough for a message."""
+    return shortened(str(value) if isinstance(value, Exception) else reprlib.repr(value))
+
+
+def checked_section(source: Any, name: str, keys: Collection[str]) -> dict[str, Any]:
+    """The mapping ``name`` of a checkpoint, which has these keys and no others.
+
+    Raises:
+        CheckpointError: names what is missing and what is too much.
+    """
+    if not isinstance(source, dict):
+        what = f"the checkpoint's {name} should be a mapping, but is {_brief(source)}"
+        raise CheckpointError(Problem(what, "another checkpoint"))
+    missing = ", ".join(key for key in keys if key not in source)
+    unknown = ", ".join(_brief(key) for key in itertools.islice((key for key in source if key not in keys), 10))
+    if missing or unknown:
+        parts = [f"lacks {missing}"] * bool(missing) + [f"has {unknown}, which nothing here knows"] * bool(unknown)
+        raise CheckpointError(Problem(f"the checkpoint's {name} {' and '.join(parts)}", "another checkpoint"))
+    section: dict[str, Any] = source
+    return section
+
+
+def checked_tensor(
+    source: Any,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    *,
+    section: str = "",
+    least: float | None = None,
+) -> Tensor:
+    """The tensor ``name`` of a loaded mapping: on the CPU, element beside element, and finite.
+
+    Args:
+        source: The mapping.
+        name: The tensor's key.
+        shape: Its shape.
+        dtype: Its type.
+        section: What the mapping is called, for messages.
+        least: What no element may be below.
+
+    Raises:
+        CheckpointError: if it is missing, has another shape or type, or a value that no agent can have.
+    """
+    tensor: Any = source.get(name) if isinstance(source, dict) else None
+    title = f"{section}: {name}" if section else name
+    fits = type(tensor) is Tensor and tensor.layout == torch.strided and tensor.device.type == "cpu"
+    if not fits or tuple(tensor.shape) != shape or tensor.dtype != dtype or not tensor.is_contiguous():
+        came = "nothing"
+        if isinstance(tensor, Tensor):
+            came = f"{tuple(tensor.shape)} {tensor.dtype}" + ("" if fits and tensor.is_contiguous() else ", not dense")
+        raise CheckpointError(
+            Problem(f"the checkpoint's {title} should be {shape} {dtype}, but is {came}", "another checkpoint")
+        )
+    if not torch.isfinite(tensor).all():
+        what = f"the checkpoint's {title} holds NaN or infinity: what wrote it had diverged"
+        raise CheckpointError(Problem(what, "an earlier checkpoint of the same run"))
+    if least is not None and (tensor < least).any():
+        raise CheckpointError(Problem(f"the checkpoint's {title} holds numbers below {least:g}", "another checkpoint"))
+    found: Tensor = tensor
+    return found

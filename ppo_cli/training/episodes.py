@@ -1,0 +1,72 @@
+"""The books of training's episodes: returns and lengths of those that are over, sums of those that are not."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from ppo_cli.envs.vector import Transition
+from ppo_cli.runs.progress import LastEpisodes
+
+WINDOW = 100  # episodes that the running means of return and length look back on
+
+
+class EpisodeBooks:
+    """What the last episodes came to, in the environment's raw rewards.
+
+    Args:
+        num_envs: Environments that step side by side.
+
+    Attributes:
+        finished: Episodes that are over.
+    """
+
+    def __init__(self, num_envs: int) -> None:
+        self.finished = 0
+        self._returns: deque[float] = deque(maxlen=WINDOW)
+        self._lengths: deque[int] = deque(maxlen=WINDOW)
+        self._running_return = np.zeros(num_envs)
+        self._running_length = np.zeros(num_envs, np.int64)
+
+    def count(self, result: Transition) -> int:
+        """Take one vector step into account; returns how many of its steps are real.
+
+        A step that is no transition has no reward and no length.
+        """
+        self._running_return += result.rewards
+        self._running_length += 1 if result.real is None else result.real
+        ended = result.ended
+        if ended is not None:
+            returns = self._running_return[ended]
+            self._returns.extend(returns[np.isfinite(returns)].tolist())
+            self._lengths.extend(self._running_length[ended].tolist())
+            self.finished += int(ended.sum())
+            self._running_return[ended] = 0.0
+            self._running_length[ended] = 0
+        return len(self._running_return) if result.real is None else int(result.real.sum())
+
+    def begin(self) -> None:
+        """Every environment begins an episode; those in progress are cut and enter nothing."""
+        self._running_return[:] = 0.0
+        self._running_length[:] = 0
+
+    @property
+    def mean_return(self) -> float | None:
+        """Mean return of the last episodes; ``None`` before the first has ended."""
+        return float(np.mean(self._returns)) if self._returns else None
+
+    @property
+    def mean_length(self) -> float | None:
+        """Mean length of the last episodes in steps, likewise."""
+        return float(np.mean(self._lengths)) if self._lengths else None
+
+    def state(self) -> LastEpisodes:
+        """What a checkpoint keeps; episodes in progress are cut there."""
+        return LastEpisodes(self.finished, list(self._returns), list(self._lengths))
+
+    def load(self, state: LastEpisodes) -> None:
+        """Take :meth:`state` over."""
+        self.finished = state.finished
+        self._returns.extend(state.returns)
+        self._lengths.extend(state.lengths)

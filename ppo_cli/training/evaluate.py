@@ -1,0 +1,347 @@
+"""Playing complete episodes with a fixed policy."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ppo_cli.agent.agent import PPOAgent
+from ppo_cli.agent.policy import Policy
+from ppo_cli.algorithm.acceleration import intra_op_threads
+from ppo_cli.algorithm.rollout import Rows
+from ppo_cli.config import EnvConfig, EvalConfig, TrainConfig, from_plain, own_modules, show, validate
+from ppo_cli.devices import resolve_device
+from ppo_cli.envs.make import longest_episode, make_env, read_spec
+from ppo_cli.envs.spaces import Codec
+from ppo_cli.envs.video import Film
+from ppo_cli.errors import CheckpointError, ConfigError, Problem
+from ppo_cli.runs.checkpoint import find_checkpoint, load_checkpoint
+from ppo_cli.runs.files import write_json
+from ppo_cli.seeding import stream_generator, stream_seed
+
+log = logging.getLogger("ppo_cli")
+
+CHUNK = 16  # observations per forward pass, always: a row's result must not depend on how many play side by side
+NOISE_STEPS = 64  # steps that an episode's randomness is drawn for at once
+BOOTSTRAP_DRAWS = 10_000
+MOST_STEPS = 30_000  # of an episode that no known limit ends: it may never end by itself
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """Raw returns and lengths of complete episodes, in the order of their numbers."""
+
+    returns: list[float]
+    lengths: list[int]
+
+    @property
+    def mean(self) -> float:
+        """Mean return."""
+        return float(np.mean(self.returns))
+
+
+class _Slot:
+    """One episode in progress, in an environment built for it alone.
+
+    A reused environment may carry state over its own ``reset(seed)`` (BipedalWalker does).
+    """
+
+    def __init__(
+        self, config: EnvConfig, policy: Policy, seed: int, episode: int, film: Film | None, human: bool
+    ) -> None:
+        self.episode, self.episode_return, self.length = episode, 0.0, 0
+        filmed = film is not None and episode < film.episodes
+        self.env = make_env(config, "human" if human else "rgb_array" if filmed else None)
+        self._policy, self._asks = policy, policy.spec.mask == "method"
+        self._codec = Codec(policy.spec, self.env.observation_space, self.env.action_space)
+        self._stream = stream_generator(seed, "episode/action", episode)
+        self._noise: Iterator[Tensor] = iter(())
+        observation, info = self.env.reset(seed=stream_seed(seed, "episode/env", episode))
+        self.row = policy.compose(self._pack(observation, info), None, None)
+        self.reel = film.reel(episode, self.env) if film is not None and filmed else None
+
+    def noise(self) -> Tensor:
+        """Randomness for the next action, (1, numbers of the head), drawn for many steps at once."""
+        noise = next(self._noise, None)
+        if noise is None:
+            self._noise = iter(self._policy.head.noise(NOISE_STEPS, 1, self._stream).to(self._policy.device))
+            noise = next(self._noise)
+        return noise
+
+    def _pack(self, observation: Any, info: dict[str, Any]) -> Rows:
+        return self._codec.pack_one(
+            observation, info, self.env.get_wrapper_attr("action_masks")() if self._asks else None
+        )
+
+    def step(self, command: Rows, state: Rows | None) -> bool:
+        """Apply an action (action_size,), and remember ``state``; returns whether the episode is over."""
+        observation, reward, terminated, truncated, info = self.env.step(self._codec.unpack_one(command))
+        self.row = self._policy.compose(self._pack(observation, info), state, None)
+        self.episode_return += float(reward)
+        self.length += 1
+        if self.reel is not None:
+            self.reel.add()
+        return bool(terminated or truncated)
+
+    def close(self) -> None:
+        """Close the environment, and its film."""
+        if self.reel is not None:
+            self.reel.close()
+        self.env.close()
+
+
+def play(
+    policy: Policy,
+    env: EnvConfig,
+    *,
+    episodes: int,
+    seed: int,
+    deterministic: bool,
+    num_envs: int,
+    film: Film | None = None,
+    human: bool = False,
+) -> Episodes:
+    """Play ``episodes`` complete episodes; episode k depends on (seed, k) and the policy alone.
+
+    Where no time limit is known, an episode that does not end counts as it stands after :data:`MOST_STEPS`.
+
+    Args:
+        policy: Who plays; nothing about it changes.
+        env: The environment.
+        episodes: How many.
+        seed: Root of the episodes' streams.
+        deterministic: Take the most probable action instead of sampling.
+        num_envs: Episodes played side by side.
+        film: Takes pictures of the first episodes.
+        human: Show each environment in a window.
+    """
+    returns, lengths, cut = [0.0] * episodes, [0] * episodes, 0
+    most = MOST_STEPS if longest_episode(env) is None else None
+    waiting = iter(range(episodes))
+    slots: list[_Slot] = []
+    try:
+        while True:
+            while len(slots) < num_envs and (number := next(waiting, None)) is not None:
+                slots.append(_Slot(env, policy, seed, number, film, human))
+            if not slots:
+                if cut:
+                    told = "%d of an evaluation's %d episodes had not ended after %d steps and count as they stood then"
+                    log.warning(told + "; env.max_episode_steps=1000 ends them earlier", cut, episodes, MOST_STEPS)
+                return Episodes(returns, lengths)
+            for slot, (command, state) in zip(list(slots), _choose(policy, slots, deterministic), strict=True):
+                over = slot.step(command, state)
+                if over or slot.length == most:
+                    cut += not over
+                    returns[slot.episode], lengths[slot.episode] = slot.episode_return, slot.length
+                    slots.remove(slot)
+                    slot.close()
+    finally:
+        for slot in slots:
+            slot.close()
+
+
+def _choose(policy: Policy, slots: list[_Slot], deterministic: bool) -> list[tuple[Rows, Rows | None]]:
+    """One action per slot, (action_size,), and what the network remembers then, (1, state_size)."""
+    choices: list[tuple[Rows, Rows | None]] = []
+    for first in range(0, len(slots), CHUNK):
+        chunk = slots[first : first + CHUNK]
+        rows = np.zeros((CHUNK, policy.row_size), policy.row_dtype)
+        rows[: len(chunk)] = np.concatenate([slot.row for slot in chunk])
+        noise = None
+        if not deterministic:
+            parts = [slot.noise() for slot in chunk]
+            noise = torch.cat([*parts, parts[0].expand(CHUNK - len(chunk), -1)])
+        acted = policy.act(rows, noise)
+        for index in range(len(chunk)):
+            state = None if acted.states is None else acted.states[index : index + 1]
+            choices.append((acted.commands[index], state))
+    return choices
+
+
+@dataclass(frozen=True)
+class EvalResult:
+    """What ``ppo-eval`` found; field by field what ``eval.json`` holds, but for the last two."""
+
+    episode_return_mean: float
+    episode_return_std: float
+    episode_return_median: float
+    episode_return_min: float
+    episode_return_max: float
+    episode_return_ci95: tuple[float, float]
+    episode_returns: list[float]
+    episode_lengths: list[int]
+    seed: int
+    episodes: int
+    deterministic: bool
+    checkpoint: Path
+    written: Path | None
+    video: Path | None
+
+
+def evaluate(checkpoint: str | os.PathLike[str], **settings: Any) -> EvalResult:
+    """Evaluate a checkpoint, as ``ppo-eval checkpoint=… key=value`` does.
+
+    Args:
+        checkpoint: A run's folder or a checkpoint file.
+        **settings: Fields of :class:`ppo_cli.config.EvalConfig`.
+
+    Raises:
+        ConfigError: if a setting or the checkpoint does not fit.
+    """
+    return run_eval(EvalConfig(checkpoint=os.fspath(checkpoint), **settings))
+
+
+def run_eval(config: EvalConfig) -> EvalResult:
+    """Rebuild environment, network and normalisers from the checkpoint alone, and play.
+
+    Raises:
+        ConfigError: if a setting or the checkpoint does not fit.
+    """
+    _validate(config)
+    path = find_checkpoint(config.checkpoint)
+    payload = load_checkpoint(path)
+    train_config = _train_config(path, payload, config)
+    agent = PPOAgent.from_state(payload["agent"], resolve_device(config.device), module=config.network)
+    if read_spec(train_config.env) != agent.spec:
+        what = f"{path} is of an agent for other observations or actions than {train_config.env.id} has here"
+        raise CheckpointError(Problem(what, "the version of the environment's package that it was trained with"))
+    episodes, seed, deterministic = config.episodes, config.seed, config.deterministic
+    if seed == "run":
+        episodes, seed, deterministic = _own_evaluation(path, payload["run"])
+        _check_repeats(config, episodes, deterministic)
+    film = Film(_run_folder(path) / "video") if config.video else None
+    with intra_op_threads(train_config.threads if isinstance(train_config.threads, int) else 1):
+        played = play(
+            agent.policy,
+            train_config.env,
+            episodes=episodes,
+            seed=int(seed),
+            deterministic=deterministic,
+            num_envs=1 if config.render else config.num_envs,
+            film=film,
+            human=config.render is not None,
+        )
+    return _write(_summarise(played, int(seed), deterministic, path, film.folder if film else None))
+
+
+def _check_repeats(config: EvalConfig, episodes: int, deterministic: bool) -> None:
+    """With ``seed=run`` the run's own evaluation is played again, and no other one.
+
+    Raises:
+        ConfigError: if another number of episodes or another way to act was asked for.
+    """
+    usual = EvalConfig()
+    problems = [
+        Problem(f"seed=run repeats the run's evaluation, which had {name}={show(had)}", f"{name}={show(had)}")
+        for name, asked, default, had in (
+            ("episodes", config.episodes, usual.episodes, episodes),
+            ("deterministic", config.deterministic, usual.deterministic, deterministic),
+        )
+        if asked not in (default, had)
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _validate(config: EvalConfig) -> None:
+    validate(config)
+    if isinstance(config.seed, str) and config.seed != "run":
+        raise ConfigError(Problem(f"seed={config.seed} is neither a whole number nor run", "seed=0"))
+    if isinstance(config.seed, int) and config.seed < 0:
+        raise ConfigError(Problem(f"seed={config.seed} must be at least 0", "seed=0"))
+    if config.video and config.render is not None:
+        raise ConfigError(
+            Problem("video=true films, and render=human shows a window; they exclude each other", "video=true")
+        )
+
+
+def _train_config(path: Path, payload: dict[str, Any], asked: EvalConfig) -> TrainConfig:
+    """The configuration the checkpoint's run had; a module is imported only if the user named it too."""
+    if payload["run"] is None:
+        raise CheckpointError(
+            Problem(f"{path} was saved by agent.save() and names no environment", "PPOAgent.load() in Python")
+        )
+    try:
+        config: TrainConfig = from_plain(TrainConfig, payload["run"]["config"])
+    except ConfigError as error:
+        raise CheckpointError(error.problems) from error
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(Problem(f"{path} does not describe its run ({error!r})", "another checkpoint")) from error
+    needed = own_modules(config)
+    given = {"env": asked.env, "network": asked.network, "wrappers": show(asked.wrappers) if asked.wrappers else None}
+    problems = []
+    for key, value in given.items():
+        saved = {"env": config.env.id, **needed}.get(key)
+        if value is not None and value != saved:
+            what = f"{key}={value}, but the checkpoint was trained with {key}={saved or 'none of yours'}"
+            problems.append(Problem(what, f"{key}={saved}" if saved else f"the same without {key}="))
+        elif value is None and key in needed:
+            what = f"the checkpoint's {key} {saved} lives in a module, which is imported only if you say so"
+            problems.append(Problem(what, f"{key}={saved}"))
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _own_evaluation(path: Path, run: dict[str, Any]) -> tuple[int, int, bool]:
+    """Episodes, seed and determinism of the evaluation that the training run made for this checkpoint."""
+    own = run.get("evaluation")
+    if own is None:
+        raise ConfigError(Problem(f"seed=run, but {path} was saved without an evaluation", "seed=0"))
+    try:
+        if not isinstance(own, dict):  # a tensor takes indices too, and raises errors of its own
+            raise TypeError(f"a {type(own).__name__}")
+        episodes, seed, deterministic = len(own["returns"]), own["seed"], own["deterministic"]
+        if type(seed) is not int or seed < 0 or type(deterministic) is not bool or not episodes:
+            raise ValueError(f"seed={seed!r:.80}, deterministic={deterministic!r:.80}, {episodes} episodes")
+        return episodes, seed, deterministic
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        what = f"{path} does not describe its own evaluation ({error!r})"
+        raise CheckpointError(Problem(what, "seed=0")) from error
+
+
+def _summarise(played: Episodes, seed: int, deterministic: bool, path: Path, video: Path | None) -> EvalResult:
+    returns = np.asarray(played.returns)
+    draws = np.random.default_rng(0).choice(returns, (BOOTSTRAP_DRAWS, len(returns))).mean(1)
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return EvalResult(
+        episode_return_mean=float(returns.mean()),
+        episode_return_std=float(returns.std()),
+        episode_return_median=float(np.median(returns)),
+        episode_return_min=float(returns.min()),
+        episode_return_max=float(returns.max()),
+        episode_return_ci95=(float(low), float(high)),
+        episode_returns=played.returns,
+        episode_lengths=played.lengths,
+        seed=seed,
+        episodes=len(returns),
+        deterministic=deterministic,
+        checkpoint=path,
+        written=None,
+        video=video,
+    )
+
+
+def _run_folder(checkpoint: Path) -> Path:
+    return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
+
+
+def _write(result: EvalResult) -> EvalResult:
+    path = _run_folder(result.checkpoint) / "eval.json"
+    content = dataclasses.asdict(result)
+    del content["written"], content["video"]
+    content["checkpoint"] = str(result.checkpoint)
+    try:
+        write_json(path, content)
+    except OSError:  # a read-only archive of runs can still be evaluated
+        return result
+    return dataclasses.replace(result, written=path)

@@ -1,0 +1,287 @@
+"""One training run from configuration to result: what ``ppo-train`` does, for notebooks and scripts too."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import shlex
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ppo_cli.algorithm.acceleration import intra_op_threads
+from ppo_cli.config import TrainConfig
+from ppo_cli.envs.ids import newer_version
+from ppo_cli.errors import ConfigError, Problem, RunError, UserError
+from ppo_cli.loggers import make_loggers
+from ppo_cli.loggers.csv import read_rows
+from ppo_cli.loggers.lines import run_logging, terminal_can_repaint
+from ppo_cli.loggers.metrics import Row
+from ppo_cli.runs.checkpoint import find_checkpoint
+from ppo_cli.runs.folder import new_run_dir
+from ppo_cli.runs.lock import locked
+from ppo_cli.runs.resume import Saved, find_saved
+from ppo_cli.runs.summary import Record, fingerprint, now
+from ppo_cli.signals import stoppable
+from ppo_cli.training.preflight import check_writable, preflight, resolve, warn_of_raw_pictures, warn_of_short_stretches
+from ppo_cli.training.trainer import Trainer
+
+__all__ = ["TrainResult", "preflight", "resolve", "resume", "train"]
+
+log = logging.getLogger("ppo_cli")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainResult:
+    """What came of a run.
+
+    Attributes:
+        run_dir: The run's folder.
+        status: ``finished`` (budget used or ``target_return`` reached) or ``interrupted``.
+        step: Environment steps taken.
+        final_return: Mean return of the last evaluation; without evaluations, of the last 100 episodes.
+        best_return: Mean return of the best evaluation, if there was one.
+        best_step: When that was.
+        signal: The signal that interrupted it.
+        untouched: Whether the run had been finished before, and nothing was done.
+    """
+
+    run_dir: Path
+    status: str
+    step: int
+    final_return: float | None
+    best_return: float | None
+    best_step: int | None
+    signal: int | None = None
+    untouched: bool = False
+
+    @property
+    def checkpoint(self) -> Path:
+        """The best checkpoint, or the last where nothing was evaluated."""
+        return find_checkpoint(self.run_dir)
+
+
+def train(
+    config: TrainConfig, run_dir: Path | None = None, *, command: str | None = None, show: bool = True
+) -> TrainResult:
+    """Train, and keep everything about it in a folder.
+
+    Args:
+        config: What to train.
+        run_dir: An empty folder for the run; by default a new one under ``config.output_dir``.
+        command: The command line, for the record.
+        show: Show progress: a live display in a terminal, plain lines elsewhere.
+
+    Raises:
+        ConfigError: if the configuration does not fit; nothing is left on disk.
+        RunError: if the run broke; its folder has what it had come to, and the traceback in ``train.log``.
+    """
+    if config.resume is not None:
+        raise ConfigError(Problem(f"train() begins a run, and resume={config.resume} asks to go on", "resume(run)"))
+    check_writable(Path(config.output_dir), f"output_dir={config.output_dir}")
+    preflight(config)
+    run_dir = run_dir or new_run_dir(config.output_dir, config.env.id)
+    (run_dir / "checkpoints").mkdir(parents=True)
+    about = {"request": fingerprint(config), "started": now(), "command": command or shlex.join(sys.argv)}
+    with locked(run_dir):
+        return _run(config, run_dir, {**about, "resumed": []}, None, show)
+
+
+def resume(
+    run: str | os.PathLike[str],
+    changes: Mapping[str, Any] | None = None,
+    *,
+    command: str | None = None,
+    show: bool = True,
+) -> TrainResult:
+    """Go on with a run in its own folder, from its newest scheduled checkpoint that can be read, else from the start.
+
+    With the same packages on the same machine the result equals that of a run that was never stopped, bit for bit.
+
+    Args:
+        run: The run's folder, or one of its ``step_….pt`` files to go on from.
+        changes: Settings by dotted key that differ from now on. A module of the user's that the run's settings name
+            must be named here too, or it is not imported.
+        command: The command line, for the record.
+        show: As for :func:`train`.
+
+    Raises:
+        ConfigError: if there is no such run, or a change does not fit; the folder is as it was.
+        RunError: if another process is at it, or the run broke.
+    """
+    saved = find_saved(run, dict(changes or {}))
+    if saved.finished:
+        return _as_it_was(saved)
+    check_writable(saved.run_dir, f"resume={saved.run_dir}")
+    preflight(dataclasses.replace(saved.config, init_from=None) if saved.content else saved.config)
+    with locked(saved.run_dir):
+        saved = find_saved(run, dict(changes or {}))  # as whoever had the lock before has left it
+        if saved.finished:
+            return _as_it_was(saved)
+        resumption = {
+            "time": now(),
+            "step": saved.progress.step,
+            "best_step": saved.progress.best_step,
+            "command": command or shlex.join(sys.argv),
+            "changes": saved.changes,
+        }
+        about = {**saved.about, "resumed": [*saved.about["resumed"], resumption]}
+        if saved.changes:
+            about["request"] = None  # it is no longer the run that its first command asked for
+        return _run(saved.config, saved.run_dir, about, saved, show)
+
+
+def _as_it_was(saved: Saved) -> TrainResult:
+    """The result of a run that was finished before."""
+    final, best, best_step = (saved.summary.get(name) for name in ("final_return", "best_return", "best_step"))
+    return TrainResult(saved.run_dir, "finished", saved.summary["step"], final, best, best_step, untouched=True)
+
+
+def _run(config: TrainConfig, run_dir: Path, about: dict[str, Any], saved: Saved | None, show: bool) -> TrainResult:
+    live = show and terminal_can_repaint()
+    try:
+        with run_logging(run_dir, to_stdout=show and not live):
+            config, reasons = resolve(config)
+            log.info("%s", " · ".join(reasons))
+            if saved is not None:
+                for warning in saved.passed_over:
+                    log.warning("%s", warning)
+                came_from = "" if saved.path is None else f" from {saved.path}"
+                log.info("resumed at step %d%s", saved.progress.step, came_from)
+            return _watched(config, run_dir, about, saved, live)
+    except OSError as error:  # of the log
+        what = f"{run_dir} cannot be written: {error.strerror or error}"
+        raise RunError(Problem(what, "a folder that can be written, with room")) from error
+
+
+def _watched(config: TrainConfig, run_dir: Path, about: dict[str, Any], saved: Saved | None, live: bool) -> TrainResult:
+    """Train; the traceback of whatever breaks goes into ``train.log`` alone, and the person gets one message."""
+    assert isinstance(config.threads, int)
+    try:
+        with intra_op_threads(config.threads):
+            return _train(config, run_dir, about, saved, live)
+    except Exception as error:
+        log.debug("the run failed", exc_info=True)
+        if isinstance(error, UserError):
+            raise
+        notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+        what = f"{type(error).__name__}: {error}{notes}"
+        raise RunError(Problem(what, f"reading the traceback in {run_dir / 'train.log'}")) from error
+
+
+def _train(config: TrainConfig, run_dir: Path, about: dict[str, Any], saved: Saved | None, live: bool) -> TrainResult:
+    began = time.perf_counter()
+    content = None if saved is None else saved.content
+    init_from: Path | None = None
+    history: Sequence[Row] = ()
+    if content is None and config.init_from is not None:
+        init_from = find_checkpoint(config.init_from, key="init_from")
+    if saved is not None:
+        history = _history(run_dir, saved)
+    before = 0.0 if saved is None else _elapsed(saved, history)
+    timed_from = 0 if saved is None or before is not None else saved.progress.step
+    trainer = Trainer(config, run_dir, make_loggers(config, run_dir, live), init_from, content, history, before or 0.0)
+    trainer.problems += [] if saved is None else saved.problems
+    record = Record(run_dir, config, about)
+
+    def facts() -> dict[str, Any]:
+        seconds = (before or 0.0) + time.perf_counter() - began
+        return {
+            "total_timesteps": trainer.total_timesteps,
+            **dataclasses.asdict(trainer.progress),
+            "final_return": trainer.final_return,
+            "problems": list(trainer.problems),
+            "wall_time": seconds,
+            "steps_per_second": (trainer.progress.step - timed_from) / seconds,
+        }
+
+    status = "failed"
+    with stoppable(trainer.stop) as asked:
+        try:
+            if saved is not None:
+                saved.go_back()  # now that the checkpoint has turned out to fit
+            record.write("running", facts())
+            _announce(config, trainer)
+            trainer.run(lambda: _unwritten(record, "running", facts()))
+            over = trainer.progress.iteration == trainer.iterations or trainer.reached
+            stopped = asked.signal is not None and not over
+            if trainer.unsaved is None:  # or there is something left to do: resuming makes the last stretch again
+                status = "interrupted" if stopped else "finished"
+        except KeyboardInterrupt:
+            status = "interrupted"
+            raise
+        finally:
+            unwritten = _unwritten(record, status, facts())
+            known = len(trainer.problems)
+            trainer.close({"status": status, **facts()})  # which may take a while, and find new problems
+            if len(trainer.problems) > known:
+                unwritten = _unwritten(record, status, facts())
+    if (lost := trainer.unsaved or unwritten) is not None:
+        what = f"the run ended at step {trainer.progress.step:,}, but its last records could not be written: {lost}"
+        raise RunError(Problem(what, f"making room, then resume={run_dir}"))
+    progress = trainer.progress
+    return TrainResult(
+        run_dir,
+        status,
+        progress.step,
+        trainer.final_return,
+        progress.best_return,
+        progress.best_step,
+        asked.signal if stopped else None,
+    )
+
+
+def _announce(config: TrainConfig, trainer: Trainer) -> None:
+    """What to know of a run before it begins."""
+    if (newer := newer_version(config.env.id)) is not None:
+        log.warning("env=%s is out of date; there is env=%s", config.env.id, newer)
+    if trainer.total_timesteps != config.total_timesteps:
+        log.info(
+            "total_timesteps=%d is rounded up to %d: whole iterations of buffer_size=%d",
+            config.total_timesteps,
+            trainer.total_timesteps,
+            config.buffer_size,
+        )
+    warn_of_short_stretches(config, trainer.total_timesteps)
+    warn_of_raw_pictures(config)
+
+
+def _unwritten(record: Record, status: str, facts: dict[str, Any]) -> OSError | None:
+    """Write the summary; what kept it from being written, for that must not hide what ended the run."""
+    try:
+        record.write(status, facts)
+    except OSError as error:
+        log.error("summary.json could not be written: %s", error)
+        return error
+    return None
+
+
+def _history(run_dir: Path, saved: Saved) -> Sequence[Row]:
+    """The rows up to the checkpoint."""
+    rows = read_rows(run_dir / "metrics.csv", saved.progress.step)
+    # an iteration that was skipped before its first step has the step of the one before it
+    history = [row for row in rows if (row["iteration"] or 0) <= saved.progress.iteration]
+    if "csv" in saved.config.logger and len(history) < saved.progress.iteration:
+        log.warning(
+            "metrics.csv has %d of the %d rows up to the checkpoint; the others are lost",
+            len(history),
+            saved.progress.iteration,
+        )
+    return history
+
+
+def _elapsed(saved: Saved, history: Sequence[Row]) -> float | None:
+    """The seconds that the run had taken up to the checkpoint; ``None`` where nothing tells.
+
+    Checkpoints do not hold them, for those of equal runs are equal.
+    """
+    if not saved.progress.iteration:
+        return 0.0
+    if history and history[-1]["iteration"] == saved.progress.iteration:
+        return history[-1]["time/elapsed"]
+    seconds, step = saved.summary.get("wall_time"), saved.summary.get("step")
+    # without metrics.csv, as many as its record has for a step, which was written before the checkpoint or after it
+    return seconds * saved.progress.step / step if seconds and step else None
