@@ -16,8 +16,8 @@ import torch
 
 from benchmarks.throughput import W1
 from ppo_cli import EnvConfig, NetworkConfig, TrainConfig
-from ppo_cli.loggers import make_loggers
-from ppo_cli.training.run import resolve
+from ppo_cli.loggers.hub import make_loggers
+from ppo_cli.training.auto import resolve
 from ppo_cli.training.trainer import Trainer
 
 ITERATIONS, WARM_UP = 5, 2

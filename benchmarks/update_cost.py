@@ -14,7 +14,7 @@ import torch
 
 from ppo_cli.agent.policy import Policy
 from ppo_cli.algorithm import ppo
-from ppo_cli.algorithm.acceleration import accelerated
+from ppo_cli.algorithm.compiled import accelerated
 from ppo_cli.config import NetworkConfig, PPOConfig
 from ppo_cli.spec import Spec
 

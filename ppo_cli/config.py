@@ -6,16 +6,10 @@ Only the standard library is imported here, so that ``--help`` and ``--cfg job``
 from __future__ import annotations
 
 import dataclasses
-import math
-import numbers
-import reprlib
-import types
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any
-
-from ppo_cli.errors import ConfigError, Problem, shortened
 
 ACTIVATIONS = ("tanh", "relu", "elu", "gelu", "silu")
 LOGGERS = ("csv", "tensorboard")
@@ -23,8 +17,6 @@ ENCODERS = ("auto", "mlp", "cnn", "impala")
 RECURRENCES = ("lstm", "gru")
 DISTRIBUTIONS = ("gaussian", "squashed", "beta", "gsde")
 BACKENDS = ("auto", "native", "envpool", "sync", "async")
-MOST_NAMED = 10  # of a file's own names, in a message
-MOST_TRIALS = 100_000  # divisions to find a fitting number with; of larger numbers, one near enough will do
 
 
 def setting(
@@ -222,215 +214,6 @@ def show(value: Any) -> str:
     return str(value)
 
 
-def validate(config: Any) -> None:
-    """Check every setting and the rules between settings.
-
-    Raises:
-        ConfigError: names each violation, the values that fit and one to type.
-    """
-    problems = wrong_values(config)
-    if not problems and isinstance(config, PPOConfig):
-        problems += _check_agent(config)
-        problems += _check_together(config) if isinstance(config, TrainConfig) else []
-    if problems:
-        raise ConfigError(problems)
-
-
-def wrong_values(config: Any) -> list[Problem]:
-    """What is wrong with single settings, whatever the others are."""
-    return [problem for key, value, item in walk(config) for problem in _check(config, key, value, item)]
-
-
-def _check(config: Any, key: str, value: Any, item: dataclasses.Field[Any]) -> Iterator[Problem]:
-    owner = type(config)
-    for part in key.split(".")[:-1]:
-        owner = type_hints(owner)[part]
-    kind = type_hints(owner)[item.name]
-    default = getattr(owner(), item.name)
-    fix = f"{key}={show(default)}"
-    if not fits_type(value, kind):
-        yield Problem(f"{key}={show(value)} is not {_type_name(kind)}", fix)
-        return
-    entries = value if isinstance(value, list) else [value]
-    if isinstance(value, list) and not value and item.metadata["choices"] is None and not item.metadata["empty"]:
-        yield Problem(f"{key}=[] is empty", fix)
-    for entry in entries:
-        choices = item.metadata["choices"]
-        own = item.metadata["own"] and ":" in str(entry)
-        if choices is not None and entry is not None and entry not in choices and not own:
-            yield Problem(
-                f"{key}={show(value)} is none of {', '.join(choices)}", _closest_fix(key, entry, choices, value, fix)
-            )
-        wish = _range_violation(entry, item)
-        if wish:
-            yield Problem(f"{key}={show(value)} must be {wish}", fix)
-            return
-
-
-def _closest_fix(key: str, entry: Any, choices: tuple[str, ...], value: Any, fix: str) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(str(entry), choices, n=1)
-    if not close:
-        return fix
-    return f"{key}=[{close[0]}]" if isinstance(value, list) else f"{key}={close[0]}"
-
-
-def fits_type(value: Any, kind: Any) -> bool:
-    """Whether a value is of a type as the annotations of a dataclass name it; a whole number is a number too."""
-    if kind is Any:
-        return True
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (types.UnionType, typing.Union):
-        return any(fits_type(value, arg) for arg in args)
-    if origin is list:
-        return isinstance(value, list) and all(fits_type(item, args[0]) for item in value)
-    if origin is dict:
-        return isinstance(value, dict)
-    if kind is float:
-        return isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if kind is int:
-        return isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    return isinstance(value, kind)
-
-
-def _type_name(kind: Any) -> str:
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (types.UnionType, typing.Union):
-        return " or ".join(_type_name(arg) for arg in args)
-    if origin is list:
-        return f"a list of {_type_name(args[0]).removeprefix('a ').removeprefix('an ')}s"
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
-    return names.get(kind, "a mapping")
-
-
-def _range_violation(value: Any, item: dataclasses.Field[Any]) -> str:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        return ""
-    above, least, most = (item.metadata[name] for name in ("above", "least", "most"))
-    fits = isinstance(value, numbers.Integral) or math.isfinite(value)  # some whole numbers are beyond any float
-    fits &= above is None or value > above
-    fits &= least is None or value >= least
-    fits &= most is None or value <= most
-    if fits:
-        return ""
-    parts = [
-        f"above {above:g}" if above is not None else "",
-        f"at least {least:g}" if least is not None else "",
-        f"at most {_bound(most)}" if most is not None else "",
-    ]
-    return " and ".join(part for part in parts if part) or "a finite number"
-
-
-def _bound(value: float) -> str:
-    return str(value) if value > 1e15 else f"{value:g}"
-
-
-def _check_agent(config: PPOConfig) -> list[Problem]:
-    problems = []
-    length = config.network.sequence_length
-    if config.network.memory is not None and length is not None and config.batch_size % length:
-        problems.append(
-            Problem(
-                f"network.sequence_length={length} does not divide batch_size={config.batch_size}",
-                f"network.sequence_length={_nearest_divisor(config.batch_size, length)}",
-            )
-        )
-    if config.continuous.min_log_std > config.continuous.max_log_std:
-        low, high = config.continuous.min_log_std, config.continuous.max_log_std
-        what = f"continuous.min_log_std={show(low)} is above continuous.max_log_std={show(high)}"
-        problems.append(Problem(what, f"continuous.max_log_std={show(low)}"))
-    return problems
-
-
-def _check_together(config: TrainConfig) -> list[Problem]:
-    problems = []
-    words = {"threads": "a whole number", "compile": "true or false", "checkpoint_every": "a whole number or null"}
-    for key, fits in words.items():
-        value = getattr(config, key)
-        if isinstance(value, str) and value != "auto":
-            problems.append(Problem(f"{key}={value} is neither auto nor {fits}", f"{key}=auto"))
-    size = config.buffer_size
-    if size % config.num_envs:
-        problems.append(
-            Problem(
-                f"num_envs={config.num_envs} does not divide buffer_size={size}",
-                f"num_envs={_nearest_divisor(size, config.num_envs)}",
-            )
-        )
-    if size % config.batch_size:
-        problems.append(
-            Problem(
-                f"batch_size={config.batch_size} does not divide buffer_size={size}",
-                f"batch_size={_nearest_divisor(size, config.batch_size)}",
-            )
-        )
-    if config.target_return is not None and config.eval_every is None:
-        problems.append(
-            Problem("target_return needs evaluations, and eval_every=null turns them off", "eval_every=10000")
-        )
-    return problems
-
-
-def _nearest_divisor(number: int, wanted: int) -> int:
-    lows = range(1, min(math.isqrt(number), MOST_TRIALS) + 1)
-    divisors = [d for low in lows if number % low == 0 for d in (low, number // low)]
-    return min(divisors, key=lambda divisor: (abs(divisor - wanted), divisor))
-
-
 def whole_iterations(steps: int, buffer_size: int) -> int:
     """Number of iterations that hold at least ``steps`` environment steps."""
     return -(-steps // buffer_size)
-
-
-def to_plain(config: Any) -> dict[str, Any]:
-    """The config as plain dictionaries, lists and scalars, as checkpoints keep it."""
-    plain: dict[str, Any] = _plain(dataclasses.asdict(config))
-    return plain
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, tuple):  # among env.kwargs, where the constructor may insist on it
-        return tuple(_plain(item) for item in value)
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        return value
-    # NumPy's numbers are Real too, but no checkpoint that holds one can be read
-    return int(value) if isinstance(value, numbers.Integral) else float(value)
-
-
-def from_plain(kind: type[Any], plain: dict[str, Any]) -> Any:
-    """Rebuild a config dataclass from :func:`to_plain`'s output.
-
-    Raises:
-        ConfigError: if a key is missing, unknown, or its value does not fit.
-    """
-    if not isinstance(plain, dict):  # others may answer "in" with errors of their own
-        raise ConfigError(Problem(f"in place of settings stands a {type(plain).__name__}", "another file"))
-    names = [item.name for item in fields(kind)]
-    unknown = [name for name in plain if name not in names]
-    problems = [
-        Problem(f"unknown setting {reprlib.repr(name)}", f"one of {', '.join(sorted(names))}")
-        for name in unknown[:MOST_NAMED]
-    ]
-    problems += [
-        Problem(f"setting {name!r} is missing", f"a file that has {name!r}") for name in names if name not in plain
-    ]
-    if problems:
-        raise ConfigError(problems)
-    hints = type_hints(kind)
-    values = {
-        name: from_plain(hints[name], value)
-        if dataclasses.is_dataclass(hints[name]) and isinstance(value, dict)
-        else value
-        for name, value in plain.items()
-    }
-    config = kind(**values)
-    try:
-        validate(config)
-    except ConfigError as error:  # in a file a value may be of any length
-        raise ConfigError([Problem(shortened(problem.what), problem.fix) for problem in error.problems]) from error
-    return config

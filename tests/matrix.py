@@ -22,7 +22,8 @@ from ppo_cli.envs.vector import VectorEnv
 from ppo_cli.loggers.metrics import Row
 from ppo_cli.runs.checkpoint import load_checkpoint
 from ppo_cli.seeding import stream_seed
-from ppo_cli.training.evaluate import evaluate, play
+from ppo_cli.training.evaluate import evaluate
+from ppo_cli.training.play import play
 from ppo_cli.training.trainer import Trainer
 
 

@@ -23,7 +23,7 @@ import toys
 
 from ppo_cli.config import ContinuousConfig, EnvConfig, NetworkConfig, TrainConfig
 from ppo_cli.envs.backends import choose_backend
-from ppo_cli.envs.make import read_spec
+from ppo_cli.envs.inspect import read_spec
 from ppo_cli.errors import ConfigError
 from ppo_cli.loggers.curves import CurvesLogger
 from ppo_cli.runs.checkpoint import load_checkpoint

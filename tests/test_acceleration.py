@@ -12,18 +12,13 @@ import torch
 from ppo_cli.agent.agent import PPOAgent
 from ppo_cli.agent.learner import UpdateResult
 from ppo_cli.algorithm import ppo
-from ppo_cli.algorithm.acceleration import (
-    Compute,
-    Recorded,
-    Replayed,
-    choose_compile,
-    choose_threads,
-    intra_op_threads,
-)
 from ppo_cli.algorithm.compiled import Compiled
+from ppo_cli.algorithm.cuda_graph import Compute, Recorded, Replayed
 from ppo_cli.algorithm.ppo import UpdateStep
 from ppo_cli.config import NetworkConfig, PPOConfig
+from ppo_cli.devices import intra_op_threads
 from ppo_cli.spec import Spec
+from ppo_cli.training.auto import choose_compile, choose_threads
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 

@@ -13,7 +13,7 @@ from watching import watch_steps
 
 from ppo_cli import PPOAgent
 from ppo_cli.agent.learner import UpdateResult
-from ppo_cli.algorithm.ppo import Minibatch
+from ppo_cli.algorithm.minibatches import Minibatch
 from ppo_cli.algorithm.rollout import FinalObservations
 from ppo_cli.config import NetworkConfig, PPOConfig
 from ppo_cli.errors import CheckpointError, ConfigError

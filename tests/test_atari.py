@@ -11,13 +11,15 @@ from console import files_in, run
 from test_conf import compose
 
 from ppo_cli.agent.agent import PPOAgent
-from ppo_cli.config import EnvConfig, NetworkConfig, PPOConfig, TrainConfig, to_plain
+from ppo_cli.config import EnvConfig, NetworkConfig, PPOConfig, TrainConfig
 from ppo_cli.envs.backends import build, choose_backend
-from ppo_cli.envs.make import make_env, read_spec
+from ppo_cli.envs.families import warn_of_raw_pictures
+from ppo_cli.envs.inspect import read_spec
+from ppo_cli.envs.make import make_env
 from ppo_cli.errors import ConfigError
+from ppo_cli.plain import to_plain
 from ppo_cli.spec import Spec
 from ppo_cli.training.evaluate import evaluate
-from ppo_cli.training.preflight import warn_of_raw_pictures
 from ppo_cli.training.run import train
 
 GAMES = ["Pong", "Breakout"]

@@ -15,7 +15,7 @@ from matrix import make_trainer
 from ppo_cli.agent.policy import Acted, Policy
 from ppo_cli.algorithm import ppo
 from ppo_cli.config import EnvConfig, NetworkConfig, TrainConfig
-from ppo_cli.envs.make import read_spec
+from ppo_cli.envs.inspect import read_spec
 from ppo_cli.envs.vector import VectorEnv
 from ppo_cli.training.trainer import Trainer
 

@@ -8,19 +8,11 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from ppo_cli.config import (
-    ContinuousConfig,
-    EnvConfig,
-    EvalConfig,
-    NetworkConfig,
-    PPOConfig,
-    TrainConfig,
-    to_plain,
-    walk,
-)
+from ppo_cli.config import ContinuousConfig, EnvConfig, EvalConfig, NetworkConfig, PPOConfig, TrainConfig, walk
 from ppo_cli.errors import ConfigError
 from ppo_cli.hydra_ext import argv
 from ppo_cli.hydra_ext.compose import checked, conf_dir, loader, prepare, reusing
+from ppo_cli.plain import to_plain
 
 GROUPS = ("env.", "network.", "continuous.")
 TUNED = conf_dir() / "preset/tuned"

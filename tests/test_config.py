@@ -15,14 +15,13 @@ from ppo_cli.config import (
     NetworkConfig,
     PPOConfig,
     TrainConfig,
-    from_plain,
     show,
-    to_plain,
-    validate,
     walk,
     whole_iterations,
 )
 from ppo_cli.errors import ConfigError
+from ppo_cli.plain import from_plain, to_plain
+from ppo_cli.validation import validate
 
 
 @pytest.mark.parametrize("kind", [PPOConfig, TrainConfig, EvalConfig])

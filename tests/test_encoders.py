@@ -22,7 +22,8 @@ from ppo_cli.envs.spaces import Codec, describe
 from ppo_cli.errors import ConfigError
 from ppo_cli.networks.actor_critic import ActorCritic
 from ppo_cli.networks.distributions import make_head
-from ppo_cli.networks.encoders import AllParts, Impala, NatureCNN, Numbers, OneHot, OwnModule, make_encoder
+from ppo_cli.networks.encoders import AllParts, Impala, NatureCNN, Numbers, OneHot, make_encoder
+from ppo_cli.networks.user_module import OwnModule
 from ppo_cli.spec import ActionPart, ObsPart, Spec
 
 CPU = torch.device("cpu")

@@ -18,14 +18,16 @@ from console import FRAME_TOP, files_in, run
 from gymnasium.vector import AutoresetMode
 
 from ppo_cli.config import EnvConfig, NetworkConfig, TrainConfig
-from ppo_cli.envs.make import TRIAL_STEPS, make_env, read_spec, try_out
+from ppo_cli.envs.inspect import TRIAL_STEPS, read_spec, try_out
+from ppo_cli.envs.make import make_env
 from ppo_cli.envs.vector import Transition, VectorEnv
 from ppo_cli.envs.workers import WorkerError
 from ppo_cli.errors import ConfigError, RunError
 from ppo_cli.seeding import stream_seed
 from ppo_cli.spec import Spec
-from ppo_cli.training.evaluate import play
-from ppo_cli.training.run import preflight, train
+from ppo_cli.training.play import play
+from ppo_cli.training.preflight import preflight
+from ppo_cli.training.run import train
 from ppo_cli.training.trainer import Trainer
 
 

@@ -16,7 +16,9 @@ import toys
 
 from ppo_cli.agent.agent import PPOAgent
 from ppo_cli.config import EnvConfig, NetworkConfig, PPOConfig, TrainConfig
-from ppo_cli.envs.make import _log_once, make_env, read_spec
+from ppo_cli.envs.families import _log_once
+from ppo_cli.envs.inspect import read_spec
+from ppo_cli.envs.make import make_env
 from ppo_cli.envs.vector import VectorEnv
 from ppo_cli.errors import ConfigError
 from ppo_cli.seeding import stream_generator, stream_seed

@@ -15,11 +15,13 @@ import toys
 
 from ppo_cli.agent.agent import PPOAgent
 from ppo_cli.agent.policy import Policy
-from ppo_cli.config import EnvConfig, EvalConfig, NetworkConfig, TrainConfig, to_plain
-from ppo_cli.envs.make import read_spec
+from ppo_cli.config import EnvConfig, EvalConfig, NetworkConfig, TrainConfig
+from ppo_cli.envs.inspect import read_spec
 from ppo_cli.errors import CheckpointError, ConfigError
+from ppo_cli.plain import to_plain
 from ppo_cli.runs.checkpoint import load_checkpoint, save_checkpoint
-from ppo_cli.training.evaluate import EvalResult, evaluate, play, run_eval
+from ppo_cli.training.evaluate import EvalResult, evaluate, run_eval
+from ppo_cli.training.play import play
 from ppo_cli.training.run import train
 
 assert toys.TOYS

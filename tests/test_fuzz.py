@@ -25,15 +25,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ppo_cli.agent.agent import PPOAgent
-from ppo_cli.config import EnvConfig, EvalConfig, NetworkConfig, TrainConfig, show, to_plain, validate, walk
+from ppo_cli.config import EnvConfig, EvalConfig, NetworkConfig, TrainConfig, show, walk
 from ppo_cli.devices import resolve_device
-from ppo_cli.envs.make import read_spec
+from ppo_cli.envs.inspect import read_spec
 from ppo_cli.errors import UserError
 from ppo_cli.hydra_ext import argv
 from ppo_cli.hydra_ext.compose import Loader, checked, loader, prepare, reusing
+from ppo_cli.plain import to_plain
 from ppo_cli.runs.checkpoint import load_checkpoint, save_checkpoint
+from ppo_cli.training.auto import resolve
 from ppo_cli.training.evaluate import run_eval
-from ppo_cli.training.run import preflight, resolve
+from ppo_cli.training.preflight import preflight
+from ppo_cli.validation import validate
 
 assert toys.TOYS
 EXAMPLES = settings.default.max_examples
@@ -118,7 +121,7 @@ def use(path: Path, content: bytes) -> list[str]:
 
 @cache
 def payload_config() -> TrainConfig:
-    from ppo_cli.config import from_plain
+    from ppo_cli.plain import from_plain
 
     config: TrainConfig = from_plain(TrainConfig, payload_of(small_checkpoint())["run"]["config"])
     return config

@@ -16,12 +16,12 @@ import pytest
 from rich.console import Console
 
 from ppo_cli.config import TrainConfig
-from ppo_cli.loggers import make_loggers, terminal_can_repaint
+from ppo_cli.loggers.hub import make_loggers
 from ppo_cli.loggers.base import RunInfo
 from ppo_cli.loggers.console import BLOCKS, LiveDisplay, block_chart
 from ppo_cli.loggers.csv import CsvLogger
 from ppo_cli.loggers.curves import CurvesLogger, smooth, thousands
-from ppo_cli.loggers.lines import LOGGER, PlainLines, run_logging
+from ppo_cli.loggers.lines import LOGGER, PlainLines, run_logging, terminal_can_repaint
 from ppo_cli.loggers.metrics import COLUMNS, METRICS, Row
 from ppo_cli.loggers.tensorboard import TensorBoardLogger
 from ppo_cli.loggers.text import Pace, duration, number

@@ -11,7 +11,7 @@ from ppo_cli import PPOAgent, TrainConfig, train
 from ppo_cli.config import EnvConfig, EvalConfig, NetworkConfig, own_modules
 from ppo_cli.errors import CheckpointError, ConfigError
 from ppo_cli.training.evaluate import run_eval
-from ppo_cli.training.run import preflight
+from ppo_cli.training.preflight import preflight
 
 SOURCE = """
 import gymnasium as gym

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from ppo_cli.algorithm import ppo
-from ppo_cli.algorithm.ppo import Coefficients, LearnerState, Minibatch
+from ppo_cli.algorithm.minibatches import Minibatch
+from ppo_cli.algorithm.ppo import Coefficients, LearnerState
 from ppo_cli.config import NetworkConfig
 from ppo_cli.networks.actor_critic import ActorCritic
 from ppo_cli.networks.categorical import CategoricalHead

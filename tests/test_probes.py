@@ -15,9 +15,10 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary
 from toys import Toy
 
 from ppo_cli.agent.agent import PPOAgent
-from ppo_cli.config import ContinuousConfig, EnvConfig, NetworkConfig, TrainConfig, validate
-from ppo_cli.training.evaluate import play
+from ppo_cli.config import ContinuousConfig, EnvConfig, NetworkConfig, TrainConfig
+from ppo_cli.training.play import play
 from ppo_cli.training.trainer import Trainer
+from ppo_cli.validation import validate
 
 
 class Bandit(Toy):

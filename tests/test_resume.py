@@ -27,14 +27,16 @@ from console import Answer, command, environment
 from resuming import Kind, differences, go_through, metrics, signalled, why_missing
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from ppo_cli.config import EnvConfig, NetworkConfig, TrainConfig, to_plain
+from ppo_cli.config import EnvConfig, NetworkConfig, TrainConfig
 from ppo_cli.errors import CheckpointError, ConfigError, RunError
 from ppo_cli.loggers.curves import CurvesLogger
 from ppo_cli.loggers.metrics import COLUMNS
+from ppo_cli.plain import to_plain
 from ppo_cli.runs.checkpoint import load_checkpoint
 from ppo_cli.runs.progress import Evaluation
 from ppo_cli.runs.resume import find_saved
-from ppo_cli.training.run import TrainResult, resolve, resume, train
+from ppo_cli.training.auto import resolve
+from ppo_cli.training.run import TrainResult, resume, train
 from ppo_cli.training.trainer import Trainer
 
 ROLLOUT = 32  # steps of an iteration; checkpoints after 64, 128, 192 and 224

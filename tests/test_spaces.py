@@ -28,7 +28,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
 from ppo_cli.config import EnvConfig
-from ppo_cli.envs.make import read_spec
+from ppo_cli.envs.inspect import read_spec
 from ppo_cli.envs.spaces import MOST_CATEGORIES, Codec, describe, flat_mask
 from ppo_cli.envs.vector import VectorEnv
 from ppo_cli.errors import ConfigError

@@ -17,11 +17,11 @@ import toys
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from watching import watch_steps
 
-from ppo_cli.algorithm.ppo import Minibatch
+from ppo_cli.algorithm.minibatches import Minibatch
 from ppo_cli.config import EnvConfig, NetworkConfig, TrainConfig
 from ppo_cli.envs import backends
 from ppo_cli.envs.backends import _kept_apart, choose_backend
-from ppo_cli.envs.make import read_spec
+from ppo_cli.envs.inspect import read_spec
 from ppo_cli.envs.vector import VectorEnv
 from ppo_cli.errors import ConfigError
 from ppo_cli.spec import ObsPart, Spec

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from torch import Tensor
 
 from ppo_cli.agent.learner import Learner
-from ppo_cli.algorithm.ppo import Coefficients, LearnerState, Minibatch
+from ppo_cli.algorithm.minibatches import Minibatch
+from ppo_cli.algorithm.ppo import Coefficients, LearnerState
 
 
 def watch_steps(learner: Learner, tell: Callable[[Minibatch, Coefficients, Tensor], object]) -> None:

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from dataclasses import fields
-from functools import partial
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
+from ppo_cli.agent import state
 from ppo_cli.agent.learner import Learner, UpdateResult
 from ppo_cli.agent.policy import Policy
-from ppo_cli.algorithm.ppo import LearnerState
 from ppo_cli.algorithm.rollout import FinalObservations, RolloutBuffer, Rows
-from ppo_cli.config import ContinuousConfig, NetworkConfig, PPOConfig, from_plain, show, to_plain, validate
+from ppo_cli.config import NetworkConfig, PPOConfig, show
 from ppo_cli.devices import resolve_device
-from ppo_cli.errors import CheckpointError, ConfigError, Problem, UserError
-from ppo_cli.networks.actor_critic import ActorCritic
-from ppo_cli.networks.distributions import make_head
-from ppo_cli.runs.checkpoint import checked_section, checked_tensor, find_checkpoint, load_checkpoint, save_checkpoint
-from ppo_cli.spec import Shapes, Spec
+from ppo_cli.errors import CheckpointError, ConfigError, Problem
+from ppo_cli.runs.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+from ppo_cli.spec import Spec
+from ppo_cli.validation import validate
 
 DEFAULTS = PPOConfig()
-SECTIONS = ("config", "spec", "parameters", "first_moment", "second_moment", "updates", "normalizers", "streams")
-"""What :meth:`PPOAgent.state` consists of."""
 
 
 class PPOAgent:
@@ -254,214 +247,74 @@ class PPOAgent:
 
     # --- keeping ----------------------------------------------------------------------------------------------
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Everything about the agent as plain data and CPU tensors."""
-        learner, policy = self.learner.state, self.policy
-        named = policy.network.named
-        return {
-            "config": to_plain(self.config),
-            "spec": dataclasses.asdict(self.spec),
-            "parameters": _on_cpu(named(learner.parameters)),
-            "first_moment": _on_cpu(named(learner.first_moment)),
-            "second_moment": _on_cpu(named(learner.second_moment)),
-            "updates": self.learner.updates,
-            "normalizers": {name: _on_cpu(part.state()) for name, part in policy.normalizers._asdict().items()},
-            "streams": {name: stream.get_state() for name, stream in self._streams().items()},
-        }
+        return state.state_dict(self.learner)
 
-    def _streams(self) -> dict[str, torch.Generator]:
-        return {"action": self.policy.action_stream, "shuffle": self.learner.shuffle_stream}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Become the agent that :meth:`state` described: network and settings come from there, the device stays.
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Take over all that :meth:`state_dict` holds but settings and spaces, which must be alike.
 
         Raises:
-            CheckpointError: if the spaces differ, or anything is missing or has another shape or type.
+            CheckpointError: if anything is missing or has another shape or type.
         """
-        config, spec = read_description(state)
-        if config.network.module != self.config.network.module:  # importing it would be running code that a file names
-            what = f"the checkpoint's network is {config.network.module}, and this agent's {self.config.network.module}"
-            raise CheckpointError(Problem(what, "an agent with the same network.module"))
-        theirs, ours = _dims(spec), _dims(self.spec)
-        if theirs != ours:
-            what = f"the checkpoint is of an agent with {theirs}, and this one has {ours}"
-            raise CheckpointError(Problem(what, f"PPOAgent({theirs})"))
-        loaded = _from_description(
-            config, spec, state, device=self.policy.device, num_envs=self.memory.num_envs, compiled=self._compiled
-        )
-        loaded.restore(state)
-        self.__dict__.update(loaded.__dict__)
+        state.load_state_dict(self.learner, saved)
 
     @classmethod
-    def from_state(
-        cls, state: dict[str, Any], device: str | torch.device = "cpu", *, module: str | None = None
+    def from_state_dict(
+        cls, saved: dict[str, Any], device: str | torch.device = "cpu", *, module: str | None = None
     ) -> PPOAgent:
-        """The agent that :meth:`state` described, for one environment.
+        """The agent that :meth:`state_dict` described, for one environment.
 
         Args:
-            state: What it described.
+            saved: What it described.
             device: Where tensors live.
             module: The ``network.module`` that may be imported; to import what a file names would be to run it.
 
         Raises:
             CheckpointError: if the network is another, or anything is missing or has another shape or type.
         """
-        config, spec = read_description(state)
+        config, spec = state.read_description(saved)
         if config.network.module != module:
             what = f"the checkpoint's network is {show(config.network.module)}, and the one asked for {show(module)}"
             raise CheckpointError(Problem(what, f"network={config.network.module}, if you trust that module"))
-        agent = _from_description(config, spec, state, device=device)
-        agent.restore(state)
+        return cls._rebuilt(config, spec, saved, device=device)
+
+    @classmethod
+    def _rebuilt(cls, config: PPOConfig, spec: Spec, saved: dict[str, Any], **keywords: Any) -> PPOAgent:
+        agent = state.buildable(config, spec, saved, lambda: cls.from_spec(spec, config, seed=0, **keywords))
+        agent.load_state_dict(saved)
         return agent
 
-    def load_weights(self, state: dict[str, Any]) -> None:
-        """Start from the network and normalisers of another agent's :meth:`state`; optimiser and streams stay fresh.
+    def load_weights(self, saved: dict[str, Any]) -> None:
+        """Start from another agent's network and normalisers; optimiser and streams stay fresh.
+
+        Args:
+            saved: Its :meth:`state_dict`.
 
         Raises:
             CheckpointError: if the spaces or the network differ, or what their inputs and outputs mean.
         """
-        config, spec = read_description(state)
-        own = self.config
-        names = ["normalize_obs", "normalize_reward", "normalize_value"]
-        names += [f"network.{item.name}" for item in fields(NetworkConfig) if item.name != "sequence_length"]
-        names += [f"continuous.{item.name}" for item in fields(ContinuousConfig) if item.name != "resample_every"]
-        pairs = [(name, attrgetter(name)(config), attrgetter(name)(own)) for name in names]
-        problems = [
-            Problem(
-                f"init_from: the checkpoint has {name}={show(saved)}, and this run {show(mine)}",
-                f"{name}={show(saved)}",
-            )
-            for name, saved, mine in pairs
-            if saved != mine
-        ]
-        if spec != self.spec:
-            what = f"init_from: the checkpoint's spaces are {_told(spec)}, and this run's {_told(self.spec)}"
-            problems.append(Problem(what, "a checkpoint of this environment"))
-        if problems:
-            raise CheckpointError(problems)
-        other = PPOAgent.from_state(state, self.policy.device, module=own.network.module)
-        self.learner.set_state(self.learner.state._replace(parameters=other.policy.parameters))
-        own_parts, parts = self.policy.normalizers, other.policy.normalizers
-        own_parts.observation.load(parts.observation.state())
-        own_parts.value.load(parts.value.state())
-        parts.reward.begin_episodes()
-        own_parts.reward.load(parts.reward.state())
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take over all that :meth:`state` holds but settings and spaces, which must be alike.
-
-        Raises:
-            CheckpointError: if anything is missing or has another shape or type.
-        """
-        first, second, third = (self._flat(state, name) for name in ("parameters", "first_moment", "second_moment"))
-        self.learner.set_state(LearnerState(first, second, third))
-        self.learner.updates = state.get("updates", -1)
-        if type(self.learner.updates) is not int or not 0 <= self.learner.updates < 2**53:
-            raise CheckpointError(Problem("the checkpoint does not say how often it was updated", "another"))
-        normalizers = self.policy.normalizers._asdict()
-        saved = checked_section(state.get("normalizers"), "normalizers", normalizers)
-        for name, part in normalizers.items():
-            expected = {key: (tuple(tensor.shape), tensor.dtype) for key, tensor in part.state().items()}
-            section = checked_section(saved[name], f"normalizers: {name}", expected)
-            if "discounted" in expected and isinstance(section["discounted"], Tensor):
-                # one sum per environment of that run, whose number need not be ours
-                expected["discounted"] = ((section["discounted"].numel(),), torch.float64)
-            least = {"count": 0.0, "var": 0.0}
-            part.load(
-                {
-                    key: checked_tensor(section, key, *form, section=f"normalizers: {name}", least=least.get(key))
-                    for key, form in expected.items()
-                }
-            )
-        streams = self._streams()
-        saved = checked_section(state.get("streams"), "streams", streams)
-        for name, stream in streams.items():
-            tensor = checked_tensor(saved, name, tuple(stream.get_state().shape), torch.uint8, section="streams")
-            try:
-                stream.set_state(tensor)
-            except RuntimeError as error:
-                raise CheckpointError(Problem(f"the checkpoint's {name} stream: {error}", "another")) from error
-
-    def _flat(self, state: dict[str, Any], name: str) -> Tensor:
-        parts = _checked_parameters(state, name, self.policy.network.shapes)
-        return torch.cat([part.reshape(-1) for part in parts]).to(self.policy.device)
+        state.check_same_function(self.config, self.spec, *state.read_description(saved))
+        other = PPOAgent.from_state_dict(saved, self.policy.device, module=self.config.network.module)
+        state.copy_function(other.learner, self.learner)
 
     def save(self, filepath: str | os.PathLike[str]) -> None:
         """Write a checkpoint: whole or not at all."""
-        save_checkpoint(Path(filepath), self.state())
+        save_checkpoint(Path(filepath), self.state_dict())
 
     def load(self, filepath: str | os.PathLike[str]) -> None:
         """Become the agent a checkpoint holds, be it from :meth:`save` or from ``ppo-train``.
 
-        Network, settings, normalisers and optimiser come from the file; the memory starts empty.
+        Network, settings, normalisers and optimiser come from the file; the device stays, and the memory starts empty.
 
         Raises:
             CheckpointError: if the file is unusable or its agent has other spaces.
         """
-        self.load_state(load_checkpoint(find_checkpoint(filepath))["agent"])
-
-
-def _dims(spec: Spec) -> str:
-    """The sizes of a spec as the agent's constructor calls them."""
-    choices = spec.num_options if spec.action_dtype == "int64" else spec.action_size
-    return f"state_dim={spec.obs_size}, action_dim={choices}"
-
-
-def _told(spec: Spec) -> str:
-    """A spec in one line."""
-    parts = [(part.kind, part.shape, part.counts) for part in spec.observations]
-    actions = [(part.kind, part.counts or (part.size,)) for part in spec.actions]
-    mask = f", masks from {spec.mask}" if spec.mask else ""
-    told = [" ".join(str(item) for item in part if item != ()) for part in (*parts, *actions)]
-    return f"{', '.join(told[: len(parts)])} → {', '.join(told[len(parts) :])}{mask}"
-
-
-def read_description(state: dict[str, Any]) -> tuple[PPOConfig, Spec]:
-    """Settings and spaces of a saved agent.
-
-    Raises:
-        CheckpointError: if they do not fit their definitions.
-    """
-    checked_section(state, "agent", SECTIONS)
-    try:
-        config = from_plain(PPOConfig, state["config"])
-        spec = Spec.from_plain(state["spec"])
-    except ConfigError as error:
-        raise CheckpointError(error.problems) from error
-    except Exception as error:  # in whatever way a description is none, it is the file's
-        what = f"the checkpoint does not describe its agent ({type(error).__name__}: {str(error)[:200]})"
-        raise CheckpointError(Problem(what, "another")) from error
-    return config, spec
-
-
-def _from_description(config: PPOConfig, spec: Spec, state: dict[str, Any], **keywords: Any) -> PPOAgent:
-    """A fresh agent like the saved one, built only if the file holds as many parameters as its network has.
-
-    A few words can describe a network that no memory holds.
-    """
-    section = state["parameters"]
-    held = (
-        sum(part.numel() for part in section.values() if isinstance(part, Tensor)) if isinstance(section, dict) else 0
-    )
-    try:
-        if spec.num_options > held:  # each choice has a column of parameters; making the head goes through them all
-            raise ValueError(f"{spec.num_options} choices with {held} parameters")
-        network = ActorCritic(spec, partial(make_head, spec, config.continuous), config.network)
-        _checked_parameters(state, "parameters", network.shapes)
-        return PPOAgent.from_spec(spec, config, seed=0, **keywords)
-    except UserError:
-        raise
-    except Exception as error:  # likewise; and room for buffer_size transitions may be more than there is
-        what = f"the agent that the checkpoint describes cannot be built ({type(error).__name__}: {str(error)[:200]})"
-        raise CheckpointError(Problem(what, "another")) from error
-
-
-def _checked_parameters(state: dict[str, Any], name: str, shapes: Shapes) -> list[Tensor]:
-    section = checked_section(state[name], name, shapes)
-    least = 0.0 if name == "second_moment" else None
-    return [
-        checked_tensor(section, key, shape, torch.float32, section=name, least=least) for key, shape in shapes.items()
-    ]
+        saved = load_checkpoint(find_checkpoint(filepath))["agent"]
+        config, spec = state.read_description(saved)
+        state.check_same_kind(self.config, self.spec, config, spec)
+        held = {"device": self.policy.device, "num_envs": self.memory.num_envs, "compiled": self._compiled}
+        self.__dict__.update(self._rebuilt(config, spec, saved, **held).__dict__)
 
 
 def _count(name: str, number: Any, least: int = 1) -> int:
@@ -469,8 +322,3 @@ def _count(name: str, number: Any, least: int = 1) -> int:
     if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least:
         raise ConfigError(Problem(f"{name}={number} must be a whole number of at least {least}", f"{name}={least}"))
     return int(number)
-
-
-def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    # a view would drag the whole flat vector into the file with it
-    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}

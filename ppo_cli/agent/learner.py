@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from ppo_cli.agent.policy import Policy
-from ppo_cli.algorithm import ppo
-from ppo_cli.algorithm.acceleration import accelerated
+from ppo_cli.algorithm import minibatches, ppo
+from ppo_cli.algorithm.compiled import accelerated
 from ppo_cli.algorithm.finite import check_rollout, check_update
-from ppo_cli.algorithm.ppo import Coefficients, LearnerState, Minibatch
+from ppo_cli.algorithm.minibatches import Minibatch
+from ppo_cli.algorithm.ppo import Coefficients, LearnerState
 from ppo_cli.algorithm.rollout import RolloutBuffer, Rows
 from ppo_cli.config import PPOConfig
 from ppo_cli.errors import BadNumbersError
@@ -150,7 +151,7 @@ class Learner:
             normalize(returns.flatten()),
             weights.flatten(),
         )
-        losses, epochs = self._run_epochs(rollout, *ppo.sequence_table(weights.cpu(), self._length))
+        losses, epochs = self._run_epochs(rollout, *minibatches.sequence_table(weights.cpu(), self._length))
         policy.normalizers.observation.update(observations[real])
         means = dict(zip(ppo.LOSS_METRICS, losses.tolist(), strict=True))
         return UpdateResult(**means, explained_variance=float(explained.item()), epochs=epochs)
@@ -189,12 +190,12 @@ class Learner:
         diverged = False
         while len(history) < config.epochs and not diverged:
             shuffled = torch.randperm(len(table), generator=self.shuffle_stream)
-            sequences, weights = ppo.minibatch_rows(shuffled, config.batch_size // self._length)
+            sequences, weights = minibatches.minibatch_rows(shuffled, config.batch_size // self._length)
             places = table[sequences].flatten(1)
             if self._length > 1:
                 weights = (weights.unsqueeze(-1) * table_weights[sequences]).flatten(1)
             places, weights = places.to(self.policy.device), weights.to(self.policy.device)
-            batches = ppo.deal(rollout, places, weights)
+            batches = minibatches.deal(rollout, places, weights)
             state, metrics = self._update_steps(state, batches, self._coefficients(len(places)))
             history.append(metrics)
             self.updates += len(places)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +13,7 @@ from ppo_cli.algorithm.normalization import make_normalizers
 from ppo_cli.algorithm.rollout import Rows
 from ppo_cli.config import PPOConfig
 from ppo_cli.devices import make_transfer
-from ppo_cli.networks.actor_critic import ActorCritic, Forward
-from ppo_cli.networks.distributions import make_head
+from ppo_cli.networks.actor_critic import Forward, make_network
 from ppo_cli.seeding import stream_generator
 from ppo_cli.spec import Spec
 
@@ -44,7 +42,7 @@ class Policy:
     def __init__(self, spec: Spec, config: PPOConfig, device: torch.device, seed: int, num_envs: int) -> None:
         self.spec, self.device = spec, device
         self._transfer = make_transfer(device)
-        self.network = ActorCritic(spec, partial(make_head, spec, config.continuous), config.network)
+        self.network = make_network(spec, config)
         self.head = self.network.head
         self.remembers = self.network.recurrence is not None
         self.row_size = spec.obs_size + (1 + self.network.state_size if self.remembers else 0)

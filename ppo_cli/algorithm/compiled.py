@@ -12,7 +12,9 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from ppo_cli.algorithm import ppo
-from ppo_cli.algorithm.ppo import Coefficients, LearnerState, Minibatch, UpdateStep, UpdateSteps
+from ppo_cli.algorithm.cuda_graph import Replayed, record_cuda
+from ppo_cli.algorithm.minibatches import Minibatch
+from ppo_cli.algorithm.ppo import Coefficients, LearnerState, UpdateStep, UpdateSteps
 
 log = logging.getLogger("ppo_cli")
 
@@ -153,3 +155,22 @@ def _lift_constants(graph: GraphModule) -> list[Tensor]:
 
 def _digest(graph: GraphModule) -> str:
     return hashlib.sha256(graph.code.encode()).hexdigest()
+
+
+CPU = torch.device("cpu")
+
+
+def accelerated(step: UpdateStep, compiled: bool, full: int, device: torch.device = CPU) -> UpdateSteps:
+    """Gradient steps in turn, by the fastest program that was chosen for them.
+
+    Args:
+        step: The step; the shapes of its arguments never change.
+        compiled: Whether to make a program of it: on a CPU one compiled graph, on a GPU one that is replayed.
+        full: Minibatches of a full rollout.
+        device: Where it runs.
+    """
+    if not compiled:
+        return ppo.in_turn(step)
+    if device.type == "cuda":
+        return ppo.in_turn(Replayed(step, record_cuda))
+    return Compiled(step, full)

@@ -16,21 +16,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ppo_cli.algorithm.minibatches import Minibatch, shares_of
+
 ADAM_BETA1, ADAM_BETA2, ADAM_EPS = 0.9, 0.999, 1e-5
-ADVANTAGE_EPS = 1e-8
 LOSS_METRICS = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction", "grad_norm")
-
-
-class Minibatch(NamedTuple):
-    """Rows of a rollout, all of length ``batch_size``."""
-
-    observations: Tensor  # (batch, *obs_shape), as the network reads them
-    actions: Tensor  # (batch, action_size)
-    log_probs: Tensor  # (batch,) under the policy that acted
-    values: Tensor  # (batch,) predicted before the update
-    advantages: Tensor  # (batch,) normalised over the minibatch
-    returns: Tensor  # (batch,)
-    shares: Tensor  # (batch,) what each row counts for in a mean: they sum to 1, and are 0 where a row only fills
 
 
 class Coefficients(NamedTuple):
@@ -107,30 +96,9 @@ def estimate_advantages(
     return advantages, advantages + values
 
 
-def shares_of(weights: Tensor) -> Tensor:
-    """What each row counts for in its minibatch's mean: weights (…, batch) divided by their sum, 0 where that is 0."""
-    return weights / weights.sum(-1, keepdim=True).clamp(min=1.0)
-
-
 def mean(values: Tensor, shares: Tensor) -> Tensor:
     """Mean over the rows that count, of (batch,) each."""
     return torch.dot(values, shares)
-
-
-def normalize_advantages(advantages: Tensor, weights: Tensor) -> Tensor:
-    """Advantages with mean 0 and (unbiased) deviation 1 in each minibatch.
-
-    Args:
-        advantages: (…, batch).
-        weights: (…, batch), 1 for a row that counts and 0 for one that fills.
-
-    Returns:
-        (…, batch); a minibatch in which fewer than two rows count stays as it is.
-    """
-    count = weights.sum(-1, keepdim=True)
-    centred = (advantages - (advantages * shares_of(weights)).sum(-1, keepdim=True)) * weights
-    deviation = (centred.square().sum(-1, keepdim=True) / (count - 1.0).clamp(min=1.0)).sqrt()
-    return torch.where(count > 1.0, centred / (deviation + ADVANTAGE_EPS), advantages)
 
 
 def surrogate(
@@ -287,74 +255,3 @@ def in_turn(step: UpdateStep) -> UpdateSteps:
 def annealed(initial: float, done: int, total: int) -> float:
     """``initial`` with nothing done, falling in a straight line to 0 with all of ``total`` done."""
     return initial * max(0.0, 1.0 - done / total)
-
-
-def sequence_table(weights: Tensor, length: int) -> tuple[Tensor, Tensor]:
-    """A rollout's rows, cut into sequences of one environment each.
-
-    Args:
-        weights: (steps, envs), 0 for a row that is no real step.
-        length: Steps to a sequence. With 1, a row that weighs 0 is left out; longer sequences need every row, for
-            what a network remembers goes through it.
-
-    Returns:
-        Row numbers (row = step · envs + env) and weights, each (sequences, length). The last sequence of an
-        environment is filled up with rows of weight 0.
-    """
-    steps, envs = weights.shape
-    if length == 1:
-        table = weights.flatten().nonzero()
-        return table, torch.ones_like(table, dtype=weights.dtype)
-    count = -(-steps // length)
-    places = torch.arange(count * length)
-    rows = places.clamp(max=steps - 1).view(count, 1, length) * envs + torch.arange(envs).view(1, envs, 1)
-    table = rows.reshape(count * envs, length)
-    filling = (places >= steps).view(count, 1, length).expand(count, envs, length).reshape(table.shape)
-    return table, weights.flatten()[table] * ~filling
-
-
-def minibatch_rows(permutation: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
-    """Deal shuffled rows out to the fewest minibatches of one static size, as evenly as they go.
-
-    Args:
-        permutation: (rows,) the rows' numbers in shuffled order.
-        batch_size: Rows a minibatch has room for.
-
-    Returns:
-        Row numbers and weights, each (minibatches, batch_size). Every row stands in exactly one place with weight 1;
-        places left over repeat a row with weight 0, and no two minibatches differ by more than one row that counts.
-    """
-    rows = len(permutation)
-    count = -(-rows // batch_size)
-    places = count * batch_size
-    padded = torch.cat((permutation, permutation[:1].expand(places - rows)))
-    weights = torch.ones(places)
-    weights[rows:] = 0.0
-    return padded.view(batch_size, count).T.contiguous(), weights.view(batch_size, count).T.contiguous()
-
-
-def deal(rollout: Minibatch, places: Tensor, weights: Tensor) -> Minibatch:
-    """An epoch's minibatches, stacked.
-
-    Args:
-        rollout: All rows, (rows, …) each, advantages as they are; its ``shares`` are not read.
-        places: (minibatches, batch) row numbers, as :func:`minibatch_rows` deals them.
-        weights: (minibatches, batch) likewise.
-
-    Returns:
-        Columns of shape (minibatches, batch, …), advantages normalised within each minibatch.
-    """
-    rows = places.flatten()
-
-    def dealt(column: Tensor) -> Tensor:
-        return column.index_select(0, rows).view(*places.shape, *column.shape[1:])
-
-    return Minibatch(
-        dealt(rollout.observations),
-        dealt(rollout.actions),
-        dealt(rollout.log_probs),
-        dealt(rollout.values),
-        normalize_advantages(dealt(rollout.advantages), weights),
-        dealt(rollout.returns),
-        shares_of(weights),
-    )

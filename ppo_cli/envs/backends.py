@@ -13,6 +13,7 @@ import gymnasium as gym
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from ppo_cli.config import EnvConfig
+from ppo_cli.envs.families import arguments_of, atari_arguments, name_of
 from ppo_cli.envs.make import make_env
 from ppo_cli.envs.spaces import MASK_KEY, describe
 from ppo_cli.envs.workers import LOST, Workers, in_process
@@ -23,52 +24,17 @@ Built = tuple[Any, Any]
 """A vector environment, and what its ``reset`` takes as seed."""
 
 
-ATARI_PROGRAM = "ale_py.vector_env:AtariVectorEnv"
-
-
 def _native(config: EnvConfig, seeds: list[int], _: AutoresetMode) -> Built:
-    arguments = _atari_arguments(config) or _arguments(config)
+    arguments = atari_arguments(config) or arguments_of(config)
     envs = gym.make_vec(config.id, len(seeds), vectorization_mode="vector_entry_point", **arguments)
     return envs, seeds[0]  # one seed serves all its environments
-
-
-def _atari_arguments(config: EnvConfig) -> dict[str, Any] | None:
-    """What makes ALE's vector program do what ``AtariPreprocessing`` and ``env.frame_stack`` do with one game.
-
-    It does so frame by frame and bit by bit, but for the no-ops that a game begins with: it draws 0 to ``noop_max`` - 1
-    of them, and the wrapper 1 to ``noop_max``. Rewards stay whole and games too, as evaluation has them.
-
-    Returns:
-        ``None`` where the configuration asks for something else, which only the wrapper can do.
-    """
-    registered = gym.registry.get(_name(config))
-    if registered is None or registered.vector_entry_point != ATARI_PROGRAM or len(config.wrappers) != 1:
-        return None
-    entry = config.wrappers[0]
-    name, asked = next(iter(entry.items())) if isinstance(entry, dict) else (entry, {})
-    preprocessing = {"noop_max": 30, "frame_skip": 4, "screen_size": 84}
-    if name != "AtariPreprocessing" or asked.keys() - preprocessing.keys() or config.kwargs.get("frameskip") != 1:
-        return None
-    preprocessing |= asked
-    return {
-        **_arguments(config),
-        "frameskip": preprocessing["frame_skip"],
-        "maxpool": preprocessing["frame_skip"] > 1,
-        "noop_max": preprocessing["noop_max"],
-        "img_height": preprocessing["screen_size"],
-        "img_width": preprocessing["screen_size"],
-        "stack_num": config.frame_stack or 1,
-        "use_fire_reset": False,
-        "reward_clipping": False,
-        "autoreset_mode": AutoresetMode.SAME_STEP,  # no step is spent on fetching an observation
-    }
 
 
 def _envpool(config: EnvConfig, seeds: list[int], _: AutoresetMode) -> Built:
     import envpool  # type: ignore[import-not-found,unused-ignore]
 
-    arguments = {**_arguments(config), **_kept_apart(len(seeds))}
-    envs = envpool.make_gymnasium(_name(config), num_envs=len(seeds), seed=seeds, **arguments)
+    arguments = {**arguments_of(config), **_kept_apart(len(seeds))}
+    envs = envpool.make_gymnasium(name_of(config), num_envs=len(seeds), seed=seeds, **arguments)
     _ = envs.observation_space  # made when first asked for, with warnings that are to fall here
     return envs, None
 
@@ -99,15 +65,6 @@ def _async(config: EnvConfig, seeds: list[int], autoreset: AutoresetMode) -> Bui
 
 
 _BUILDERS = {"native": _native, "envpool": _envpool, "sync": _sync, "async": _async}
-
-
-def _name(config: EnvConfig) -> str:
-    return config.id.rpartition(":")[2]
-
-
-def _arguments(config: EnvConfig) -> dict[str, Any]:
-    limit = {} if config.max_episode_steps is None else {"max_episode_steps": config.max_episode_steps}
-    return {**config.kwargs, **limit}
 
 
 def choose_backend(wanted: str, config: EnvConfig, spec: Spec) -> tuple[str, str]:
@@ -201,9 +158,9 @@ def _single_only(config: EnvConfig, keys: Sequence[str] = SINGLE_ONLY) -> str:
 
 
 def _why_not_native(config: EnvConfig) -> str:
-    if reason := _single_only(config, SINGLE_ONLY[2:] if _atari_arguments(config) else SINGLE_ONLY):
+    if reason := _single_only(config, SINGLE_ONLY[2:] if atari_arguments(config) else SINGLE_ONLY):
         return reason
-    registered = gym.registry.get(_name(config))  # none where an id leaves its version out
+    registered = gym.registry.get(name_of(config))  # none where an id leaves its version out
     if registered is None or registered.vector_entry_point is None:
         return f"{config.id} has no vector program of its own"
     return ""

@@ -6,19 +6,13 @@ Nothing here makes an environment or imports torch, so a typo is answered at onc
 from __future__ import annotations
 
 import difflib
-import importlib
 import re
 from pathlib import Path
 
+from ppo_cli.envs.families import import_error, import_family, package_of
 from ppo_cli.errors import Problem
 
 _ID = re.compile(r"^(?:(?P<module>[\w.]+):)?(?P<name>(?:[\w-]+/)*[\w.-]+?)(?:-v(?P<version>\d+))?$")
-_PACKAGES = {
-    "ALE": ("ale_py", 'pip install "gymnasium[atari,other]"'),
-    "MiniGrid": ("minigrid", "pip install minigrid"),
-    "BabyAI": ("minigrid", "pip install minigrid"),
-}
-"""Families of ids whose package registers them only when it is imported."""
 
 
 def is_registered(env_id: str) -> bool:
@@ -26,17 +20,10 @@ def is_registered(env_id: str) -> bool:
     import gymnasium
 
     match = _ID.match(env_id)
-    if match is None or (match["module"] and _import_error(match["module"])):
+    if match is None or (match["module"] and import_error(match["module"])):
         return False
     import_family(env_id)
     return env_id.rpartition(":")[2] in gymnasium.registry
-
-
-def import_family(env_id: str) -> None:
-    """Import the package that registers this id's family, if it is one that registers nothing before."""
-    package, _ = _package(env_id)
-    if package:
-        _import_error(package)
 
 
 def newer_version(env_id: str) -> str | None:
@@ -53,7 +40,7 @@ def unknown_id(env_id: str) -> Problem:
     match = _ID.match(env_id)
     if match is None:
         return Problem(f"env={env_id} is not an environment id", "env=CartPole-v1, or env=module:Name-v0")
-    error = _import_error(match["module"]) if match["module"] else None
+    error = import_error(match["module"]) if match["module"] else None
     if error is not None:
         return _no_module(f"env={env_id}", match["module"], error)
     prefix = f"env={match['module']}:" if match["module"] else "env="
@@ -62,8 +49,8 @@ def unknown_id(env_id: str) -> Problem:
         known = ", ".join(versions)
         reason = f"has no version {match['version']}" if match["version"] else "needs its version"
         return Problem(f"env={env_id}: {match['name']} {reason}; there is {known}", prefix + versions[-1])
-    package, install = _package(env_id)
-    if package and _import_error(package) is not None:
+    package, install = package_of(env_id)
+    if package and import_error(package) is not None:
         return Problem(f"env={env_id}: the package that has it is not installed", install)
     names = {re.sub(r"-v\d+$", "", known) for known in gymnasium.registry}
     close = _closest(match["name"], names)
@@ -79,11 +66,6 @@ def unknown_id(env_id: str) -> Problem:
     )
 
 
-def _package(env_id: str) -> tuple[str, str]:
-    """The package that brings this id's family, and how it is installed; empty for families that need no import."""
-    return _PACKAGES.get(re.split(r"[/-]", env_id)[0], ("", ""))
-
-
 def _versions(name: str) -> list[str]:
     """All registered ids of a name, oldest version first."""
     import gymnasium
@@ -97,14 +79,6 @@ def _closest(name: str, known: set[str]) -> str | None:
     by_lower = {candidate.lower(): candidate for candidate in sorted(known)}
     close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.7)
     return by_lower[close[0]] if close else None
-
-
-def _import_error(module: str) -> BaseException | None:
-    try:
-        importlib.import_module(module)
-    except (Exception, SystemExit) as error:  # a stranger's module may raise anything; the answer names that module
-        return error
-    return None
 
 
 def _no_module(typed: str, module: str, error: BaseException) -> Problem:

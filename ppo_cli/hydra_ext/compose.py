@@ -20,12 +20,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import ppo_cli
-from ppo_cli.config import EnvConfig, TrainConfig, validate, walk, wrong_values
+from ppo_cli.config import EnvConfig, TrainConfig, walk
 from ppo_cli.envs.ids import is_registered
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.hydra_ext import gym_source, resolvers, schema
 from ppo_cli.hydra_ext.keys import choices, command, settings, unknown_key
 from ppo_cli.hydra_ext.translate import explain
+from ppo_cli.validation import validate, wrong_values
 
 Loader = Callable[[list[str]], DictConfig]
 """Composes a config from overrides."""

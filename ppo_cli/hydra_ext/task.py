@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ppo_cli.config import TrainConfig, own_modules, to_plain
+from ppo_cli.config import TrainConfig, own_modules
 from ppo_cli.hydra_ext import schema
+from ppo_cli.plain import to_plain
 from ppo_cli.runs.folder import slug
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ class Task:
         """Train with a composed config in the folder that Hydra made."""
         from hydra.core.hydra_config import HydraConfig
 
-        from ppo_cli.training.run import resolve, train
+        from ppo_cli.training.auto import resolve
+        from ppo_cli.training.run import train
 
         run_dir = Path(HydraConfig.get().runtime.output_dir)
         if run_dir.is_relative_to(Path.cwd()):  # as short as a person would type it

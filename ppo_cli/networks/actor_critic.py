@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ppo_cli.config import NetworkConfig
+from ppo_cli.config import NetworkConfig, PPOConfig
 from ppo_cli.networks.categorical import FORBIDDEN
-from ppo_cli.networks.encoders import OwnModule, make_encoder
+from ppo_cli.networks.distributions import make_head
+from ppo_cli.networks.encoders import make_encoder
 from ppo_cli.networks.heads import Head
 from ppo_cli.networks.recurrent import KINDS, Recurrence
+from ppo_cli.networks.user_module import OwnModule
 from ppo_cli.spec import Spec
 
 ACTIVATION_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -189,6 +192,15 @@ class ActorCritic:
         features = features.view(self.trunks, -1, steps, features.shape[-1])
         outputs, states = self.recurrence(parameters[self._at_memory], features, memory[:, 0, 1:], memory[:, :, 0])
         return outputs.flatten(1, 2), states
+
+
+def make_network(spec: Spec, config: PPOConfig) -> ActorCritic:
+    """The network of an agent for these spaces.
+
+    Raises:
+        ConfigError: if encoder or action head do not fit the spaces.
+    """
+    return ActorCritic(spec, partial(make_head, spec, config.continuous), config.network)
 
 
 def _normed(hidden: Tensor, norm: Sequence[Tensor]) -> Tensor:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ppo_cli.config import fits_type, type_hints
+from ppo_cli.config import type_hints
 from ppo_cli.errors import CheckpointError, Problem
+from ppo_cli.validation import fits_type
 
 
 @dataclass

@@ -8,8 +8,9 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from ppo_cli.config import TrainConfig, from_plain, own_modules, show, to_plain, walk, whole_iterations
+from ppo_cli.config import TrainConfig, own_modules, show, walk, whole_iterations
 from ppo_cli.errors import CheckpointError, ConfigError, Problem
+from ppo_cli.plain import from_plain, to_plain
 from ppo_cli.runs.checkpoint import load_checkpoint
 from ppo_cli.runs.folder import slug
 from ppo_cli.runs.progress import Progress, read_run

@@ -13,7 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ppo_cli.config import TrainConfig, to_plain
+from ppo_cli.config import TrainConfig
+from ppo_cli.plain import to_plain
 from ppo_cli.runs.files import write_json
 
 PACKAGES = ("ppo-cli", "torch", "numpy", "gymnasium", "hydra-core", "omegaconf")

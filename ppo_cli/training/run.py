@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ppo_cli.algorithm.acceleration import intra_op_threads
 from ppo_cli.config import TrainConfig
+from ppo_cli.devices import intra_op_threads
+from ppo_cli.envs.families import warn_of_raw_pictures
 from ppo_cli.envs.ids import newer_version
 from ppo_cli.errors import ConfigError, Problem, RunError, UserError
-from ppo_cli.loggers import make_loggers
 from ppo_cli.loggers.csv import read_rows
+from ppo_cli.loggers.hub import make_loggers
 from ppo_cli.loggers.lines import run_logging, terminal_can_repaint
 from ppo_cli.loggers.metrics import Row
 from ppo_cli.runs.checkpoint import find_checkpoint
@@ -26,7 +27,8 @@ from ppo_cli.runs.lock import locked
 from ppo_cli.runs.resume import Saved, find_saved
 from ppo_cli.runs.summary import Record, fingerprint, now
 from ppo_cli.signals import stoppable
-from ppo_cli.training.preflight import check_writable, preflight, resolve, warn_of_raw_pictures, warn_of_short_stretches
+from ppo_cli.training.auto import resolve, warn_of_short_stretches
+from ppo_cli.training.preflight import check_writable, preflight
 from ppo_cli.training.trainer import Trainer
 
 __all__ = ["TrainResult", "preflight", "resolve", "resume", "train"]
@@ -246,7 +248,7 @@ def _announce(config: TrainConfig, trainer: Trainer) -> None:
             config.buffer_size,
         )
     warn_of_short_stretches(config, trainer.total_timesteps)
-    warn_of_raw_pictures(config)
+    warn_of_raw_pictures(config.env)
 
 
 def _unwritten(record: Record, status: str, facts: dict[str, Any]) -> OSError | None:

@@ -24,20 +24,21 @@ from ppo_cli.agent.agent import PPOAgent
 from ppo_cli.algorithm import ppo
 from ppo_cli.algorithm.finite import check_rollout
 from ppo_cli.algorithm.rollout import FinalObservations, Rows
-from ppo_cli.config import TrainConfig, to_plain, whole_iterations
+from ppo_cli.config import TrainConfig, whole_iterations
 from ppo_cli.devices import resolve_device
-from ppo_cli.envs.make import read_spec
+from ppo_cli.envs.inspect import read_spec
 from ppo_cli.envs.vector import VectorEnv
 from ppo_cli.errors import BadNumbersError, Problem
 from ppo_cli.loggers.base import Logger, RunInfo
 from ppo_cli.loggers.metrics import COLUMNS, Row
+from ppo_cli.plain import to_plain
 from ppo_cli.runs.checkpoint import load_checkpoint, save_checkpoint
 from ppo_cli.runs.progress import Evaluation, Progress, read_run
 from ppo_cli.runs.store import CheckpointStore
 from ppo_cli.runs.summary import as_json
 from ppo_cli.seeding import stream_seed
 from ppo_cli.training.episodes import EpisodeBooks
-from ppo_cli.training.evaluate import play
+from ppo_cli.training.play import play
 
 log = logging.getLogger("ppo_cli")
 

@@ -1,0 +1,158 @@
+"""Trying an environment out: what its spaces are, and whether it keeps to them."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from ppo_cli.algorithm.rollout import Rows
+from ppo_cli.config import EnvConfig
+from ppo_cli.envs.make import make_env, told
+from ppo_cli.envs.spaces import MASK_KEY, describe, flat_mask, leaves, values
+from ppo_cli.errors import ConfigError, Problem
+from ppo_cli.spec import Spec
+
+log = logging.getLogger("ppo_cli")
+
+
+TRIAL_STEPS = 16  # random steps that an environment is tried for before training
+
+
+def read_spec(config: EnvConfig) -> Spec:
+    """Shapes and ranges of the environment's spaces.
+
+    Raises:
+        ConfigError: if it cannot be built or reset, or a space is of a kind the agent has no network or head for.
+    """
+    env = make_env(config)
+    try:
+        try:
+            source, mask = _first_mask(env, *env.reset(seed=0))
+            spaces = env.observation_space, env.action_space
+        except (Exception, SystemExit) as error:  # whatever it raises now it would raise in training
+            raise _raised(config, error) from error
+        spec = describe(config.id, *spaces, source)
+        if mask is not None and len(flat_mask(mask)) != spec.num_options:
+            what = f"{config.id}: the mask has {len(flat_mask(mask))} entries for {spec.num_options} choices"
+            raise ConfigError(Problem(what, "a mask with one entry for every choice"), "Broken environment")
+        return spec
+    finally:
+        _close(env)
+
+
+def _close(env: gym.Env[Any, Any]) -> None:
+    try:
+        env.close()
+    except Exception:  # all that was wanted of it is known
+        log.debug("an environment could not be closed", exc_info=True)
+
+
+def longest_episode(config: EnvConfig) -> int | None:
+    """The time limit in steps; ``None`` where none is known."""
+    if config.max_episode_steps is not None:
+        return config.max_episode_steps
+    registered = gym.registry.get(config.id.rpartition(":")[2])  # none where an id leaves its version out
+    return None if registered is None else registered.max_episode_steps
+
+
+def _without_choice(spec: Spec, mask: Rows) -> str:
+    """Which entry of the action a mask leaves nothing to choose for; empty if none."""
+    counts = [count for part in spec.actions for count in part.counts]
+    empty = [entry for entry, part in enumerate(np.split(mask, np.cumsum(counts)[:-1])) if not part.any()]
+    return f" for entry {empty[0]} of the action" if empty and len(counts) > 1 else " at all" if empty else ""
+
+
+def _first_mask(env: gym.Env[Any, Any], observation: Any, info: dict[str, Any]) -> tuple[str, Any]:
+    """Where an environment says which actions are allowed, if its observation does not, and what it says first."""
+    if isinstance(env.observation_space, gym.spaces.Dict) and MASK_KEY in env.observation_space.spaces:
+        return "", observation[MASK_KEY]
+    if env.has_wrapper_attr("action_masks"):
+        return "method", env.get_wrapper_attr("action_masks")()
+    return ("info", info[MASK_KEY]) if MASK_KEY in info else ("", None)
+
+
+def try_out(config: EnvConfig) -> None:
+    """Take a few random steps and compare what comes with what the spaces promise.
+
+    Raises:
+        ConfigError: names what is wrong with the environment.
+    """
+    env = make_env(config)
+    try:
+        problems = _trial(config, env)
+    except (Exception, SystemExit) as error:  # likewise
+        raise _raised(config, error) from error
+    finally:
+        _close(env)
+    if problems:
+        raise ConfigError(problems, "Broken environment")
+
+
+def _trial(config: EnvConfig, env: gym.Env[Any, Any]) -> list[Problem]:
+    env.action_space.seed(0)
+    observation, info = env.reset(seed=0)
+    source, mask = _first_mask(env, observation, info)
+    spec = describe(config.id, env.observation_space, env.action_space, source)
+    if mask is not None and (lost := _without_choice(spec, flat_mask(mask))):
+        return [_broken(config, f"the mask after reset allows no choice{lost}")]
+    when = "reset"
+    for number in range(1, TRIAL_STEPS + 1):
+        wrong = _wrong_observation(env, observation)
+        if wrong:
+            return [_broken(config, f"the observation after {when} {wrong}")]
+        if _has_mask(env, info):
+            break  # a random action may be a forbidden one
+        observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
+        when = f"step {number}"
+        if wrong := _wrong_reward(reward):
+            return [_broken(config, f"the reward of {when} {wrong}")]
+        if terminated or truncated:
+            observation, info = env.reset()
+    return []
+
+
+def _raised(config: EnvConfig, error: BaseException) -> ConfigError:
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+    what = f"{config.id} raises {told(error, notes)}"
+    return ConfigError(Problem(what, "env.kwargs.… that it likes, or another env="), "Broken environment")
+
+
+def _broken(config: EnvConfig, what: str) -> Problem:
+    return Problem(f"{config.id}: {what}", "an environment that keeps to its spaces, or a wrapper that mends it")
+
+
+def _has_mask(env: gym.Env[Any, Any], info: dict[str, Any]) -> bool:
+    """Whether not every action is allowed at every time."""
+    space = env.observation_space
+    in_observation = isinstance(space, gym.spaces.Dict) and MASK_KEY in space.spaces
+    return in_observation or MASK_KEY in info or env.has_wrapper_attr("action_masks")
+
+
+def _wrong_reward(reward: Any) -> str:
+    try:
+        number = float(reward)
+    except (TypeError, ValueError):
+        return f"is {reward!r}, which is no number"
+    return "" if np.isfinite(number) else f"is {number}"
+
+
+def _wrong_observation(env: gym.Env[Any, Any], observation: Any) -> str:
+    """How an observation breaks its space's promise; values beyond the bounds are common and do no harm."""
+    try:
+        parts = list(values(env.observation_space, observation))
+    except (LookupError, TypeError) as error:
+        return f"is {type(observation).__name__} and lacks a part of its space ({type(error).__name__}: {error})"
+    for (path, space), value in zip(leaves(env.observation_space), parts, strict=True):
+        array, place = np.asarray(value), f"(at {path}) " if path else ""
+        if array.shape != (space.shape or ()):
+            return f"{place}has shape {array.shape}, and its space {space.shape}"
+        if array.dtype.kind not in "fiub":
+            return f"{place}is of type {array.dtype}, which is no number"
+        if not np.isfinite(array).all():
+            return f"{place}is not finite"
+        if isinstance(space, gym.spaces.Discrete | gym.spaces.MultiDiscrete) and not space.contains(value):
+            return f"{place}is {value}, which is none of {space}"
+    return ""

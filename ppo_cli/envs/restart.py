@@ -1,0 +1,89 @@
+"""Environments that say where they raised, and may be built anew."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+import gymnasium as gym
+
+from ppo_cli.seeding import stream_seed
+
+log = logging.getLogger("ppo_cli")
+
+
+class Watched(gym.Wrapper[Any, Any, Any, Any]):
+    """Says of an error in which environment and in what it was raised and, if asked to, builds that one anew.
+
+    An environment that was built anew ends its episode there, cut short, with the last observation that there was.
+
+    Args:
+        make: Builds the environment, wrappers and all.
+        index: Its number among those that step side by side.
+        restart: Go on after an error.
+    """
+
+    def __init__(self, make: Callable[[], gym.Env[Any, Any]], index: int, restart: bool) -> None:
+        super().__init__(make())
+        self._make, self._index, self._restart = make, index, restart
+        self._seed: int | None = None
+        self._restarts = 0
+        self._last: Any = None
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """As the environment does."""
+        try:
+            observation, reward, terminated, truncated, info = self.env.step(action)
+        except Exception as error:
+            self._note(error, "step")
+            if not self._restart:
+                raise
+            self._warn(error, "step")
+        else:
+            if truncated:  # the reset that comes before it is read may write into the same array
+                observation = deepcopy(observation)
+            self._last = observation
+            return observation, reward, terminated, truncated, info
+        last = self._last
+        self._rebuild()
+        _, info = self._begin(stream_seed(self._seed or 0, "restart", self._restarts), None)
+        return last, 0.0, False, True, info
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """As the environment does."""
+        self._seed = self._seed if seed is None else seed
+        try:
+            return self._begin(seed, options)
+        except Exception as error:
+            if not self._restart:
+                raise
+            self._warn(error, "reset")
+        self._rebuild()
+        return self._begin(seed, options)
+
+    def _begin(self, seed: int | None, options: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:
+        try:
+            self._last, info = self.env.reset(seed=seed, options=options)
+        except Exception as error:
+            self._note(error, "reset")
+            raise
+        return self._last, info
+
+    def _note(self, error: Exception, method: str) -> None:
+        note = f"in {method}() of environment {self._index}"
+        error.__notes__ = [*getattr(error, "__notes__", ()), note]  # Python 3.10 has no add_note
+
+    def _warn(self, error: Exception, method: str) -> None:
+        told = f"{type(error).__name__}: {error}"
+        log.warning("environment %d raised in %s() and is built anew: %s", self._index, method, told)
+        log.debug("its traceback", exc_info=error)
+
+    def _rebuild(self) -> None:
+        try:
+            self.env.close()
+        except Exception:  # it is broken already
+            log.debug("a broken environment could not be closed", exc_info=True)
+        self._restarts += 1
+        self.env = self._make()

@@ -1,0 +1,68 @@
+"""Configurations as plain data, as files keep them, and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import numbers
+import reprlib
+from dataclasses import fields
+from typing import Any
+
+from ppo_cli.config import type_hints
+from ppo_cli.errors import ConfigError, Problem, shortened
+from ppo_cli.validation import validate
+
+MOST_NAMED = 10  # of a file's own names, in a message
+
+
+def to_plain(config: Any) -> dict[str, Any]:
+    """The config as plain dictionaries, lists and scalars, as checkpoints keep it."""
+    plain: dict[str, Any] = _plain(dataclasses.asdict(config))
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, tuple):  # among env.kwargs, where the constructor may insist on it
+        return tuple(_plain(item) for item in value)
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return value
+    # NumPy's numbers are Real too, but no checkpoint that holds one can be read
+    return int(value) if isinstance(value, numbers.Integral) else float(value)
+
+
+def from_plain(kind: type[Any], plain: dict[str, Any]) -> Any:
+    """Rebuild a config dataclass from :func:`to_plain`'s output.
+
+    Raises:
+        ConfigError: if a key is missing, unknown, or its value does not fit.
+    """
+    if not isinstance(plain, dict):  # others may answer "in" with errors of their own
+        raise ConfigError(Problem(f"in place of settings stands a {type(plain).__name__}", "another file"))
+    names = [item.name for item in fields(kind)]
+    unknown = [name for name in plain if name not in names]
+    problems = [
+        Problem(f"unknown setting {reprlib.repr(name)}", f"one of {', '.join(sorted(names))}")
+        for name in unknown[:MOST_NAMED]
+    ]
+    problems += [
+        Problem(f"setting {name!r} is missing", f"a file that has {name!r}") for name in names if name not in plain
+    ]
+    if problems:
+        raise ConfigError(problems)
+    hints = type_hints(kind)
+    values = {
+        name: from_plain(hints[name], value)
+        if dataclasses.is_dataclass(hints[name]) and isinstance(value, dict)
+        else value
+        for name, value in plain.items()
+    }
+    config = kind(**values)
+    try:
+        validate(config)
+    except ConfigError as error:  # in a file a value may be of any length
+        raise ConfigError([Problem(shortened(problem.what), problem.fix) for problem in error.problems]) from error
+    return config

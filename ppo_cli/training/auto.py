@@ -1,0 +1,149 @@
+"""What stands for every ``auto``, and why."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import shutil
+from typing import Any, NamedTuple
+
+import torch
+
+from ppo_cli.agent.learner import sequence_length
+from ppo_cli.config import TrainConfig, whole_iterations
+from ppo_cli.config import show as show_value
+from ppo_cli.devices import resolve_device
+from ppo_cli.envs.backends import choose_backend
+from ppo_cli.envs.inspect import longest_episode, read_spec
+from ppo_cli.networks.actor_critic import make_network
+
+log = logging.getLogger("ppo_cli")
+
+
+def resolve(config: TrainConfig) -> tuple[TrainConfig, list[str]]:
+    """Put what was chosen in the place of every ``auto``; with a reason for each.
+
+    The choices follow from the configuration and from what is installed, so the same command makes the same ones.
+    """
+    updates = whole_iterations(config.total_timesteps, config.buffer_size) * config.epochs
+    updates *= whole_iterations(config.buffer_size, config.batch_size)
+    spec = read_spec(config.env)
+    network = make_network(spec, config)
+    sequence = 1 if config.network.memory is None else sequence_length(config, config.buffer_size // config.num_envs)
+    choices: dict[str, tuple[Any, str]] = {
+        "vector_backend": choose_backend(config.vector_backend, config.env, spec),
+        "threads": choose_threads(config.threads, network.work, config.batch_size),
+        "compile": choose_compile(config.compile, resolve_device(config.device), updates, sequence),
+        "checkpoint_every": _choose_checkpoint_every(config),
+    }
+    reasons = [f"{key}={show_value(value)} ({reason})" for key, (value, reason) in choices.items()]
+    return dataclasses.replace(config, **{key: value for key, (value, _) in choices.items()}), reasons
+
+
+STRETCH = 10  # longest episodes of each environment that should fit between two scheduled checkpoints, or more
+
+
+CHECKPOINT_EVERY = 100_000
+
+
+def _choose_checkpoint_every(config: TrainConfig) -> tuple[int | None, str]:
+    """Steps between scheduled checkpoints, which cut the episodes in progress.
+
+    Cuts that lie far apart change nothing about what is learnt; close ones would show the agent the beginnings of
+    episodes more often than their ends.
+    """
+    if config.checkpoint_every != "auto":
+        assert not isinstance(config.checkpoint_every, str)
+        return config.checkpoint_every, "as asked"
+    least = _shortest_stretch(config)
+    if least > CHECKPOINT_EVERY:
+        return least, f"{STRETCH} of the longest episodes in each environment"
+    return CHECKPOINT_EVERY, f"at least {STRETCH} of the longest episodes in each environment" if least else "as usual"
+
+
+def _shortest_stretch(config: TrainConfig) -> int:
+    """Steps between checkpoints below which their cuts are felt; 0 where episodes have no limit."""
+    return STRETCH * (longest_episode(config.env) or 0) * config.num_envs
+
+
+def warn_of_short_stretches(config: TrainConfig, total_timesteps: int) -> None:
+    """Say so where checkpoints lie so close together that their cuts are felt."""
+    every, least = config.checkpoint_every, _shortest_stretch(config)
+    if isinstance(every, int) and every < min(least, total_timesteps):
+        log.warning(
+            "checkpoint_every=%d leaves each environment less than %d of its longest episodes between two checkpoints, "
+            "which cut them: their late parts are seen less often; checkpoint_every=%d would not disturb learning",
+            every,
+            STRETCH,
+            least,
+        )
+
+
+class Costs(NamedTuple):
+    """Fixed constants behind ``auto``; ``python -m benchmarks.update_cost`` measures them."""
+
+    threading_pays: int  # multiplications in the largest layer's product of a minibatch from which threads help
+    compile_seconds: float  # to compile the gradient step with nothing cached
+    saved_seconds: float  # by a compiled gradient step over an eager one: dispatch, whatever the network's size
+    compile_seconds_more: float  # per step of a recurrent layer's sequence
+    saved_seconds_more: float  # likewise
+
+
+COMPILES_SINCE = (2, 13)
+"""The first PyTorch in which a loop around a gradient has been seen to compile."""
+
+
+COSTS = Costs(
+    threading_pays=4_000_000,
+    compile_seconds=24.0,
+    saved_seconds=0.8e-3,
+    compile_seconds_more=2.0,
+    saved_seconds_more=0.2e-3,
+)
+
+
+def choose_threads(wanted: int | str, work: int, batch_size: int) -> tuple[int, str]:
+    """Intra-op threads for a network whose largest layer makes ``work`` multiplications a row, and why."""
+    if isinstance(wanted, int):
+        return wanted, "as asked"
+    largest = work * batch_size
+    if largest >= COSTS.threading_pays:
+        return torch.get_num_threads(), f"{largest:,} multiplications in the largest layer"
+    return 1, "small products gain nothing from waiting for a second thread"
+
+
+def choose_compile(wanted: bool | str, device: torch.device, updates: int, sequence: int = 1) -> tuple[bool, str]:
+    """Whether to compile a gradient step that is taken ``updates`` times, and why.
+
+    Args:
+        wanted: ``auto``, or what it is to be.
+        device: Where it runs.
+        updates: How often.
+        sequence: Steps that it goes back through a recurrent layer; 1 where there is none.
+    """
+    missing = _missing_compiler(device)
+    if wanted is False:
+        return False, "as asked"
+    if missing:
+        return False, missing
+    if wanted is True:
+        return True, "as asked"
+    if device.type == "cuda":
+        return True, "on a GPU the gradient step is recorded, which takes no time"
+    saved = updates * (COSTS.saved_seconds + (sequence - 1) * COSTS.saved_seconds_more)
+    cost = COSTS.compile_seconds + (sequence - 1) * COSTS.compile_seconds_more
+    verdict = "more" if saved > cost else "no more"
+    return saved > cost, f"{updates:,} updates save about {saved:.0f} s, {verdict} than compiling costs"
+
+
+def _missing_compiler(device: torch.device) -> str:
+    """Why the gradient step cannot be compiled here; empty if it can. On a GPU it is recorded, which needs nothing."""
+    if device.type == "cuda":
+        return ""
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < COMPILES_SINCE:
+        return f"PyTorch {torch.__version__} cannot compile the gradient step; {'.'.join(map(str, COMPILES_SINCE))} can"
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        return f"there is no C++ compiler here ({compiler}), so the gradient step is not compiled"
+    return ""
