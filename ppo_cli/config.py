@@ -23,9 +23,9 @@ def setting(
     default: Any,
     meaning: str,
     *,
-    above: float | None = None,
-    least: float | None = None,
-    most: float | None = None,
+    gt: float | None = None,
+    ge: float | None = None,
+    le: float | None = None,
     choices: tuple[str, ...] | None = None,
     empty: bool = False,
     own: bool = False,
@@ -34,7 +34,7 @@ def setting(
 
     Lists may be empty where ``empty`` says so, and a choice may be a ``module:Class`` of the user's where ``own`` does.
     """
-    metadata = {"meaning": meaning, "above": above, "least": least, "most": most, "choices": choices}
+    metadata = {"meaning": meaning, "gt": gt, "ge": ge, "le": le, "choices": choices}
     metadata |= {"empty": empty, "own": own}
     if isinstance(default, list | dict):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
@@ -47,11 +47,9 @@ class EnvConfig:
 
     id: str = setting("CartPole-v1", "Gymnasium id; module:Id imports the module that registers it")
     kwargs: dict[str, Any] = setting({}, "keyword arguments for the environment's constructor")
-    max_episode_steps: int | None = setting(None, "time limit in steps; null keeps the registered one", least=1)
+    max_episode_steps: int | None = setting(None, "time limit in steps; null keeps the registered one", ge=1)
     wrappers: list[Any] = setting([], "wrappers, inner ones first: names or {name: {argument: value}}", empty=True)
-    frame_stack: int | None = setting(
-        None, "observations shown together, the newest last; null is off", least=2, most=1000
-    )
+    frame_stack: int | None = setting(None, "observations shown together, the newest last; null is off", ge=2, le=1000)
     restart_crashed: bool = setting(False, "build an environment that raises anew, and go on")
 
 
@@ -60,14 +58,14 @@ class NetworkConfig:
     """The actor-critic's shape."""
 
     encoder: str = setting("auto", "what reads images; auto takes cnn from 36 pixels a side", choices=ENCODERS)
-    hidden_sizes: list[int] = setting([64, 64], "width of each hidden layer", least=1)
+    hidden_sizes: list[int] = setting([64, 64], "width of each hidden layer", ge=1)
     activation: str = setting("tanh", "nonlinearity after each hidden layer", choices=ACTIVATIONS)
     layer_norm: bool = setting(False, "normalise each hidden layer before its nonlinearity")
     shared: bool = setting(True, "one trunk under both heads (false: a trunk for each)")
     memory: str | None = setting(None, "recurrent layer on top of the hidden ones; null is none", choices=RECURRENCES)
-    memory_size: int = setting(64, "width of the recurrent layer", least=1)
+    memory_size: int = setting(64, "width of the recurrent layer", ge=1)
     sequence_length: int | None = setting(
-        None, "steps that gradients flow back through; null is the longest up to 32 that fits", least=1
+        None, "steps that gradients flow back through; null is the longest up to 32 that fits", ge=1
     )
     module: str | None = setting(None, "module:Class, a torch module of yours that reads the observation")
 
@@ -81,7 +79,7 @@ class ContinuousConfig:
     initial_log_std: float = setting(0.0, "logarithm of the first deviation (gsde: of each weight)")
     min_log_std: float = setting(-10.0, "least logarithm of the deviation")
     max_log_std: float = setting(2.0, "greatest logarithm of the deviation")
-    resample_every: int | None = setting(4, "gsde: steps that one noise function lasts; null is a rollout", least=1)
+    resample_every: int | None = setting(4, "gsde: steps that one noise function lasts; null is a rollout", ge=1)
 
 
 @dataclass
@@ -90,24 +88,24 @@ class PPOConfig:
 
     network: NetworkConfig = field(default_factory=NetworkConfig)
     continuous: ContinuousConfig = field(default_factory=ContinuousConfig)
-    lr: float = setting(3e-4, "Adam's step size", above=0)
-    gamma: float = setting(0.99, "discount per step", least=0, most=1)
-    lam: float = setting(0.95, "lambda of generalised advantage estimation", least=0, most=1)
-    clip_ratio: float = setting(0.2, "epsilon of the clipped surrogate", above=0)
-    value_clip: float | None = setting(None, "clip of the value's change per update; null is off", above=0)
-    value_coef: float = setting(0.5, "weight of the value loss, which has no factor 1/2", least=0)
-    entropy_coef: float = setting(0.01, "weight of the entropy bonus", least=0)
-    max_grad_norm: float | None = setting(0.5, "clip of the gradient's global norm; null is off", above=0)
+    lr: float = setting(3e-4, "Adam's step size", gt=0)
+    gamma: float = setting(0.99, "discount per step", ge=0, le=1)
+    lam: float = setting(0.95, "lambda of generalised advantage estimation", ge=0, le=1)
+    clip_ratio: float = setting(0.2, "epsilon of the clipped surrogate", gt=0)
+    value_clip: float | None = setting(None, "clip of the value's change per update; null is off", gt=0)
+    value_coef: float = setting(0.5, "weight of the value loss, which has no factor 1/2", ge=0)
+    entropy_coef: float = setting(0.01, "weight of the entropy bonus", ge=0)
+    max_grad_norm: float | None = setting(0.5, "clip of the gradient's global norm; null is off", gt=0)
     target_kl: float | None = setting(
-        None, "an epoch whose mean KL passes this is the update's last; null is off", above=0
+        None, "an epoch whose mean KL passes this is the update's last; null is off", gt=0
     )
-    buffer_size: int = setting(2048, "transitions per update, over all environments", least=1)
-    batch_size: int = setting(64, "transitions per gradient step", least=1)
-    epochs: int = setting(10, "passes over each rollout", least=1)
+    buffer_size: int = setting(2048, "transitions per update, over all environments", ge=1)
+    batch_size: int = setting(64, "transitions per gradient step", ge=1)
+    epochs: int = setting(10, "passes over each rollout", ge=1)
     normalize_obs: bool = setting(False, "standardise observations by running statistics")
     normalize_reward: bool = setting(False, "divide rewards by the running deviation of the discounted return")
     reward_clip: float | None = setting(
-        None, "learn from rewards clipped to ± this; returns are reported whole; null is off", above=0
+        None, "learn from rewards clipped to ± this; returns are reported whole; null is off", gt=0
     )
     normalize_value: bool = setting(True, "standardise value targets by running statistics (PopArt)")
 
@@ -117,33 +115,33 @@ class TrainConfig(PPOConfig):
     """One training run."""
 
     env: EnvConfig = field(default_factory=EnvConfig)
-    seed: int = setting(0, "root of every random stream of the run", least=0, most=2**63 - 1)
+    seed: int = setting(0, "root of every random stream of the run", ge=0, le=2**63 - 1)
     device: str = setting("cpu", "where tensors live: cpu, cuda, cuda:1, mps")
     threads: int | str = setting(
-        "auto", "threads of one tensor operation; auto picks by the network's size", least=1, most=1024
+        "auto", "threads of one tensor operation; auto picks by the network's size", ge=1, le=1024
     )
     compile: bool | str = setting("auto", "compile the gradient step; auto does where it saves more than it costs")
     vector_backend: str = setting(
         "auto", "what steps the environments; auto takes the fastest that knows them", choices=BACKENDS
     )
     total_timesteps: int = setting(
-        500_000, "environment steps, over all environments; rounded up to whole iterations", least=1
+        500_000, "environment steps, over all environments; rounded up to whole iterations", ge=1
     )
-    num_envs: int = setting(8, "environments that step side by side", least=1)
+    num_envs: int = setting(8, "environments that step side by side", ge=1)
     anneal_lr: bool = setting(False, "let lr fall linearly to 0 over the run")
     anneal_clip: bool = setting(False, "let clip_ratio fall linearly to 0 over the run")
-    eval_every: int | None = setting(25_000, "steps between evaluations; null is off", least=1)
-    eval_episodes: int = setting(10, "episodes per evaluation", least=1)
+    eval_every: int | None = setting(25_000, "steps between evaluations; null is off", ge=1)
+    eval_episodes: int = setting(10, "episodes per evaluation", ge=1)
     target_return: float | None = setting(None, "stop when an evaluation's mean return reaches this; null is off")
     checkpoint_every: int | str | None = setting(
-        "auto", "steps between checkpoints to resume from; null is off, auto never disturbs learning", least=1
+        "auto", "steps between checkpoints to resume from; null is off, auto never disturbs learning", ge=1
     )
-    keep_last: int | None = setting(5, "how many of those to keep; null keeps all", least=1)
+    keep_last: int | None = setting(5, "how many of those to keep; null keeps all", ge=1)
     keep_best: bool = setting(True, "keep the checkpoint of the best evaluation too")
     on_nan: str = setting(
         "stop", "what to do at a number that is none: stop, or skip the update", choices=("stop", "skip")
     )
-    log_every: int = setting(10_000, "steps between lines of plain output", least=1)
+    log_every: int = setting(10_000, "steps between lines of plain output", ge=1)
     output_dir: str = setting("outputs", "folder under which the run gets a folder of its own")
     init_from: str | None = setting(None, "checkpoint (or run folder) whose weights the run starts from")
     resume: str | None = setting(
@@ -162,10 +160,10 @@ class EvalConfig:
     env: str | None = setting(None, "module:Id, needed when the environment lives in a module of yours")
     network: str | None = setting(None, "module:Class, needed when the network lives in a module of yours")
     wrappers: list[str] = setting([], "module:Class of each wrapper that lives in a module of yours", empty=True)
-    episodes: int = setting(100, "complete episodes to play", least=1)
+    episodes: int = setting(100, "complete episodes to play", ge=1)
     deterministic: bool = setting(True, "take the most probable action (false: sample)")
     seed: int | str = setting(0, "root of the episodes' seeds; run repeats the training run's own evaluation")
-    num_envs: int = setting(8, "episodes that are played side by side; does not change the result", least=1)
+    num_envs: int = setting(8, "episodes that are played side by side; does not change the result", ge=1)
     video: bool = setting(False, "write a film of the first episodes into the run's folder")
     render: str | None = setting(None, "human opens a window", choices=("human",))
     device: str = setting("cpu", "where tensors live: cpu, cuda, cuda:1, mps")

@@ -101,17 +101,17 @@ def _type_name(kind: Any) -> str:
 def _range_violation(value: Any, item: dataclasses.Field[Any]) -> str:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return ""
-    above, least, most = (item.metadata[name] for name in ("above", "least", "most"))
+    gt, ge, le = (item.metadata[name] for name in ("gt", "ge", "le"))
     fits = isinstance(value, numbers.Integral) or math.isfinite(value)  # some whole numbers are beyond any float
-    fits &= above is None or value > above
-    fits &= least is None or value >= least
-    fits &= most is None or value <= most
+    fits &= gt is None or value > gt
+    fits &= ge is None or value >= ge
+    fits &= le is None or value <= le
     if fits:
         return ""
     parts = [
-        f"above {above:g}" if above is not None else "",
-        f"at least {least:g}" if least is not None else "",
-        f"at most {_bound(most)}" if most is not None else "",
+        f"above {gt:g}" if gt is not None else "",
+        f"at least {ge:g}" if ge is not None else "",
+        f"at most {_bound(le)}" if le is not None else "",
     ]
     return " and ".join(part for part in parts if part) or "a finite number"
 

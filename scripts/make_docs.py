@@ -81,13 +81,13 @@ def _takes(kind: Any, item: Field[Any]) -> str:
 
 
 def _range(item: Field[Any]) -> Iterable[str]:
-    above, least, most = (item.metadata[name] for name in ("above", "least", "most"))
-    if above is not None:
-        yield f"> {above:g}"
-    if least is not None:
-        yield f"≥ {least:g}"
-    if most is not None and most < 1e15:
-        yield f"and ≤ {most:g}"
+    gt, ge, le = (item.metadata[name] for name in ("gt", "ge", "le"))
+    if gt is not None:
+        yield f"> {gt:g}"
+    if ge is not None:
+        yield f"≥ {ge:g}"
+    if le is not None and le < 1e15:
+        yield f"and ≤ {le:g}"
 
 
 def _presets() -> str:

@@ -19,7 +19,7 @@ from gymnasium.vector import AutoresetMode
 from ppo_cli.agent.agent import PPOAgent
 from ppo_cli.config import ContinuousConfig, EnvConfig, NetworkConfig, TrainConfig
 from ppo_cli.envs.vector import VectorEnv
-from ppo_cli.loggers.metrics import Row
+from ppo_cli.loggers.metrics import Metrics
 from ppo_cli.runs.checkpoint import load_checkpoint
 from ppo_cli.seeding import stream_seed
 from ppo_cli.training.evaluate import evaluate
@@ -105,11 +105,11 @@ class Records:
     """A logger that keeps what it is told."""
 
     def __init__(self) -> None:
-        self.rows: list[Row] = []
+        self.rows: list[Metrics] = []
 
     def start(self, run: Any) -> None: ...
 
-    def log(self, row: Row) -> None:
+    def log(self, row: Metrics) -> None:
         self.rows.append(row)
 
     def close(self, summary: dict[str, Any]) -> None: ...
@@ -183,13 +183,13 @@ def check(case: Case, folder: Path) -> None:
 def _check_loaded(case: Case, trainer: Trainer, path: Path) -> None:
     """The policy that was saved acts as the one that was trained, to the last bit."""
     policy, rows = trainer.agent.policy, trainer._rows
-    loaded = PPOAgent.from_state(load_checkpoint(path)["agent"]).policy
+    loaded = PPOAgent.from_state_dict(load_checkpoint(path)["agent"]).policy
     assert torch.equal(policy.parameters, loaded.parameters)
     noises = [one.noise(1, len(rows))[0] for one in (policy, loaded)]
     for noise in (None, noises[0]):
         ours, theirs = policy.act(rows, noise), loaded.act(rows, noises[1] if noise is not None else None)
         assert np.array_equal(ours.actions, theirs.actions)
-        assert np.array_equal(ours.commands, theirs.commands)
+        assert np.array_equal(ours.env_actions, theirs.env_actions)
         assert (ours.states is None) == (theirs.states is None) == (case.memory == "none")
         assert ours.states is None or np.array_equal(ours.states, theirs.states)
     env = trainer.config.env

@@ -81,12 +81,12 @@ def test_a_gpu_always_records() -> None:
 def test_compiling_follows_the_number_of_updates(
     monkeypatch: pytest.MonkeyPatch, wanted: bool | str, updates: int, compiled: bool, reason: str
 ) -> None:
-    monkeypatch.setattr("ppo_cli.algorithm.acceleration.shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr("ppo_cli.training.auto.shutil.which", lambda name: f"/usr/bin/{name}")
     assert choose_compile(wanted, CPU, updates) == (compiled, reason)
 
 
 def test_without_a_compiler_nothing_is_compiled_and_one_line_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ppo_cli.algorithm.acceleration.shutil.which", lambda _: None)
+    monkeypatch.setattr("ppo_cli.training.auto.shutil.which", lambda _: None)
     monkeypatch.delenv("CXX", raising=False)
     line = "there is no C++ compiler here (g++), so the gradient step is not compiled"
     for wanted in (True, "auto"):
@@ -129,7 +129,7 @@ def replay_in_place(compute: Compute) -> Recorded:
 
 def test_a_replayed_step_equals_the_step_itself() -> None:
     eager, replayed = (PPOAgent.from_spec(Spec.simple(3, 4), TANH, seed=0, num_envs=2) for _ in range(2))
-    replayed.learner._update_steps = ppo.in_turn(Replayed(step_of(replayed), replay_in_place))
+    replayed.learner._update_steps = ppo.run_steps(Replayed(step_of(replayed), replay_in_place))
     for seed in range(3):
         kept = replayed.learner.state
         copies = [part.clone() for part in kept]
@@ -143,7 +143,7 @@ def test_a_step_that_cannot_be_recorded_runs_as_it_is(caplog: pytest.LogCaptureF
         raise RuntimeError("no graph for you")
 
     eager, other = (PPOAgent.from_spec(Spec.simple(3, 4), TANH, seed=0, num_envs=2) for _ in range(2))
-    other.learner._update_steps = ppo.in_turn(Replayed(step_of(other), refuse))
+    other.learner._update_steps = ppo.run_steps(Replayed(step_of(other), refuse))
     with caplog.at_level("WARNING", logger="ppo_cli"):
         assert update(eager, 1) == update(other, 1)
     assert [record.message for record in caplog.records] == [
@@ -219,10 +219,10 @@ def test_compiled_steps_equal_eager_ones_each_for_its_own_network_and_are_compil
         assert_alike(*agent, seed=number + 2)
     assert [program_of(agent) for _, agent in agents] == programs
     # from the same state, the same bits
-    state = fast_tanh.state()
+    state = fast_tanh.state_dict()
     update(fast_tanh, seed=9)
     once = fast_tanh.policy.parameters
-    fast_tanh.restore(state)
+    fast_tanh.load_state_dict(state)
     update(fast_tanh, seed=9)
     assert torch.equal(fast_tanh.policy.parameters, once)
 

@@ -139,7 +139,7 @@ def learnt(batches: list[Minibatch]) -> dict[float, float]:
         (observation, advantage)
         for batch in batches
         for observation, advantage, share in zip(
-            batch.observations[:, 0].tolist(), batch.advantages.tolist(), batch.shares.tolist(), strict=True
+            batch.observations[:, 0].tolist(), batch.advantages.tolist(), batch.mean_weights.tolist(), strict=True
         )
         if share
     ]
@@ -256,7 +256,7 @@ def test_every_epoch_takes_every_row_once_in_a_new_order() -> None:
     for number in range(10):
         store(agent, number, 1.0, 0.0, done=number == 9)
     assert agent.update() is not None
-    assert [len(batch.shares) for batch in seen] == [4] * 9
+    assert [len(batch.mean_weights) for batch in seen] == [4] * 9
     orders = []
     for epoch in range(3):
         batches = seen[3 * epoch : 3 * epoch + 3]
@@ -325,7 +325,7 @@ def test_changing_the_value_units_in_an_update_changes_no_prediction_by_itself()
     for number in range(8):
         store(agent, number, 100.0 * number, 0.0, done=True)
     agent.update()
-    assert agent.policy.normalizers.value.state()["mean"].item() == pytest.approx(350.0)
+    assert agent.policy.normalizers.value.state_dict()["mean"].item() == pytest.approx(350.0)
     assert [value_of(agent, number) for number in (0.0, 1.0, 2.0)] == pytest.approx(before, abs=1e-3)
 
 
@@ -342,9 +342,9 @@ def test_observation_statistics_are_frozen_in_a_rollout_and_then_count_each_real
     agent.memory.next_observations = np.full((2, 1), 1000.0, np.float32)
     seen = watch(agent)
     agent.learn()
-    rows = seen[0].observations[seen[0].shares > 0, 0]
+    rows = seen[0].observations[seen[0].mean_weights > 0, 0]
     assert sorted(rows.tolist()) == [1, 2, 3, 5, 7]  # as the policy saw them, and no filler
-    state = agent.policy.normalizers.observation.state()
+    state = agent.policy.normalizers.observation.state_dict()
     assert state["count"].item() == 5
     assert state["mean"].item() == pytest.approx((1 + 2 + 3 + 5 + 7) / 5)
 
@@ -433,7 +433,7 @@ def test_loading_reads_a_run_of_several_environments(tmp_path: Path) -> None:
     config = PPOConfig(normalize_reward=True, buffer_size=8)
     config.network = NetworkConfig(hidden_sizes=[5, 6], activation="relu", shared=False)
     run = PPOAgent.from_spec(Spec.simple(1, 2), config, seed=0, num_envs=4)
-    save_checkpoint(tmp_path / "last.pt", run.state(), {"config": {}, "progress": {}, "evaluation": None})
+    save_checkpoint(tmp_path / "last.pt", run.state_dict(), {"config": {}, "progress": {}, "evaluation": None})
     agent = PPOAgent(1, 2, seed=1)
     agent.load(tmp_path / "last.pt")
     assert agent.config.network.hidden_sizes == [5, 6]
@@ -530,7 +530,7 @@ def damage(state: dict[str, Any], kind: str) -> None:
 def test_loading_is_strict_and_changes_nothing_when_it_fails(tmp_path: Path, kind: str) -> None:
     config = PPOConfig(network=NetworkConfig(hidden_sizes=[8]), normalize_reward=True)
     agent = PPOAgent.from_spec(Spec.simple(1, 2), config, seed=0)
-    save_checkpoint(tmp_path / "whole.pt", agent.state())
+    save_checkpoint(tmp_path / "whole.pt", agent.state_dict())
     agent.load(tmp_path / "whole.pt")
     state = load_checkpoint(tmp_path / "whole.pt")["agent"]
     damage(state, kind)
@@ -544,7 +544,7 @@ def test_loading_is_strict_and_changes_nothing_when_it_fails(tmp_path: Path, kin
 def test_weights_of_a_run_start_another_with_fresh_moments() -> None:
     old, new = small(), small(seed=1, lr=0.1)
     life(old)
-    new.load_weights(old.state())
+    new.load_weights(old.state_dict())
     assert torch.equal(new.policy.parameters, old.policy.parameters)
     assert new.get_action([1.0], deterministic=True) == old.get_action([1.0], deterministic=True)
     assert not new.learner.state.first_moment.any()
@@ -556,4 +556,4 @@ def test_weights_of_a_run_start_another_with_fresh_moments() -> None:
 def test_weights_of_another_network_are_refused_with_each_difference() -> None:
     old, new = PPOAgent(1, 2, hidden_dim=8), PPOAgent(3, 2, hidden_dim=16)
     with pytest.raises(CheckpointError, match=r"(?s)hidden_sizes=\[8,8\].*numbers \(1,\).*numbers \(3,\)"):
-        new.load_weights(old.state())
+        new.load_weights(old.state_dict())

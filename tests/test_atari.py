@@ -176,7 +176,7 @@ def test_a_run_learns_from_clipped_rewards_and_reports_whole_ones(tmp_path: Path
 )
 def test_raw_pictures_of_atari_are_told_of(env: EnvConfig, warned: bool, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("WARNING", logger="ppo_cli"):
-        warn_of_raw_pictures(TrainConfig(env=env))
+        warn_of_raw_pictures(env)
     assert [("preset=atari" in message) for message in caplog.messages] == [True] * warned
 
 

@@ -78,7 +78,7 @@ def live(config: EnvConfig, mode: AutoresetMode, steps: int, backend: str = "syn
         if step.finals is not None:
             following[step.finals.envs] = step.finals.observations
         for env, life in enumerate(lives):
-            if step.real is not None and not step.real[env]:
+            if step.valid is not None and not step.valid[env]:
                 assert step.rewards[env] == 0
                 assert not step.terminated[env]
                 assert not step.truncated[env]
@@ -166,7 +166,7 @@ def test_the_end_of_a_step_and_a_reset_of_ones_own_give_the_same_updates_bit_for
         metrics = [trainer.iterate() for _ in range(3)]
         rows.append([{name: row[name] for name in row if not name.startswith("time/")} for row in metrics])
         assert not torch.equal(before, trainer.agent.policy.parameters)
-        states.append(trainer.agent.state())
+        states.append(trainer.agent.state_dict())
         trainer.envs.close()
     assert rows[0] == rows[1]
     for name in ("parameters", "first_moment", "second_moment"):
@@ -195,7 +195,7 @@ def first_rollout(
 
     def fixed(policy: Policy, rows: Any, noise: Any) -> Acted:
         actions = choose(rows[:, : policy.spec.obs_size])
-        return act(policy, rows, noise)._replace(actions=actions, commands=actions)
+        return act(policy, rows, noise)._replace(actions=actions, env_actions=actions)
 
     def watched(*inputs: Any) -> Any:
         advantages, returns = estimate(*inputs)
@@ -278,7 +278,7 @@ def test_steps_that_only_fetch_an_observation_count_nowhere(tmp_path: Path, netw
     assert (row["step"], trainer.progress.step, row["rollout/episodes"]) == (24, 24, 8)
     assert (row["rollout/episode_return_mean"], row["rollout/episode_length_mean"]) == (3.0, 3.0)
     parts = trainer.agent.policy.normalizers
-    observation, reward, value = (part.state() for part in (parts.observation, parts.reward, parts.value))
+    observation, reward, value = (part.state_dict() for part in (parts.observation, parts.reward, parts.value))
     assert [state["count"].item() for state in (observation, reward, value)] == [24, 24, 24]
     assert observation["mean"].tolist() == pytest.approx([1.0])
     assert reward["mean"].item() == pytest.approx((1 + 1.5 + 1.75) / 3)  # discounted by ½, anew in each episode

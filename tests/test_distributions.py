@@ -16,13 +16,15 @@ LOGITS = torch.tensor([1.0, 2.0, 4.0]).log()  # probabilities 1/7, 2/7, 4/7, and
 def test_probabilities_of_all_actions_sum_to_1() -> None:
     outputs = torch.randn(5, 4, generator=torch.Generator().manual_seed(0)) * 10
     actions = torch.arange(4).expand(5, 4).unsqueeze(-1)
-    log_probs, _ = CategoricalHead(4, WIDTH).score(outputs.unsqueeze(1).expand(5, 4, 4), actions)
+    log_probs, _ = CategoricalHead(4, WIDTH).log_prob_and_entropy(outputs.unsqueeze(1).expand(5, 4, 4), actions)
     torch.testing.assert_close(log_probs.exp().sum(1), torch.ones(5))
 
 
 @pytest.mark.parametrize("shift", [0.0, -3.0, 500.0])
 def test_log_probability_and_entropy_of_known_probabilities(shift: float) -> None:
-    log_probs, entropies = CategoricalHead(3, WIDTH).score((LOGITS + shift).expand(3, 3), torch.tensor([[0], [1], [2]]))
+    log_probs, entropies = CategoricalHead(3, WIDTH).log_prob_and_entropy(
+        (LOGITS + shift).expand(3, 3), torch.tensor([[0], [1], [2]])
+    )
     assert log_probs.tolist() == pytest.approx([math.log(1 / 7), math.log(2 / 7), math.log(4 / 7)], abs=1e-4)
     # ln 7 − (1·0 + 2·ln 2 + 4·ln 4)/7 = 1.945910 − 10·0.693147/7
     assert entropies.tolist() == pytest.approx([0.955700] * 3, abs=1e-4)
@@ -30,7 +32,7 @@ def test_log_probability_and_entropy_of_known_probabilities(shift: float) -> Non
 
 def test_entropy_lies_between_0_and_that_of_equal_chances() -> None:
     outputs = torch.tensor([[0.0, 0.0, 0.0, 0.0], [200.0, 0.0, 0.0, 0.0]])
-    _, entropies = CategoricalHead(4, WIDTH).score(outputs, torch.tensor([[0], [0]]))
+    _, entropies = CategoricalHead(4, WIDTH).log_prob_and_entropy(outputs, torch.tensor([[0], [0]]))
     assert entropies.tolist() == pytest.approx([math.log(4), 0.0])
 
 

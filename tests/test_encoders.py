@@ -23,7 +23,7 @@ from ppo_cli.errors import ConfigError
 from ppo_cli.networks.actor_critic import ActorCritic
 from ppo_cli.networks.distributions import make_head
 from ppo_cli.networks.encoders import AllParts, Impala, NatureCNN, Numbers, OneHot, make_encoder
-from ppo_cli.networks.user_module import OwnModule
+from ppo_cli.networks.user_module import UserModule
 from ppo_cli.spec import ActionPart, ObsPart, Spec
 
 CPU = torch.device("cpu")
@@ -296,7 +296,7 @@ def test_where_there_is_nothing_but_a_mask_it_is_what_is_seen(memory: str | None
 def test_a_module_of_ones_own_reads_the_whole_row_for_each_trunk(trunks: int) -> None:
     config = NetworkConfig(module="toys:Mirror")
     encoder = make_encoder(spec_of(SPEED, replace(SPEED, name="more")), config, trunks)
-    assert isinstance(encoder, OwnModule)
+    assert isinstance(encoder, UserModule)
     assert encoder.width == 5
     assert encoder.shapes == {"inner.weight": (trunks, 5, 4), "inner.bias": (trunks, 5)}
     parameters = weights_of(encoder)
@@ -309,7 +309,7 @@ def test_a_module_of_ones_own_reads_the_whole_row_for_each_trunk(trunks: int) ->
 
 def test_a_module_of_ones_own_draws_its_first_weights_from_the_stream_alone() -> None:
     encoder = make_encoder(spec_of(SPEED), NetworkConfig(module="toys:Mirror"), 2)
-    assert isinstance(encoder, OwnModule)
+    assert isinstance(encoder, UserModule)
     before = torch.get_rng_state()
     first, again, other = (encoder.init(stream(seed)) for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), before)
@@ -410,14 +410,14 @@ def test_without_measurements_nothing_is_standardised(part: ObsPart) -> None:
     rows = torch.randn(3, spec.obs_size, generator=stream(7)) * 100
     normalizer.update(rows)
     assert torch.equal(normalizer(rows), rows)
-    assert normalizer.state() == {}
+    assert normalizer.state_dict() == {}
 
 
 def test_the_examples_network_sees_a_ball_and_not_the_ground(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "examples")
     config = NetworkConfig(module="small_pictures:SmallPictures")
     encoder = make_encoder(spec_of(image(4, 42, 42)), config, 1)
-    assert isinstance(encoder, OwnModule)
+    assert isinstance(encoder, UserModule)
     parameters = list(encoder.init(stream()).values())
     ground = torch.full((3, 4, 42, 42), 90.0)
     ground[:, :, 20, 20] = 140.0

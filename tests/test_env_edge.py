@@ -296,7 +296,7 @@ def test_after_a_death_all_are_built_anew_and_every_episode_is_cut(caplog: Any) 
     assert death.starts is not None
     assert death.ended.all()
     assert death.starts.all()
-    assert death.real is None
+    assert death.valid is None
     assert death.finals is not None
     assert (death.finals.envs.tolist(), death.finals.observations.tolist()) == ([0, 1, 2], [[4]] * 3)
     assert after.observations.tolist() == [[1], [1], [1]]
@@ -314,14 +314,14 @@ def test_a_death_among_steps_that_only_fetch_an_observation_cuts_no_episode_twic
         ended = step.terminated | step.truncated
     envs._envs.processes[0].kill()
     death = envs.step(still(envs))
-    assert death.real is not None
+    assert death.valid is not None
     assert death.finals is not None
     assert death.starts is not None
-    assert np.array_equal(death.real, ~ended)
+    assert np.array_equal(death.valid, ~ended)
     assert np.array_equal(death.truncated, ~ended)
     assert np.array_equal(death.finals.observations, step.observations[~ended])
     assert death.starts.all()
-    assert envs.step(still(envs)).real is None
+    assert envs.step(still(envs)).valid is None
     envs.close()
 
 

@@ -59,7 +59,7 @@ def test_episode_k_depends_on_the_seed_and_k_alone() -> None:
 def test_an_episode_without_end_counts_as_it_stands(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("ppo_cli.training.evaluate.MOST_STEPS", 30)
+    monkeypatch.setattr("ppo_cli.training.play.MOST_STEPS", 30)
     with caplog.at_level("WARNING", logger="ppo_cli"):
         assert episodes(3, env="Toy-v0", num_envs=2) == [(30.0, 30)] * 3
     (message,) = caplog.messages
@@ -70,7 +70,7 @@ def test_an_episode_without_end_counts_as_it_stands(
 def test_an_episode_with_a_limit_lasts_as_long_as_that_lets_it(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("ppo_cli.training.evaluate.MOST_STEPS", 30)
+    monkeypatch.setattr("ppo_cli.training.play.MOST_STEPS", 30)
     env = EnvConfig(id="Toy-v0", max_episode_steps=50)
     assert play(policy("Toy-v0"), env, episodes=1, seed=0, deterministic=True, num_envs=1).lengths == [50]
     assert not caplog.messages
@@ -120,7 +120,7 @@ def save(path: Path, name: str = "Walk-v0", *, run: dict[str, Any] | None = None
     config = TrainConfig(env=EnvConfig(id=name, kwargs=kwargs), network=NetworkConfig(hidden_sizes=[8]), seed=2)
     agent = PPOAgent.from_spec(read_spec(config.env), config, seed=2)
     progress = {"config": to_plain(config), "progress": {}, "evaluation": None}
-    save_checkpoint(path, agent.state(), progress | (run or {}))
+    save_checkpoint(path, agent.state_dict(), progress | (run or {}))
     return path
 
 

@@ -645,10 +645,10 @@ def test_skipped_update_leaves_the_agent_as_it_was(tmp_path: Path, monkeypatch: 
     iterate, build = Trainer.iterate, Trainer._build_envs
 
     def watched(trainer: Trainer) -> Any:
-        agents.append(trainer.agent.state())
+        agents.append(trainer.agent.state_dict())
         built.append(trainer.progress.iteration)
         row = iterate(trainer)
-        agents.append(trainer.agent.state())
+        agents.append(trainer.agent.state_dict())
         built.append(trainer.progress.iteration)
         return row
 

@@ -64,7 +64,9 @@ def small_checkpoint() -> bytes:
     evaluation = {"seed": 1, "deterministic": True, "returns": [3.0, 3.0], "lengths": [3, 3]}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "small.pt")
-        save_checkpoint(path, agent.state(), {"config": to_plain(config), "progress": {}, "evaluation": evaluation})
+        save_checkpoint(
+            path, agent.state_dict(), {"config": to_plain(config), "progress": {}, "evaluation": evaluation}
+        )
         return path.read_bytes()
 
 
@@ -450,7 +452,7 @@ held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesi
 resource.setrlimit(resource.RLIMIT_AS, (held + 400 * 2**20,) * 2)
 for path in sys.argv[1:]:
     try:
-        PPOAgent.from_state(load_checkpoint(Path(path))["agent"])
+        PPOAgent.from_state_dict(load_checkpoint(Path(path))["agent"])
     except CheckpointError as error:
         print(Path(path).name, len(str(error)))
 """
@@ -503,7 +505,7 @@ def keys_of(kind: type[Any]) -> list[str]:
 
 def fitting(key: str, default: Any, item: Any) -> list[str]:
     """Values that a setting takes, and those just beside them."""
-    bounds = [item.metadata[name] for name in ("above", "least", "most") if item.metadata[name] is not None]
+    bounds = [item.metadata[name] for name in ("gt", "ge", "le") if item.metadata[name] is not None]
     near = [show(bound + step) for bound in bounds for step in (-1, 0, 1, 0.5)]
     return [show(default), *(item.metadata["choices"] or ()), *near]
 

@@ -62,7 +62,7 @@ def weights_of(head: Head, scale: float = 0.5) -> list[Tensor]:
 def outputs_of(head: Head, rows: int = 1) -> Tensor:
     """Outputs for the same few features again and again, of arbitrary weights."""
     features = torch.randn(1, WIDTH, generator=stream(2))
-    return head.project(head.settle(weights_of(head)), features).expand(rows, -1)
+    return head.project(head.precompute(weights_of(head)), features).expand(rows, -1)
 
 
 def draws_of(head: Head, outputs: Tensor, draws: int = DRAWS) -> Tensor:
@@ -80,7 +80,7 @@ def grid(name: str, cells: int) -> tuple[Tensor, Tensor]:
 
 
 def density(head: Head, outputs: Tensor, places: Tensor) -> Tensor:
-    return head.score(outputs.expand(len(places), -1), places)[0].double().exp()
+    return head.log_prob_and_entropy(outputs.expand(len(places), -1), places)[0].double().exp()
 
 
 # probabilities sum to 1
@@ -90,7 +90,7 @@ def density(head: Head, outputs: Tensor, places: Tensor) -> Tensor:
 def test_probabilities_of_all_choices_sum_to_1(counts: tuple[int, ...]) -> None:
     head = head_of(ContinuousConfig(), discrete(*counts))
     everything = torch.tensor(list(itertools.product(*map(range, counts))))
-    log_probs, entropies = head.score(outputs_of(head, len(everything)), everything)
+    log_probs, entropies = head.log_prob_and_entropy(outputs_of(head, len(everything)), everything)
     assert log_probs.exp().sum().item() == pytest.approx(1.0, abs=1e-5)
     # and the entropy is −Σ p ln p over them
     assert entropies[0].item() == pytest.approx(-(log_probs.exp() * log_probs).sum().item(), abs=1e-5)
@@ -136,7 +136,7 @@ EVERY: dict[str, Callable[[], Head]] = {
 def test_the_entropy_is_the_mean_surprise_of_the_samples(name: str) -> None:
     head = EVERY[name]()
     outputs = outputs_of(head, DRAWS)
-    log_probs, entropies = head.score(outputs, draws_of(head, outputs))
+    log_probs, entropies = head.log_prob_and_entropy(outputs, draws_of(head, outputs))
     error = log_probs.std().item() / math.sqrt(DRAWS)
     assert entropies[0].item() == pytest.approx(-log_probs.mean().item(), abs=5 * error + 1e-4)
 
@@ -149,10 +149,10 @@ def test_the_squashed_entropy_holds_for_narrow_and_wide_distributions(log_std: f
     for mean in (0.0, 0.7, 1.5, -6.0):
         outputs = torch.tensor([[mean, log_std]], dtype=torch.float64)
         places = (mean + math.exp(log_std) * standard)[:, None]
-        log_probs, entropies = head.score(outputs.expand(len(places), -1), places)
+        log_probs, entropies = head.log_prob_and_entropy(outputs.expand(len(places), -1), places)
         surprise = -(log_probs @ weights).item()
         assert entropies[0].item() == pytest.approx(surprise, abs=0.01)
-        single = head.score(outputs.float(), torch.zeros(1, 1))[1]
+        single = head.log_prob_and_entropy(outputs.float(), torch.zeros(1, 1))[1]
         assert single.item() == pytest.approx(surprise, abs=0.01)
 
 
@@ -187,7 +187,7 @@ def test_normal_samples_and_scores_are_those_of_torch(name: str) -> None:
     expected = Normal(mean, log_std.exp()).log_prob(samples).sum(-1)
     if name.startswith("squashed"):
         expected = expected - TanhTransform().log_abs_det_jacobian(samples, samples.tanh()).sum(-1)
-    scored = head.score(outputs.expand(DRAWS, -1), samples)[0]
+    scored = head.log_prob_and_entropy(outputs.expand(DRAWS, -1), samples)[0]
     torch.testing.assert_close(scored, expected, rtol=1e-3, atol=1e-3)
     assert torch.equal(head.mode(outputs)[0], mean)
 
@@ -195,7 +195,7 @@ def test_normal_samples_and_scores_are_those_of_torch(name: str) -> None:
 def test_far_out_squashed_actions_are_scored_without_loss() -> None:
     head = head_of(ContinuousConfig(distribution="squashed"), ONE)
     # 1 − tanh²u = 4e^(−2|u|) for large |u|; the density of u itself is standard normal
-    log_probs, _ = head.score(torch.zeros(2, 2), torch.tensor([[40.0], [-40.0]]))
+    log_probs, _ = head.log_prob_and_entropy(torch.zeros(2, 2), torch.tensor([[40.0], [-40.0]]))
     expected = -0.5 * (1600 + math.log(2 * math.pi)) - (math.log(4.0) - 80.0)
     assert log_probs.tolist() == pytest.approx([expected, expected])
 
@@ -210,7 +210,7 @@ def test_beta_samples_scores_and_entropies_are_those_of_torch() -> None:
         third = (samples - true.mean).pow(3).mean(0)
         reference = (true.sample(torch.Size((DRAWS,))) - true.mean).pow(3).mean(0)
         torch.testing.assert_close(third / true.stddev**3, reference / true.stddev**3, rtol=0, atol=0.05)
-        log_probs, entropies = head.score(outputs.expand(DRAWS, -1), samples)
+        log_probs, entropies = head.log_prob_and_entropy(outputs.expand(DRAWS, -1), samples)
         torch.testing.assert_close(log_probs, true.log_prob(samples).sum(-1), rtol=1e-3, atol=1e-3)
         assert entropies[0].item() == pytest.approx(true.entropy().sum().item(), abs=1e-3)
 
@@ -229,10 +229,10 @@ def test_beta_samples_stay_inside_even_where_the_weights_went_far() -> None:
     head = head_of(ContinuousConfig(distribution="beta"), TWO)
     parameters = [torch.full(shape, 200.0) for shape in head.shapes.values()]
     parameters[1][0] = -1e6
-    outputs = head.project(head.settle(parameters), torch.ones(1, WIDTH))
+    outputs = head.project(head.precompute(parameters), torch.ones(1, WIDTH))
     samples = draws_of(head, outputs, 1000)
     assert ((samples > 0) & (samples < 1)).all()
-    log_probs, entropies = head.score(outputs.expand(1000, -1), samples)
+    log_probs, entropies = head.log_prob_and_entropy(outputs.expand(1000, -1), samples)
     assert torch.isfinite(log_probs).all()
     assert torch.isfinite(entropies).all()
     assert torch.isfinite(head.mode(outputs)).all()
@@ -242,7 +242,7 @@ def test_gsde_noise_is_a_linear_function_of_the_features() -> None:
     head = head_of(CONTINUOUS["gsde"], TWO)
     parameters = weights_of(head)
     features = torch.randn(3, WIDTH, generator=stream(4))
-    outputs = head.project(head.settle(parameters), features)
+    outputs = head.project(head.precompute(parameters), features)
     noise = head.noise(1, 1, stream(5))[0].expand(3, -1)
     exploration = noise[0].view(WIDTH, 2) * parameters[2].exp()
     expected = features @ parameters[0] + parameters[1] + features @ exploration
@@ -254,12 +254,12 @@ def test_gsde_samples_have_the_deviation_that_they_are_scored_with() -> None:
     head = head_of(CONTINUOUS["gsde"], TWO)
     parameters = weights_of(head)
     features = torch.randn(1, WIDTH, generator=stream(4))
-    outputs = head.project(head.settle(parameters), features)
+    outputs = head.project(head.precompute(parameters), features)
     deviation = (features.square() @ parameters[2].exp().square()).sqrt()[0]
     mean = (features @ parameters[0] + parameters[1])[0]
     samples = draws_of(head, outputs)
     assert_same_moments(samples, mean, deviation)
-    scored = head.score(outputs.expand(DRAWS, -1), samples)[0]
+    scored = head.log_prob_and_entropy(outputs.expand(DRAWS, -1), samples)[0]
     torch.testing.assert_close(scored, Normal(mean, deviation).log_prob(samples).sum(-1), rtol=1e-3, atol=1e-3)
 
 
@@ -276,8 +276,8 @@ def test_gsde_does_not_shape_the_features_by_its_deviation() -> None:
     head = head_of(CONTINUOUS["gsde"], TWO)
     features = torch.randn(2, WIDTH, generator=stream(4)).requires_grad_()
     parameters = [part.requires_grad_() for part in weights_of(head)]
-    outputs = head.project(head.settle(parameters), features)
-    _, entropies = head.score(outputs, outputs[:, :2].detach() + 1.0)
+    outputs = head.project(head.precompute(parameters), features)
+    _, entropies = head.log_prob_and_entropy(outputs, outputs[:, :2].detach() + 1.0)
     by_features, by_log_std = torch.autograd.grad(
         entropies.sum(), (features, parameters[2]), allow_unused=True, materialize_grads=True
     )
@@ -290,25 +290,25 @@ def test_the_joint_head_is_its_parts_side_by_side() -> None:
     singles = [head_of(ContinuousConfig(), part) for part in MIXED]
     parameters = weights_of(joint)
     features = torch.randn(4, WIDTH, generator=stream(4))
-    outputs = joint.project(joint.settle(parameters), features)
+    outputs = joint.project(joint.precompute(parameters), features)
     actions = joint.sample(outputs, joint.noise(1, 4, stream(5))[0])
     assert actions.shape == (4, 6)
     modes = joint.mode(outputs)
     log_probs, entropies, column, place = torch.zeros(4), torch.zeros(4), 0, 0
     for part, single in zip(MIXED, singles, strict=True):
-        own = single.project(single.settle(parameters[place : place + len(single.shapes)]), features)
+        own = single.project(single.precompute(parameters[place : place + len(single.shapes)]), features)
         chosen = actions[:, column : column + part.size]
-        scores = single.score(own, chosen.long() if part.counts else chosen)
+        scores = single.log_prob_and_entropy(own, chosen.long() if part.counts else chosen)
         log_probs, entropies = log_probs + scores[0], entropies + scores[1]
         assert torch.equal(modes[:, column : column + part.size], single.mode(own).float())
         column, place = column + part.size, place + len(single.shapes)
-    joined = joint.score(outputs, actions)
+    joined = joint.log_prob_and_entropy(outputs, actions)
     torch.testing.assert_close(joined[0], log_probs)
     torch.testing.assert_close(joined[1], entropies)
     # logits lead, in the order of the parts that have them
     logits = [
-        singles[1].project(singles[1].settle(parameters[3:5]), features),
-        singles[3].project(singles[3].settle(parameters[-2:]), features),
+        singles[1].project(singles[1].precompute(parameters[3:5]), features),
+        singles[3].project(singles[3].precompute(parameters[-2:]), features),
     ]
     torch.testing.assert_close(outputs[:, : joint.num_options], torch.cat(logits, 1))
     assert joint.num_options == 9
@@ -330,7 +330,7 @@ def test_noise_has_the_size_that_the_head_says_and_repeats_with_its_stream(name:
 def test_bounded_actions_are_stretched_to_their_bounds(name: str) -> None:
     head = head_of(CONTINUOUS[name], TWO)
     least, middle, most = {"squashed": (-50.0, 0.0, 50.0), "beta": (0.0, 0.5, 1.0)}[name]
-    emitted = head.emit(torch.tensor([[least, most], [middle, middle], [most, least]]))
+    emitted = head.to_env(torch.tensor([[least, most], [middle, middle], [most, least]]))
     torch.testing.assert_close(emitted, torch.tensor([[-2.0, 0.75], [0.5, 0.625], [3.0, 0.5]]))
 
 
@@ -338,14 +338,14 @@ def test_bounded_actions_are_stretched_to_their_bounds(name: str) -> None:
 def test_other_continuous_actions_are_in_the_environments_units(name: str) -> None:
     head = head_of(CONTINUOUS[name], TWO)
     actions = torch.tensor([[-9.0, 9.0]])
-    assert torch.equal(head.emit(actions), actions)
+    assert torch.equal(head.to_env(actions), actions)
 
 
 @pytest.mark.parametrize("name", ["squashed", "beta"])
 def test_joint_actions_are_stretched_part_by_part(name: str) -> None:
     head = head_of(CONTINUOUS[name], *MIXED)
     most = {"squashed": 50.0, "beta": 1.0}[name]
-    emitted = head.emit(torch.tensor([[most, 2.0, most, most, 1.0, 3.0]]))
+    emitted = head.to_env(torch.tensor([[most, 2.0, most, most, 1.0, 3.0]]))
     torch.testing.assert_close(emitted, torch.tensor([[1.0, 2.0, 2.0, 0.0, 1.0, 3.0]]))
 
 
@@ -374,10 +374,10 @@ def test_deviations_start_where_they_are_told_and_keep_to_their_bounds(name: str
     head = head_of(config, TWO)
     fresh = [torch.zeros(shape) for shape in head.shapes.values()]
     features = torch.randn(3, WIDTH, generator=stream(4))
-    assert head.project(head.settle(fresh), features)[:, 2:].unique().tolist() == [-0.5]
+    assert head.project(head.precompute(fresh), features)[:, 2:].unique().tolist() == [-0.5]
     for push, bound in [(-1e4, -2.0), (1e4, 1.0)]:
         pushed = [torch.full(shape, push) for shape in head.shapes.values()]
-        assert head.project(head.settle(pushed), torch.ones(3, WIDTH))[:, 2:].unique().tolist() == [bound]
+        assert head.project(head.precompute(pushed), torch.ones(3, WIDTH))[:, 2:].unique().tolist() == [bound]
 
 
 def test_gsde_deviations_keep_to_their_bounds_weight_by_weight() -> None:
@@ -387,7 +387,7 @@ def test_gsde_deviations_keep_to_their_bounds_weight_by_weight() -> None:
         parameters = [torch.zeros(shape) for shape in head.shapes.values()]
         parameters[2] += push
         # five features of 2, each with a weight of deviation e^scale: √(5 · 4) · e^scale
-        assert head.project(head.settle(parameters), features)[0, 1].item() == pytest.approx(
+        assert head.project(head.precompute(parameters), features)[0, 1].item() == pytest.approx(
             0.5 * math.log(20.0) + scale, abs=1e-4
         )
 
@@ -406,7 +406,7 @@ def test_gradients_of_score_agree_with_finite_differences(name: str) -> None:
     features = torch.randn(3, WIDTH, generator=stream(2)).double()
 
     def scores(*weights: Tensor) -> tuple[Tensor, Tensor]:
-        return head.score(head.project(head.settle(weights), features), actions)
+        return head.log_prob_and_entropy(head.project(head.precompute(weights), features), actions)
 
     assert torch.autograd.gradcheck(scores, parameters, eps=1e-6, atol=1e-4, rtol=1e-4)
 
@@ -418,7 +418,7 @@ def test_gradients_are_finite_however_far_the_weights_went(name: str) -> None:
         parameters = [part.requires_grad_() for part in weights_of(head, scale)]
         outputs = head.project(parameters, torch.randn(64, WIDTH, generator=stream(2)))
         actions = head.sample(outputs.detach(), head.noise(1, 64, stream(3))[0])
-        log_probs, entropies = head.score(outputs, actions)
+        log_probs, entropies = head.log_prob_and_entropy(outputs, actions)
         gradients = torch.autograd.grad(log_probs.sum() + entropies.sum(), parameters)
         assert all(torch.isfinite(gradient).all() for gradient in gradients)
 
@@ -486,11 +486,14 @@ def test_masked_choices_never_come_and_count_for_nothing(name: str) -> None:
     assert torch.equal(outputs[:, options:], logits[:, options:])
     categorical = MultiCategoricalHead([count for part in parts for count in part.counts], 8)
     own_mode = categorical.mode(outputs[:, :options])
-    log_prob, entropy = categorical.score(outputs[:, :options], own_mode)
+    log_prob, entropy = categorical.log_prob_and_entropy(outputs[:, :options], own_mode)
     expected = allowed_only(parts, mask, logits[0, :options])
     assert (log_prob.item(), entropy.item()) == pytest.approx(expected, abs=1e-5)
-    head_entropy = network.head.score(outputs, mode)[1].item() - network.head.score(logits, mode)[1].item()
-    open_entropy = categorical.score(logits[:, :options], own_mode)[1].item()
+    head_entropy = (
+        network.head.log_prob_and_entropy(outputs, mode)[1].item()
+        - network.head.log_prob_and_entropy(logits, mode)[1].item()
+    )
+    open_entropy = categorical.log_prob_and_entropy(logits[:, :options], own_mode)[1].item()
     assert head_entropy == pytest.approx(expected[1] - open_entropy, abs=1e-4)
 
 
@@ -501,7 +504,7 @@ def test_a_masked_choice_has_probability_exactly_0() -> None:
     ]
     for head, mask, forbidden in cases:
         logits = torch.where(torch.tensor([mask]) > 0, torch.randn(1, 4, generator=stream()), -1e8)
-        log_prob, _ = head.score(logits, torch.tensor([forbidden]))
+        log_prob, _ = head.log_prob_and_entropy(logits, torch.tensor([forbidden]))
         assert log_prob.exp().item() == 0.0
         assert torch.isfinite(log_prob).all()
 
@@ -514,7 +517,7 @@ def test_no_gradient_reaches_a_masked_logit(name: str) -> None:
     outputs = network.forward(parameters, rows).outputs
     actions = network.head.sample(outputs, network.head.noise(1, 6, stream(9))[0])
     watched = [part.clone().requires_grad_() for part in parameters]
-    log_probs, entropies = network.head.score(network.forward(watched, rows).outputs, actions)
+    log_probs, entropies = network.head.log_prob_and_entropy(network.forward(watched, rows).outputs, actions)
     gradients = torch.autograd.grad((log_probs + 0.3 * entropies).sum(), watched, allow_unused=True)
     assert all(torch.isfinite(gradient).all() for gradient in gradients if gradient is not None)
     named = dict(zip(network.shapes, gradients, strict=True))
@@ -543,13 +546,13 @@ def test_a_row_in_which_nothing_is_allowed_breaks_nothing(name: str) -> None:
     samples = network.head.sample(many, network.head.noise(1, DRAWS, stream(9))[0])
     chosen_options(parts, samples)  # asserts that each is one of its entry's own
     actions = torch.cat((samples[:1], network.head.mode(outputs.detach())[1:]))
-    log_probs, entropies = network.head.score(outputs, actions)
+    log_probs, entropies = network.head.log_prob_and_entropy(outputs, actions)
     assert torch.isfinite(log_probs).all()
     assert torch.isfinite(entropies).all()
     gradients = torch.autograd.grad((log_probs + entropies).sum(), watched, allow_unused=True)
     assert all(torch.isfinite(gradient).all() for gradient in gradients if gradient is not None)
     categorical = MultiCategoricalHead([count for part in parts for count in part.counts], 8)
-    _, entropy = categorical.score(outputs[:1, :options], categorical.mode(outputs[:1, :options]))
+    _, entropy = categorical.log_prob_and_entropy(outputs[:1, :options], categorical.mode(outputs[:1, :options]))
     expected = sum(math.log(count) for part in parts for count in part.counts)
     assert entropy.item() == pytest.approx(expected, abs=1e-4)
 

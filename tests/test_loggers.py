@@ -16,13 +16,13 @@ import pytest
 from rich.console import Console
 
 from ppo_cli.config import TrainConfig
-from ppo_cli.loggers.hub import make_loggers
 from ppo_cli.loggers.base import RunInfo
 from ppo_cli.loggers.console import BLOCKS, LiveDisplay, block_chart
 from ppo_cli.loggers.csv import CsvLogger
 from ppo_cli.loggers.curves import CurvesLogger, smooth, thousands
+from ppo_cli.loggers.hub import make_loggers
 from ppo_cli.loggers.lines import LOGGER, PlainLines, run_logging, terminal_can_repaint
-from ppo_cli.loggers.metrics import COLUMNS, METRICS, Row
+from ppo_cli.loggers.metrics import COLUMNS, METRICS, Metrics
 from ppo_cli.loggers.tensorboard import TensorBoardLogger
 from ppo_cli.loggers.text import Pace, duration, number
 
@@ -34,14 +34,14 @@ def make_run(run_dir: Path, **settings: object) -> RunInfo:
     return RunInfo(config, run_dir, total_timesteps=12 * config.buffer_size, num_parameters=9155)
 
 
-def make_row(iteration: int, **values: float | None) -> Row:
+def make_row(iteration: int, **values: float | None) -> Metrics:
     """A row in which every metric has a value of its own, but for those given."""
-    row: Row = {name: iteration + index / 7 for index, name in enumerate(COLUMNS)}
+    row: Metrics = {name: iteration + index / 7 for index, name in enumerate(COLUMNS)}
     row |= {"iteration": iteration, "step": 2048 * iteration, "time/elapsed": 10.0 * iteration}
     return row | {name.replace("__", "/"): value for name, value in values.items()}
 
 
-def empty_row(iteration: int) -> Row:
+def empty_row(iteration: int) -> Metrics:
     """A row as before anything is known."""
     return dict.fromkeys(COLUMNS) | {"iteration": iteration, "step": 2048 * iteration}
 
@@ -146,7 +146,7 @@ def test_loggers_cost_nothing_before_they_are_used(tmp_path: Path) -> None:
 
 def test_a_whole_run_loads_neither_tensorflow_nor_torch_nor_pyplot(tmp_path: Path) -> None:
     code = (
-        "from pathlib import Path; from ppo_cli.loggers import *; from ppo_cli.config import TrainConfig; "
+        "from pathlib import Path; from ppo_cli.loggers.base import RunInfo; from ppo_cli.loggers.hub import *; "
         f"folder = Path({str(tmp_path)!r}); loggers = make_loggers(TrainConfig(), folder, False); "
         "run = RunInfo(TrainConfig(), folder, 10, 10); [logger.start(run) for logger in loggers]; "
         f"[logger.close({SUMMARY!r}) for logger in loggers]"
@@ -307,7 +307,7 @@ def test_block_chart_keeps_its_size_for_any_number_of_values() -> None:
 # Plain lines
 
 
-def progress_of(tmp_path: Path, rows: list[Row], **settings: object) -> list[str]:
+def progress_of(tmp_path: Path, rows: list[Metrics], **settings: object) -> list[str]:
     run = make_run(tmp_path, **settings)
     logger = PlainLines(run.config)
     with run_logging(tmp_path, to_stdout=False):
@@ -457,7 +457,7 @@ def test_which_terminals_get_the_live_display(
     ],
     ids=["none", "one", "empty", "evaluation only", "many"],
 )
-def test_curves_are_a_whole_picture_for_any_run(tmp_path: Path, rows: list[Row]) -> None:
+def test_curves_are_a_whole_picture_for_any_run(tmp_path: Path, rows: list[Metrics]) -> None:
     from matplotlib.image import imread
 
     logger = CurvesLogger(tmp_path / "curves.png")

@@ -51,10 +51,10 @@ def test_observations_are_clipped_at_10() -> None:
 def test_reading_observations_counts_nothing() -> None:
     normalizer = ObservationNormalizer(torch.tensor([True, True]), CPU)
     normalizer.update(random(5, 2))
-    before = {name: tensor.clone() for name, tensor in normalizer.state().items()}
+    before = {name: tensor.clone() for name, tensor in normalizer.state_dict().items()}
     first = normalizer(random(5, 2, seed=1))
     assert torch.equal(normalizer(random(5, 2, seed=1)), first)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in normalizer.state().items())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in normalizer.state_dict().items())
 
 
 def test_rewards_are_divided_by_the_deviation_of_the_discounted_return_and_keep_their_sign() -> None:
@@ -81,7 +81,7 @@ def test_rewards_of_filler_rows_count_nowhere() -> None:
     scaled = with_filler(column, done, torch.tensor([[1.0], [0.0], [1.0], [1.0]]))
     expected = without(column[real], done[real], torch.ones(3, 1))
     torch.testing.assert_close(scaled[real], expected)
-    assert all(torch.equal(tensor, without.state()[name]) for name, tensor in with_filler.state().items())
+    assert all(torch.equal(tensor, without.state_dict()[name]) for name, tensor in with_filler.state_dict().items())
 
 
 def test_scaled_rewards_are_clipped_at_10() -> None:
@@ -132,7 +132,7 @@ def used(seed: int = 0) -> Normalizers:
 def test_state_brings_every_normalizer_back() -> None:
     old, new = used(seed=4), used()
     for ours, theirs in zip(new, old, strict=True):
-        ours.load({name: tensor.clone() for name, tensor in theirs.state().items()})
+        ours.load_state_dict({name: tensor.clone() for name, tensor in theirs.state_dict().items()})
     observations, rewards = random(6, 3, seed=9), random(6, 2, seed=9)
     assert torch.equal(new.observation(observations), old.observation(observations))
     assert torch.equal(new.value.normalize(rewards), old.value.normalize(rewards))
@@ -149,4 +149,4 @@ def test_normalizers_that_are_off_change_and_keep_nothing() -> None:
     assert torch.equal(parts.reward(numbers, numbers, numbers), numbers)
     assert torch.equal(parts.value.denormalize(parts.value.normalize(numbers)), numbers)
     assert torch.equal(weight, random(3, 1))
-    assert [part.state() for part in parts] == [{}, {}, {}]
+    assert [part.state_dict() for part in parts] == [{}, {}, {}]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from ppo_cli.algorithm import ppo
+from ppo_cli.algorithm import minibatches, ppo
 from ppo_cli.algorithm.minibatches import Minibatch
 from ppo_cli.algorithm.ppo import Coefficients, LearnerState
 from ppo_cli.config import NetworkConfig
@@ -110,7 +110,7 @@ def ones(count: int) -> Tensor:
 
 
 def even(count: int) -> Tensor:
-    """The shares of rows that all count alike."""
+    """The mean_weights of rows that all count alike."""
     return torch.full((count,), 1.0 / count)
 
 
@@ -182,12 +182,12 @@ def derivative_cases() -> dict[str, Losses]:
     """Each loss as a function of what it is differentiated by, with filler rows among the others."""
     generator = torch.Generator().manual_seed(4)
     old, advantages, returns = torch.randn(3, 200, generator=generator, dtype=torch.float64).unbind()
-    shares = (torch.arange(200) % 5 > 0).double() / 160
+    mean_weights = (torch.arange(200) % 5 > 0).double() / 160
     low, high, value_clip = torch.tensor([0.7, 1.2, 0.3], dtype=torch.float64).unbind()
     return {
-        "surrogate": lambda at: ppo.surrogate(at, old, advantages, low, high, shares)[:2],
-        "value_loss": lambda at: ppo.value_loss(at, returns, shares),
-        "clipped_value_loss": lambda at: ppo.clipped_value_loss(at, old, returns, value_clip, shares),
+        "surrogate": lambda at: ppo.surrogate(at, old, advantages, low, high, mean_weights)[:2],
+        "value_loss": lambda at: ppo.value_loss(at, returns, mean_weights),
+        "clipped_value_loss": lambda at: ppo.clipped_value_loss(at, old, returns, value_clip, mean_weights),
     }
 
 
@@ -205,16 +205,16 @@ def test_each_losss_derivative_agrees_with_finite_differences(name: str) -> None
     assert sum(slope != 0.0 for slope in found) > 80
 
 
-def by_hand(name: str, at: Tensor, old: Tensor, target: Tensor, shares: Tensor) -> Tensor:
+def by_hand(name: str, at: Tensor, old: Tensor, target: Tensor, mean_weights: Tensor) -> Tensor:
     """The losses as the papers print them, for the machine to differentiate."""
     match name:
         case "surrogate":
             ratio = (at - old).exp()
-            return -(torch.min(ratio * target, ratio.clip(0.8, 1.2) * target) * shares).sum()
+            return -(torch.min(ratio * target, ratio.clip(0.8, 1.2) * target) * mean_weights).sum()
         case "value_loss":
-            return ((at - target) ** 2 * shares).sum()
+            return ((at - target) ** 2 * mean_weights).sum()
     near = torch.max(torch.min(at, old + 0.3), old - 0.3)
-    return (torch.max((at - target) ** 2, (near - target) ** 2) * shares).sum()
+    return (torch.max((at - target) ** 2, (near - target) ** 2) * mean_weights).sum()
 
 
 @pytest.mark.parametrize("name", derivative_cases())
@@ -222,42 +222,42 @@ def test_each_losss_derivative_agrees_with_autograd_in_float32(name: str) -> Non
     generator = torch.Generator().manual_seed(6)
     old, target = torch.randn(2, 500, generator=generator).unbind()
     at = (old + 0.3 * torch.randn(500, generator=generator)).requires_grad_()
-    shares = ppo.shares_of((torch.rand(500, generator=generator) < 0.9).float())
-    expected = by_hand(name, at, old, target, shares)
+    mean_weights = minibatches.as_mean_weights((torch.rand(500, generator=generator) < 0.9).float())
+    expected = by_hand(name, at, old, target, mean_weights)
     (slopes,) = torch.autograd.grad(expected, at)
     found = {
-        "surrogate": lambda: ppo.surrogate(at.detach(), old, target, LOW, HIGH, shares)[:2],
-        "value_loss": lambda: ppo.value_loss(at.detach(), target, shares),
-        "clipped_value_loss": lambda: ppo.clipped_value_loss(at.detach(), old, target, torch.tensor(0.3), shares),
+        "surrogate": lambda: ppo.surrogate(at.detach(), old, target, LOW, HIGH, mean_weights)[:2],
+        "value_loss": lambda: ppo.value_loss(at.detach(), target, mean_weights),
+        "clipped_value_loss": lambda: ppo.clipped_value_loss(at.detach(), old, target, torch.tensor(0.3), mean_weights),
     }[name]()
     torch.testing.assert_close(found, (expected.detach(), slopes), rtol=1e-5, atol=1e-8)
 
 
 def test_the_mean_of_no_rows_is_0() -> None:
-    assert ppo.mean(torch.tensor([5.0, 7.0]), ppo.shares_of(torch.zeros(2))).item() == 0.0
+    assert ppo.mean(torch.tensor([5.0, 7.0]), minibatches.as_mean_weights(torch.zeros(2))).item() == 0.0
 
 
 def test_rows_that_count_share_their_minibatch_evenly() -> None:
     weights = torch.tensor([[1.0, 1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 0.0, 0.0, 0.0]])
-    assert ppo.shares_of(weights).tolist() == [[0.25, 0.25, 0.0, 0.25, 0.25], [0.0, 1.0, 0.0, 0.0, 0.0]]
-    assert ppo.mean(torch.tensor([1.0, 2.0, 99.0, 4.0, 5.0]), ppo.shares_of(weights)[0]).item() == 3.0
+    assert minibatches.as_mean_weights(weights).tolist() == [[0.25, 0.25, 0.0, 0.25, 0.25], [0.0, 1.0, 0.0, 0.0, 0.0]]
+    assert ppo.mean(torch.tensor([1.0, 2.0, 99.0, 4.0, 5.0]), minibatches.as_mean_weights(weights)[0]).item() == 3.0
 
 
 def test_normalized_advantages_of_known_numbers() -> None:
     # 1, 3, 5: mean 3, unbiased variance (4 + 0 + 4)/2 = 4
-    normalized = ppo.normalize_advantages(torch.tensor([1.0, 3.0, 5.0]), ones(3))
+    normalized = minibatches.normalize_advantages(torch.tensor([1.0, 3.0, 5.0]), ones(3))
     assert normalized.tolist() == pytest.approx([-1.0, 0.0, 1.0], abs=1e-6)
 
 
 def test_advantages_are_left_alone_where_a_single_row_counts() -> None:
-    normalized = ppo.normalize_advantages(torch.tensor([7.0, 100.0]), torch.tensor([1.0, 0.0]))
+    normalized = minibatches.normalize_advantages(torch.tensor([7.0, 100.0]), torch.tensor([1.0, 0.0]))
     assert normalized[0].item() == 7.0
-    assert ppo.normalize_advantages(torch.tensor([7.0]), ones(1)).tolist() == [7.0]
+    assert minibatches.normalize_advantages(torch.tensor([7.0]), ones(1)).tolist() == [7.0]
 
 
 def test_advantages_are_normalized_in_each_minibatch_over_the_rows_that_count() -> None:
     # 1, 3, 5 as above; 10, 20: mean 15, unbiased variance 25 + 25
-    normalized = ppo.normalize_advantages(
+    normalized = minibatches.normalize_advantages(
         torch.tensor([[1.0, 3.0, 5.0], [10.0, 999.0, 20.0]]), torch.tensor([[1.0, 1, 1], [1, 0, 1]])
     )
     assert normalized[0].tolist() == pytest.approx([-1.0, 0.0, 1.0], abs=1e-6)
@@ -293,7 +293,7 @@ def make_case(dtype: torch.dtype = torch.float64, *, shared: bool = True) -> tup
 
     def score(parameters: Tensor, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         outputs, values, _ = network.forward(network.unflatten(parameters), observations)
-        return (*network.head.score(outputs, actions), values)
+        return (*network.head.log_prob_and_entropy(outputs, actions), values)
 
     generator = torch.Generator().manual_seed(5)
     parameters = torch.randn(network.num_parameters, generator=generator).to(dtype) * 0.5
@@ -314,7 +314,7 @@ def make_case(dtype: torch.dtype = torch.float64, *, shared: bool = True) -> tup
 
 
 def coefficients(dtype: torch.dtype = torch.float64, **changes: float) -> Coefficients:
-    values = {"step_size": 0.01, "damping": 1e-5, "clip_low": 0.8, "clip_high": 1.2, "value_clip": 0.1}
+    values = {"step_size": 0.01, "eps": 1e-5, "clip_low": 0.8, "clip_high": 1.2, "value_clip": 0.1}
     values |= {"value_coef": 0.7, "entropy_coef": 0.3, "max_grad_norm": 0.05} | changes
     return Coefficients(**{name: torch.tensor(value, dtype=dtype) for name, value in values.items()})
 
@@ -365,7 +365,7 @@ def test_rows_of_weight_0_count_for_nothing_whatever_they_hold(clip_value: bool)
     step = ppo.make_update_step(score, clip_value=clip_value, clip_gradient=True)
     keep = 4
     quarters = torch.full((keep,), 0.25, dtype=torch.float64)
-    short = Minibatch(*(column[:keep] for column in batch))._replace(shares=quarters)
+    short = Minibatch(*(column[:keep] for column in batch))._replace(mean_weights=quarters)
     garbage = torch.tensor([9.0, -7.0], dtype=torch.float64)
     filled = Minibatch(
         torch.cat((batch.observations[:keep], garbage[:, None].expand(2, OBS) * 50)),
@@ -457,7 +457,7 @@ def test_annealing_is_a_straight_line_to_0() -> None:
 @pytest.mark.parametrize(("rows", "batch_size"), [(8, 4), (9, 4), (65, 64), (3, 64), (1, 1), (10, 3), (127, 64)])
 def test_minibatches_hold_each_row_once_evenly_and_have_one_shape(rows: int, batch_size: int) -> None:
     permutation = torch.randperm(rows, generator=torch.Generator().manual_seed(1)) + 100
-    places, weights = ppo.minibatch_rows(permutation, batch_size)
+    places, weights = minibatches.minibatch_rows(permutation, batch_size)
     assert places.shape == weights.shape == (math.ceil(rows / batch_size), batch_size)
     assert sorted(places[weights > 0].tolist()) == sorted(permutation.tolist())
     assert set(weights.unique().tolist()) <= {0.0, 1.0}
@@ -472,12 +472,12 @@ def test_dealt_minibatches_hold_every_row_once_with_even_shares_and_normalized_a
     columns = (rows.int(), rows * 10, rows * 100, torch.randn(11, generator=generator), rows * 1000)
     rollout = Minibatch(torch.stack((rows, -rows), 1), *columns, torch.full((11,), torch.nan))
     counted = torch.randperm(11, generator=generator)[:10]  # one row is no real step
-    places, weights = ppo.minibatch_rows(counted, 4)
-    dealt = ppo.deal(rollout, places, weights)
+    places, weights = minibatches.minibatch_rows(counted, 4)
+    dealt = minibatches.gather_minibatches(rollout, places, weights)
     assert [tuple(column.shape) for column in dealt] == [(3, 4, 2), *[(3, 4)] * 6]
     seen = []
     for batch in (Minibatch(*columns) for columns in zip(*dealt, strict=True)):
-        real = batch.shares > 0
+        real = batch.mean_weights > 0
         numbers = batch.observations[real, 0]
         seen += numbers.int().tolist()
         assert torch.equal(batch.observations[real, 1], -numbers)
@@ -485,8 +485,8 @@ def test_dealt_minibatches_hold_every_row_once_with_even_shares_and_normalized_a
         assert torch.equal(batch.log_probs[real], numbers * 10)
         assert torch.equal(batch.values[real], numbers * 100)
         assert torch.equal(batch.returns[real], numbers * 1000)
-        assert batch.shares[real].tolist() == pytest.approx([1 / len(numbers)] * len(numbers))
+        assert batch.mean_weights[real].tolist() == pytest.approx([1 / len(numbers)] * len(numbers))
         mine = rollout.advantages[numbers.int()]
         torch.testing.assert_close(batch.advantages[real], (mine - mine.mean()) / mine.std())
     assert sorted(seen) == sorted(counted.tolist())
-    assert (dealt.shares > 0).sum().item() == 10
+    assert (dealt.mean_weights > 0).sum().item() == 10

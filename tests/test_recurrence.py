@@ -11,7 +11,7 @@ from torch import Tensor
 from watching import watch_steps
 
 from ppo_cli.agent.learner import sequence_length
-from ppo_cli.algorithm import ppo
+from ppo_cli.algorithm import minibatches, ppo
 from ppo_cli.config import ContinuousConfig, EnvConfig, NetworkConfig, TrainConfig
 from ppo_cli.networks.actor_critic import ActorCritic
 from ppo_cli.networks.distributions import make_head
@@ -192,40 +192,40 @@ def test_a_shared_trunk_has_one_state_for_both_heads() -> None:
 
 def test_sequences_are_cut_from_one_environment_each_and_filled_up() -> None:
     weights = torch.ones(5, 2)
-    table, shares = ppo.sequence_table(weights, 2)
+    table, mean_weights = minibatches.sequence_table(weights, 2)
     # row = step · 2 + env; steps 0 1 | 2 3 | 4 and a filler
     assert table.tolist() == [[0, 2], [1, 3], [4, 6], [5, 7], [8, 8], [9, 9]]
-    assert shares.tolist() == [[1, 1], [1, 1], [1, 1], [1, 1], [1, 0], [1, 0]]
+    assert mean_weights.tolist() == [[1, 1], [1, 1], [1, 1], [1, 1], [1, 0], [1, 0]]
 
 
 def test_a_step_that_fetches_an_observation_stays_in_its_sequence_and_weighs_0() -> None:
     weights = torch.tensor([[1.0, 1.0], [0.0, 1.0], [1.0, 1.0], [1.0, 0.0]])
-    table, shares = ppo.sequence_table(weights, 4)
+    table, mean_weights = minibatches.sequence_table(weights, 4)
     assert table.tolist() == [[0, 2, 4, 6], [1, 3, 5, 7]]
-    assert shares.tolist() == [[1, 0, 1, 1], [1, 1, 1, 0]]
+    assert mean_weights.tolist() == [[1, 0, 1, 1], [1, 1, 1, 0]]
     # a filler that repeats a row weighs 0 as well
-    table, shares = ppo.sequence_table(weights, 3)
+    table, mean_weights = minibatches.sequence_table(weights, 3)
     assert table.tolist() == [[0, 2, 4], [1, 3, 5], [6, 6, 6], [7, 7, 7]]
-    assert shares.tolist() == [[1, 0, 1], [1, 1, 1], [1, 0, 0], [0, 0, 0]]
+    assert mean_weights.tolist() == [[1, 0, 1], [1, 1, 1], [1, 0, 0], [0, 0, 0]]
 
 
 def test_sequences_of_one_step_leave_out_what_weighs_0() -> None:
-    table, shares = ppo.sequence_table(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]), 1)
+    table, mean_weights = minibatches.sequence_table(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]), 1)
     assert table.tolist() == [[0], [3], [4], [5]]
-    assert shares.tolist() == [[1.0]] * 4
+    assert mean_weights.tolist() == [[1.0]] * 4
 
 
 def test_a_rollout_shorter_than_a_sequence_is_one_sequence() -> None:
-    table, shares = ppo.sequence_table(torch.ones(2, 1), 5)
+    table, mean_weights = minibatches.sequence_table(torch.ones(2, 1), 5)
     assert table.tolist() == [[0, 1, 1, 1, 1]]
-    assert shares.tolist() == [[1, 1, 0, 0, 0]]
+    assert mean_weights.tolist() == [[1, 1, 0, 0, 0]]
 
 
 @pytest.mark.parametrize("length", [1, 2, 5, 8, 40])
 def test_every_real_step_counts_exactly_once(length: int) -> None:
     weights = (random(23, 3) > -0.5).float()
-    table, shares = ppo.sequence_table(weights, length)
-    counted = torch.zeros(23 * 3).index_add_(0, table.flatten(), shares.flatten())
+    table, mean_weights = minibatches.sequence_table(weights, length)
+    counted = torch.zeros(23 * 3).index_add_(0, table.flatten(), mean_weights.flatten())
     assert torch.equal(counted, weights.flatten())
     if length > 1:
         assert ((table % 3) == table[:, :1] % 3).all()
@@ -286,7 +286,7 @@ def test_sequences_repeat_what_the_rollout_made_step_by_step(
         trainer.collect()
         trainer.agent.learner.fill_in(memory)
         column = {name: torch.from_numpy(memory[name]).flatten(0, 1) for name in memory.columns}
-        table, weights = ppo.sequence_table(torch.from_numpy(memory["weights"]), 8)
+        table, weights = minibatches.sequence_table(torch.from_numpy(memory["weights"]), 8)
         starts = column["observations"][table][:, :, 1]
         assert starts[:, 1:].sum() > 3  # episodes start inside sequences
         assert bool((weights[:-3] == 0).any()) == (backend == "native")

@@ -322,7 +322,7 @@ def test_what_auto_came_to_is_kept_and_logged_with_its_reason(tmp_path: Path, mo
 def test_to_compile_without_a_compiler_is_to_run_eagerly_and_to_say_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ppo_cli.algorithm.acceleration.shutil.which", lambda _: None)
+    monkeypatch.setattr("ppo_cli.training.auto.shutil.which", lambda _: None)
     result = run(tmp_path / "a", make_config(compile=True, total_timesteps=32, eval_every=None))
     assert load_checkpoint(result.checkpoint)["run"]["config"]["compile"] is False
     (line,) = [line for line in (tmp_path / "a" / "train.log").read_text().splitlines() if "compiler" in line]
@@ -355,7 +355,7 @@ def test_a_run_can_start_from_the_weights_of_another(tmp_path: Path) -> None:
     policy = trainer.agent.policy
     named = policy.network.named(policy.parameters)
     assert all(torch.equal(named[name], tensor) for name, tensor in trained["parameters"].items())
-    statistics = policy.normalizers.observation.state()
+    statistics = policy.normalizers.observation.state_dict()
     assert all(torch.equal(statistics[name], tensor) for name, tensor in trained["normalizers"]["observation"].items())
     assert trainer.agent.learner.updates == 0
     trainer.close({})

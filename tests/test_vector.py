@@ -51,7 +51,7 @@ def live(envs: VectorEnv, steps: int, act: Callable[[Any], Any]) -> list[list[Ex
         if step.finals is not None:
             following[step.finals.envs] = step.finals.observations
         for env, life in enumerate(lives):
-            if step.real is not None and not step.real[env]:
+            if step.valid is not None and not step.valid[env]:
                 continue
             over = bool(step.terminated[env])
             end = None if over else following[env].tolist()
@@ -90,7 +90,7 @@ def test_a_new_reset_forgets_which_episodes_had_ended() -> None:
     envs = vector("native", "ClockInStep-v0", [1, 2], limit=1)
     for _ in range(2):
         assert envs.reset().tolist() == [[0.0], [0.0]]
-        assert envs.step(np.zeros((2, 1), np.int64)).real is None
+        assert envs.step(np.zeros((2, 1), np.int64)).valid is None
 
 
 def test_another_habit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +119,7 @@ def check_fillers(envs: VectorEnv) -> None:
     length, longest, fillers = np.zeros(3, int), 0, 0
     for number in range(150):
         step = envs.step(np.full((3, 1), number % 2))
-        real = np.ones(3, bool) if step.real is None else step.real
+        real = np.ones(3, bool) if step.valid is None else step.valid
         assert not step.rewards[~real].any()
         assert not (step.terminated | step.truncated)[~real].any()
         assert step.rewards[real].tolist() == [1.0] * real.sum()
@@ -198,16 +198,16 @@ def test_a_filler_row_is_never_learnt_from_nor_counted(tmp_path: Path) -> None:
     assert (first["step"], trainer.progress.step, first["rollout/episodes"]) == (12, 12, 4)
     assert (first["rollout/episode_return_mean"], first["rollout/episode_length_mean"]) == (3.0, 3.0)
     assert len(seen) == 2 * 3  # 12 rows in minibatches of 4, in each of 2 epochs
-    rows = [batch.observations[batch.shares > 0, 0] for batch in seen]
+    rows = [batch.observations[batch.mean_weights > 0, 0] for batch in seen]
     assert sorted(torch.cat(rows).tolist()) == sorted([0.0, 1.0, 2.0] * 4 * 2)
     parts = trainer.agent.policy.normalizers
-    observation, reward, value = (part.state() for part in (parts.observation, parts.reward, parts.value))
+    observation, reward, value = (part.state_dict() for part in (parts.observation, parts.reward, parts.value))
     assert [state["count"].item() for state in (observation, reward, value)] == [12, 12, 12]
     assert observation["mean"].item() == pytest.approx(1.0)
     assert reward["mean"].item() == pytest.approx((1 + 1.5 + 1.75) / 3)  # discounted by ½, anew in each episode
     second = trainer.iterate()
     assert (second["step"], second["rollout/episodes"]) == (24, 8)
-    assert trainer.agent.policy.normalizers.reward.state()["mean"].item() == pytest.approx((1 + 1.5 + 1.75) / 3)
+    assert trainer.agent.policy.normalizers.reward.state_dict()["mean"].item() == pytest.approx((1 + 1.5 + 1.75) / 3)
     trainer.close({})
 
 

@@ -14,7 +14,7 @@ import torch
 from ppo_cli.agent import state
 from ppo_cli.agent.learner import Learner, UpdateResult
 from ppo_cli.agent.policy import Policy
-from ppo_cli.algorithm.rollout import FinalObservations, RolloutBuffer, Rows
+from ppo_cli.algorithm.rollout import FinalObservations, ObsRows, RolloutBuffer
 from ppo_cli.config import NetworkConfig, PPOConfig, show
 from ppo_cli.devices import resolve_device
 from ppo_cli.errors import CheckpointError, ConfigError, Problem
@@ -115,7 +115,7 @@ class PPOAgent:
         row, action = (self.policy.row_size, self.policy.row_dtype), (spec.action_size, spec.action_dtype)
         self.memory = RolloutBuffer(-(-config.buffer_size // num_envs), num_envs, row, action)
         self.learner = Learner(self.policy, self.config, seed, compiled, self.memory.steps)
-        self._states: Rows | None = None  # what the network remembers of the episode that get_action is in
+        self._states: ObsRows | None = None  # what the network remembers of the episode that get_action is in
         self._begins = True
         self._acted_on = np.zeros((1, self.policy.row_size), self.policy.row_dtype)
 
@@ -135,7 +135,7 @@ class PPOAgent:
         self._acted_on = self._compose(state, begins=self._begins)
         outputs, values, states = policy.forward(torch.from_numpy(self._acted_on).to(policy.device))
         action = policy.head.mode(outputs) if deterministic else policy.head.sample(outputs, policy.noise(1, 1)[0])
-        log_prob, _ = policy.head.score(outputs, action)
+        log_prob, _ = policy.head.log_prob_and_entropy(outputs, action)
         self._states, self._begins = None if states is None else states.cpu().numpy(), False
         single = self.spec.action_dtype == "int64" and self.spec.action_size == 1
         return int(action.item()) if single else action[0].cpu().numpy(), log_prob.item(), values.item()
@@ -144,16 +144,16 @@ class PPOAgent:
         """Forget what the episode so far was like; only an agent with memory knows the difference."""
         self._begins = True
 
-    def command(self, action: npt.ArrayLike) -> Rows:
+    def command(self, action: npt.ArrayLike) -> ObsRows:
         """An action of :meth:`get_action` in the environment's units, of shape (action_size,).
 
         Only squashed and Beta-distributed actions are in units of their own.
         """
         row = torch.as_tensor(np.asarray(action, self.spec.action_dtype).reshape(1, -1), device=self.policy.device)
-        emitted: Rows = self.policy.head.emit(row)[0].cpu().numpy()
+        emitted: ObsRows = self.policy.head.to_env(row)[0].cpu().numpy()
         return emitted
 
-    def _compose(self, state: npt.ArrayLike, begins: bool = False) -> Rows:
+    def _compose(self, state: npt.ArrayLike, begins: bool = False) -> ObsRows:
         row = np.asarray(state, self.spec.obs_dtype).reshape(1, -1)
         if row.shape[1] != self.spec.obs_size:
             raise ConfigError(

@@ -15,7 +15,7 @@ from ppo_cli.algorithm.compiled import accelerated
 from ppo_cli.algorithm.finite import check_rollout, check_update
 from ppo_cli.algorithm.minibatches import Minibatch
 from ppo_cli.algorithm.ppo import Coefficients, LearnerState
-from ppo_cli.algorithm.rollout import RolloutBuffer, Rows
+from ppo_cli.algorithm.rollout import ObsRows, RolloutBuffer
 from ppo_cli.config import PPOConfig
 from ppo_cli.errors import BadNumbersError
 from ppo_cli.seeding import stream_generator
@@ -100,7 +100,7 @@ class Learner:
         observations = torch.from_numpy(memory["observations"]).to(self.policy.device).flatten(0, 1)
         actions = torch.from_numpy(memory["actions"]).to(self.policy.device).flatten(0, 1)
         outputs, values, _ = self.policy.forward(observations)
-        log_probs, _ = self.policy.head.score(outputs, actions)
+        log_probs, _ = self.policy.head.log_prob_and_entropy(outputs, actions)
         memory["values"][:] = values.view(memory.size, -1).cpu().numpy()
         memory["log_probs"][:] = log_probs.view(memory.size, -1).cpu().numpy()
 
@@ -113,12 +113,16 @@ class Learner:
         """
         check_rollout(memory, steps)
         normalizers = self.policy.normalizers._asdict()
-        state, updates, saved = self.state, self.updates, {name: part.state() for name, part in normalizers.items()}
+        state, updates, saved = (
+            self.state,
+            self.updates,
+            {name: part.state_dict() for name, part in normalizers.items()},
+        )
         try:
             return self._learn(memory, steps)
         except BadNumbersError:
             for name, part in normalizers.items():
-                part.load(saved[name])
+                part.load_state_dict(saved[name])
             self.updates = updates
             self.set_state(state)
             raise
@@ -127,7 +131,7 @@ class Learner:
         config, policy = self.config, self.policy
         column = {name: torch.from_numpy(memory[name][:steps]).to(policy.device) for name in memory.columns}
         weights = column["weights"]
-        real = weights.flatten() > 0
+        valid = weights.flatten() > 0
         done = torch.maximum(column["terminated"], column["truncated"])
         advantages, returns = ppo.estimate_advantages(
             policy.normalizers.reward(column["rewards"].clamp(-self._reward_limit, self._reward_limit), done, weights),
@@ -140,7 +144,7 @@ class Learner:
         )
         explained = ppo.explained_variance(column["values"], returns, weights)
         observations = column["observations"].flatten(0, 1)
-        self._rescale_value_head(returns.flatten()[real])
+        self._rescale_value_head(returns.flatten()[valid])
         normalize = policy.normalizers.value.normalize
         rollout = Minibatch(
             policy.prepare(observations),
@@ -152,7 +156,7 @@ class Learner:
             weights.flatten(),
         )
         losses, epochs = self._run_epochs(rollout, *minibatches.sequence_table(weights.cpu(), self._length))
-        policy.normalizers.observation.update(observations[real])
+        policy.normalizers.observation.update(observations[valid])
         means = dict(zip(ppo.LOSS_METRICS, losses.tolist(), strict=True))
         return UpdateResult(**means, explained_variance=float(explained.item()), epochs=epochs)
 
@@ -172,7 +176,7 @@ class Learner:
             next_values[torch.from_numpy(rows), torch.from_numpy(envs)] = ends
         return next_values
 
-    def _values_of(self, rows: Rows) -> Tensor:
+    def _values_of(self, rows: ObsRows) -> Tensor:
         return self.policy.forward(torch.from_numpy(rows).to(self.policy.device)).values
 
     def _rescale_value_head(self, returns: Tensor) -> None:
@@ -195,7 +199,7 @@ class Learner:
             if self._length > 1:
                 weights = (weights.unsqueeze(-1) * table_weights[sequences]).flatten(1)
             places, weights = places.to(self.policy.device), weights.to(self.policy.device)
-            batches = minibatches.deal(rollout, places, weights)
+            batches = minibatches.gather_minibatches(rollout, places, weights)
             state, metrics = self._update_steps(state, batches, self._coefficients(len(places)))
             history.append(metrics)
             self.updates += len(places)

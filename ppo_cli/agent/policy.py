@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ppo_cli.algorithm.normalization import make_normalizers
-from ppo_cli.algorithm.rollout import Rows
+from ppo_cli.algorithm.rollout import ObsRows
 from ppo_cli.config import PPOConfig
 from ppo_cli.devices import make_transfer
 from ppo_cli.networks.actor_critic import Forward, make_network
@@ -21,9 +21,9 @@ from ppo_cli.spec import Spec
 class Acted(NamedTuple):
     """What a policy made of a batch of rows."""
 
-    actions: Rows  # (envs, action_size) as they are stored and scored
-    commands: Rows  # (envs, action_size) in the environment's units
-    states: Rows | None  # (envs, state_size) that the network remembers now; None where it remembers nothing
+    actions: ObsRows  # (envs, action_size) as they are stored and scored
+    env_actions: ObsRows  # (envs, action_size) in the environment's units
+    states: ObsRows | None  # (envs, state_size) that the network remembers now; None where it remembers nothing
 
 
 class Policy:
@@ -57,7 +57,7 @@ class Policy:
         self._views = self.network.unflatten(flat)
         self._acting = self.network.acting(self._views)
 
-    def compose(self, observations: Rows, states: Rows | None, starts: npt.NDArray[np.bool_] | None) -> Rows:
+    def compose(self, observations: ObsRows, states: ObsRows | None, starts: npt.NDArray[np.bool_] | None) -> ObsRows:
         """Rows (envs, row_size) for observations (envs, obs_size).
 
         Args:
@@ -82,7 +82,7 @@ class Policy:
         """Randomness for acting, (steps, envs, numbers of the head), from the action stream."""
         return self.head.noise(steps, envs, self.action_stream).to(self.device)
 
-    def act(self, rows: Rows, noise: Tensor | None) -> Acted:
+    def act(self, rows: ObsRows, noise: Tensor | None) -> Acted:
         """Actions for rows (envs, row_size): sampled with ``noise`` (envs, numbers), or the most probable without."""
         with torch.inference_mode():
             prepared = self.prepare(self._transfer(rows))
@@ -94,9 +94,9 @@ class Policy:
             else:
                 outputs = self.network.policy(self._acting, prepared)
             actions = self.head.mode(outputs) if noise is None else self.head.sample(outputs, noise)
-            commands = self.head.emit(actions)
-            stored: Rows = actions.cpu().numpy()
-            return Acted(stored, stored if commands is actions else commands.cpu().numpy(), states)
+            env_actions = self.head.to_env(actions)
+            stored: ObsRows = actions.cpu().numpy()
+            return Acted(stored, stored if env_actions is actions else env_actions.cpu().numpy(), states)
 
     def forward(self, rows: Tensor) -> Forward:
         """What the network makes of rows (batch, row_size), values in units of the return."""
@@ -118,4 +118,4 @@ class Policy:
             actions: (batch, action_size).
         """
         outputs, values, _ = self.network.forward(self.network.unflatten(parameters), rows, steps)
-        return (*self.head.score(outputs, actions), values)
+        return (*self.head.log_prob_and_entropy(outputs, actions), values)

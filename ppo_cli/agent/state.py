@@ -52,7 +52,7 @@ def state_dict(learner: Learner) -> dict[str, Any]:
         "first_moment": _on_cpu(named(state.first_moment)),
         "second_moment": _on_cpu(named(state.second_moment)),
         "updates": learner.updates,
-        "normalizers": {name: _on_cpu(part.state()) for name, part in policy.normalizers._asdict().items()},
+        "normalizers": {name: _on_cpu(part.state_dict()) for name, part in policy.normalizers._asdict().items()},
         "streams": {name: stream.get_state() for name, stream in _streams(learner).items()},
     }
 
@@ -91,13 +91,13 @@ def _load_normalizers(learner: Learner, saved: dict[str, Any]) -> None:
     normalizers = learner.policy.normalizers._asdict()
     sections = checked_section(saved.get("normalizers"), "normalizers", normalizers)
     for name, part in normalizers.items():
-        expected = {key: (tuple(tensor.shape), tensor.dtype) for key, tensor in part.state().items()}
+        expected = {key: (tuple(tensor.shape), tensor.dtype) for key, tensor in part.state_dict().items()}
         section = checked_section(sections[name], f"normalizers: {name}", expected)
         if "discounted" in expected and isinstance(section["discounted"], Tensor):
             # one sum per environment of that run, whose number need not be ours
             expected["discounted"] = ((section["discounted"].numel(),), torch.float64)
         least = {"count": 0.0, "var": 0.0}
-        part.load(
+        part.load_state_dict(
             {
                 key: checked_tensor(section, key, *form, section=f"normalizers: {name}", least=least.get(key))
                 for key, form in expected.items()
@@ -148,10 +148,10 @@ def copy_function(source: Learner, target: Learner) -> None:
     """Give ``target`` the parameters and the statistics of ``source``, and nothing else."""
     target.set_state(target.state._replace(parameters=source.policy.parameters))
     own_parts, parts = target.policy.normalizers, source.policy.normalizers
-    own_parts.observation.load(parts.observation.state())
-    own_parts.value.load(parts.value.state())
+    own_parts.observation.load_state_dict(parts.observation.state_dict())
+    own_parts.value.load_state_dict(parts.value.state_dict())
     parts.reward.begin_episodes()
-    own_parts.reward.load(parts.reward.state())
+    own_parts.reward.load_state_dict(parts.reward.state_dict())
 
 
 def read_description(state: dict[str, Any]) -> tuple[PPOConfig, Spec]:

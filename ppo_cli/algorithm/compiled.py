@@ -40,7 +40,7 @@ class Compiled:
         self.works: bool | None = None
 
     def __call__(self, state: LearnerState, batches: Minibatch, coefs: Coefficients) -> tuple[LearnerState, Tensor]:
-        """As :func:`ppo_cli.algorithm.ppo.in_turn` does."""
+        """As :func:`ppo_cli.algorithm.ppo.run_steps` does."""
         if self._steps is None:
             self._steps = self._prepare(state, (*batches, *coefs))
         return self._steps(state, batches, coefs)
@@ -61,7 +61,7 @@ class Compiled:
         self.works = False
         why = f"{type(failure).__name__}: {str(failure).strip()}".partition("\n")[0][:200]
         log.warning("the gradient step cannot be compiled and runs without: %s", why)
-        return ppo.in_turn(self._step)
+        return ppo.run_steps(self._step)
 
 
 Program = Callable[..., Sequence[Tensor]]
@@ -170,7 +170,7 @@ def accelerated(step: UpdateStep, compiled: bool, full: int, device: torch.devic
         device: Where it runs.
     """
     if not compiled:
-        return ppo.in_turn(step)
+        return ppo.run_steps(step)
     if device.type == "cuda":
-        return ppo.in_turn(Replayed(step, record_cuda))
+        return ppo.run_steps(Replayed(step, record_cuda))
     return Compiled(step, full)

@@ -19,10 +19,10 @@ class Minibatch(NamedTuple):
     values: Tensor  # (batch,) predicted before the update
     advantages: Tensor  # (batch,) normalised over the minibatch
     returns: Tensor  # (batch,)
-    shares: Tensor  # (batch,) what each row counts for in a mean: they sum to 1, and are 0 where a row only fills
+    mean_weights: Tensor  # (batch,) what each row counts for in a mean: they sum to 1, and are 0 where a row only fills
 
 
-def shares_of(weights: Tensor) -> Tensor:
+def as_mean_weights(weights: Tensor) -> Tensor:
     """What each row counts for in its minibatch's mean: weights (…, batch) divided by their sum, 0 where that is 0."""
     return weights / weights.sum(-1, keepdim=True).clamp(min=1.0)
 
@@ -38,7 +38,7 @@ def normalize_advantages(advantages: Tensor, weights: Tensor) -> Tensor:
         (…, batch); a minibatch in which fewer than two rows count stays as it is.
     """
     count = weights.sum(-1, keepdim=True)
-    centred = (advantages - (advantages * shares_of(weights)).sum(-1, keepdim=True)) * weights
+    centred = (advantages - (advantages * as_mean_weights(weights)).sum(-1, keepdim=True)) * weights
     deviation = (centred.square().sum(-1, keepdim=True) / (count - 1.0).clamp(min=1.0)).sqrt()
     return torch.where(count > 1.0, centred / (deviation + ADVANTAGE_EPS), advantages)
 
@@ -87,11 +87,11 @@ def minibatch_rows(permutation: Tensor, batch_size: int) -> tuple[Tensor, Tensor
     return padded.view(batch_size, count).T.contiguous(), weights.view(batch_size, count).T.contiguous()
 
 
-def deal(rollout: Minibatch, places: Tensor, weights: Tensor) -> Minibatch:
+def gather_minibatches(rollout: Minibatch, places: Tensor, weights: Tensor) -> Minibatch:
     """An epoch's minibatches, stacked.
 
     Args:
-        rollout: All rows, (rows, …) each, advantages as they are; its ``shares`` are not read.
+        rollout: All rows, (rows, …) each, advantages as they are; its ``mean_weights`` are not read.
         places: (minibatches, batch) row numbers, as :func:`minibatch_rows` deals them.
         weights: (minibatches, batch) likewise.
 
@@ -110,5 +110,5 @@ def deal(rollout: Minibatch, places: Tensor, weights: Tensor) -> Minibatch:
         dealt(rollout.values),
         normalize_advantages(dealt(rollout.advantages), weights),
         dealt(rollout.returns),
-        shares_of(weights),
+        as_mean_weights(weights),
     )

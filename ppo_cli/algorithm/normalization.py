@@ -42,16 +42,26 @@ class RunningMoments:
         self.var = spread / count
         self.count = count
 
-    def state(self) -> State:
+    def state_dict(self) -> State:
         """What a checkpoint keeps."""
         return {"count": self.count, "mean": self.mean, "var": self.var}
 
-    def load(self, state: State) -> None:
-        """Take :meth:`state`'s tensors over."""
+    def load_state_dict(self, state: State) -> None:
+        """Take :meth:`state_dict`'s tensors over."""
         self.count, self.mean, self.var = (state[name].to(self.mean.device) for name in ("count", "mean", "var"))
 
 
-class ObservationPart(Protocol):
+class Part(Protocol):
+    """What a checkpoint knows of each of an agent's normalisers."""
+
+    def state_dict(self) -> State:
+        """What a checkpoint keeps."""
+
+    def load_state_dict(self, state: State) -> None:
+        """Take :meth:`state_dict`'s tensors over."""
+
+
+class ObservationPart(Part, Protocol):
     """What reads observations on their way into the network."""
 
     def __call__(self, observations: Tensor, /) -> Tensor:
@@ -60,14 +70,8 @@ class ObservationPart(Protocol):
     def update(self, observations: Tensor, /) -> None:
         """Count real observations (rows, row_size)."""
 
-    def state(self) -> State:
-        """What a checkpoint keeps."""
 
-    def load(self, state: State) -> None:
-        """Take :meth:`state`'s tensors over."""
-
-
-class RewardPart(Protocol):
+class RewardPart(Part, Protocol):
     """What rewards pass on their way into the advantages."""
 
     def __call__(self, rewards: Tensor, done: Tensor, weights: Tensor, /) -> Tensor:
@@ -76,14 +80,8 @@ class RewardPart(Protocol):
     def begin_episodes(self) -> None:
         """Forget the episodes in progress: every environment begins a new one."""
 
-    def state(self) -> State:
-        """What a checkpoint keeps."""
 
-    def load(self, state: State) -> None:
-        """Take :meth:`state`'s tensors over."""
-
-
-class ValuePart(Protocol):
+class ValuePart(Part, Protocol):
     """The units of the value head."""
 
     def normalize(self, returns: Tensor) -> Tensor:
@@ -94,12 +92,6 @@ class ValuePart(Protocol):
 
     def update(self, returns: Tensor, weight: Tensor, bias: Tensor, /) -> None:
         """Count returns (rows,) and keep the meaning of a head with this last layer, changed in place."""
-
-    def state(self) -> State:
-        """What a checkpoint keeps."""
-
-    def load(self, state: State) -> None:
-        """Take :meth:`state`'s tensors over."""
 
 
 class Unchanged:
@@ -123,11 +115,11 @@ class Unchanged:
     def begin_episodes(self) -> None:
         """Nothing is forgotten."""
 
-    def state(self) -> State:
+    def state_dict(self) -> State:
         """Nothing is kept."""
         return {}
 
-    def load(self, state: State) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Nothing is taken."""
 
 
@@ -151,7 +143,26 @@ def make_normalizers(config: PPOConfig, spec: Spec, row_size: int, num_envs: int
     )
 
 
-class ObservationNormalizer:
+class _Running:
+    """What the three that are switched on have in common: moments that a checkpoint keeps."""
+
+    def __init__(self, shape: tuple[int, ...], device: torch.device) -> None:
+        self.moments = RunningMoments(shape, device)
+
+    def _freeze(self) -> None:
+        """Have the moments as they are now in the form in which they are read."""
+
+    def state_dict(self) -> State:
+        """What a checkpoint keeps."""
+        return self.moments.state_dict()
+
+    def load_state_dict(self, state: State) -> None:
+        """Take :meth:`state_dict`'s tensors over."""
+        self.moments.load_state_dict(state)
+        self._freeze()
+
+
+class ObservationNormalizer(_Running):
     """Observations with mean 0 and deviation 1 per entry, clipped to ±10; every real observation counts once.
 
     Args:
@@ -162,7 +173,7 @@ class ObservationNormalizer:
     def __init__(self, measured: Tensor, device: torch.device) -> None:
         self._columns = measured.nonzero().squeeze(-1).to(device)
         self._all = bool(measured.all())
-        self.moments = RunningMoments((len(self._columns),), device)
+        super().__init__((len(self._columns),), device)
         self._size = len(measured)
         self._limit = self._wide(torch.full_like(self.moments.mean, CLIP), torch.inf)
         self._freeze()
@@ -187,25 +198,16 @@ class ObservationNormalizer:
         self.moments.update(observations if self._all else observations[:, self._columns])
         self._freeze()
 
-    def state(self) -> State:
-        """What a checkpoint keeps."""
-        return self.moments.state()
 
-    def load(self, state: State) -> None:
-        """Take :meth:`state`'s tensors over."""
-        self.moments.load(state)
-        self._freeze()
-
-
-class RewardScaler:
+class RewardScaler(_Running):
     """Rewards divided by the deviation of the discounted return so far, clipped to ±10; nothing is subtracted.
 
     Engstrom et al. 2020 (arXiv:2005.12729), section 3; here a rollout enters the statistics before it is scaled.
     """
 
     def __init__(self, num_envs: int, gamma: float, device: torch.device) -> None:
+        super().__init__((), device)
         self.gamma = gamma
-        self.moments = RunningMoments((), device)
         self.discounted = torch.zeros(num_envs, dtype=torch.float64, device=device)
 
     def __call__(self, rewards: Tensor, done: Tensor, weights: Tensor) -> Tensor:
@@ -215,8 +217,8 @@ class RewardScaler:
         """
         totals = torch.empty_like(rewards, dtype=torch.float64)
         for step in range(len(rewards)):
-            real = weights[step] > 0
-            self.discounted = torch.where(real, self.gamma * self.discounted + rewards[step], self.discounted)
+            valid = weights[step] > 0
+            self.discounted = torch.where(valid, self.gamma * self.discounted + rewards[step], self.discounted)
             totals[step] = self.discounted
             self.discounted = self.discounted * (1.0 - done[step])
         self.moments.update(totals[weights > 0])
@@ -226,25 +228,25 @@ class RewardScaler:
         """Start the sums of all environments at 0."""
         self.discounted = torch.zeros_like(self.discounted)
 
-    def state(self) -> State:
+    def state_dict(self) -> State:
         """What a checkpoint keeps."""
-        return {**self.moments.state(), "discounted": self.discounted}
+        return {**super().state_dict(), "discounted": self.discounted}
 
-    def load(self, state: State) -> None:
-        """Take :meth:`state`'s tensors over; a run with another number of environments starts their sums at 0."""
-        self.moments.load(state)
+    def load_state_dict(self, state: State) -> None:
+        """Take :meth:`state_dict`'s tensors over; a run with another number of environments starts their sums at 0."""
+        super().load_state_dict(state)
         if state["discounted"].shape == self.discounted.shape:
             self.discounted = state["discounted"].to(self.discounted.device)
 
 
-class ValueNormalizer:
+class ValueNormalizer(_Running):
     """PopArt (van Hasselt et al. 2016, arXiv:1602.07714): the value head learns standardised returns.
 
     Whenever the statistics change, the head's last layer is rescaled so that its outputs keep their meaning.
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.moments = RunningMoments((), device)
+        super().__init__((), device)
         self._freeze()
 
     def _freeze(self) -> None:
@@ -267,12 +269,3 @@ class ValueNormalizer:
         self._freeze()
         weight.mul_(deviation / self._deviation)
         bias.mul_(deviation).add_(mean - self._mean).div_(self._deviation)
-
-    def state(self) -> State:
-        """What a checkpoint keeps."""
-        return self.moments.state()
-
-    def load(self, state: State) -> None:
-        """Take :meth:`state`'s tensors over."""
-        self.moments.load(state)
-        self._freeze()

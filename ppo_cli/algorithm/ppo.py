@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ppo_cli.algorithm.minibatches import Minibatch, shares_of
+from ppo_cli.algorithm.minibatches import Minibatch, as_mean_weights
 
 ADAM_BETA1, ADAM_BETA2, ADAM_EPS = 0.9, 0.999, 1e-5
 LOSS_METRICS = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction", "grad_norm")
@@ -26,7 +26,7 @@ class Coefficients(NamedTuple):
     """What schedules, sweeps and Adam change, as 0-dimensional tensors so that a new value compiles nothing anew."""
 
     step_size: Tensor  # of Adam, bias correction included; see adam_sizes
-    damping: Tensor  # Adam's epsilon, likewise
+    eps: Tensor  # Adam's epsilon, likewise
     clip_low: Tensor  # 1 − clip_ratio
     clip_high: Tensor  # 1 + clip_ratio
     value_clip: Tensor
@@ -96,13 +96,18 @@ def estimate_advantages(
     return advantages, advantages + values
 
 
-def mean(values: Tensor, shares: Tensor) -> Tensor:
+def mean(values: Tensor, mean_weights: Tensor) -> Tensor:
     """Mean over the rows that count, of (batch,) each."""
-    return torch.dot(values, shares)
+    return torch.dot(values, mean_weights)
 
 
 def surrogate(
-    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip_low: Tensor, clip_high: Tensor, shares: Tensor
+    log_probs: Tensor,
+    old_log_probs: Tensor,
+    advantages: Tensor,
+    clip_low: Tensor,
+    clip_high: Tensor,
+    mean_weights: Tensor,
 ) -> Surrogate:
     """The clipped surrogate objective, negated (arXiv:1707.06347, equation 7), with its derivative.
 
@@ -115,29 +120,29 @@ def surrogate(
         advantages: (batch,).
         clip_low: 1 − ε.
         clip_high: 1 + ε.
-        shares: (batch,).
+        mean_weights: (batch,).
     """
     log_ratio = log_probs - old_log_probs
     ratio = log_ratio.exp()
     clipped = ratio.clamp(clip_low, clip_high)
     plain_gain, clipped_gain = ratio * advantages, clipped * advantages
-    counted = plain_gain * shares
+    counted = plain_gain * mean_weights
     return Surrogate(
-        loss=-mean(torch.minimum(plain_gain, clipped_gain), shares),
+        loss=-mean(torch.minimum(plain_gain, clipped_gain), mean_weights),
         gradient=counted * (plain_gain <= clipped_gain) * -1.0,
-        approx_kl=mean(ratio - 1.0 - log_ratio, shares),
-        clip_fraction=mean((ratio != clipped).to(ratio.dtype), shares),
+        approx_kl=mean(ratio - 1.0 - log_ratio, mean_weights),
+        clip_fraction=mean((ratio != clipped).to(ratio.dtype), mean_weights),
     )
 
 
-def value_loss(values: Tensor, returns: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
+def value_loss(values: Tensor, returns: Tensor, mean_weights: Tensor) -> tuple[Tensor, Tensor]:
     """Mean of (V − R)², without a factor ½, and its derivative by each value, (batch,)."""
-    weighted_error = (error := values - returns) * shares
+    weighted_error = (error := values - returns) * mean_weights
     return torch.dot(error, weighted_error), weighted_error * 2.0
 
 
 def clipped_value_loss(
-    values: Tensor, old_values: Tensor, returns: Tensor, value_clip: Tensor, shares: Tensor
+    values: Tensor, old_values: Tensor, returns: Tensor, value_clip: Tensor, mean_weights: Tensor
 ) -> tuple[Tensor, Tensor]:
     """As :func:`value_loss`, but moving further than ``value_clip`` from the old value gains nothing.
 
@@ -148,7 +153,7 @@ def clipped_value_loss(
     # clamped so, a value within the range is itself to the last bit, and no rounding makes its clipped error the larger
     near_error = values.clamp(old_values - value_clip, old_values + value_clip) - returns
     plain, near = error.square(), near_error.square()
-    return mean(torch.maximum(plain, near), shares), error * shares * (plain >= near) * 2.0
+    return mean(torch.maximum(plain, near), mean_weights), error * mean_weights * (plain >= near) * 2.0
 
 
 def explained_variance(values: Tensor, returns: Tensor, weights: Tensor) -> Tensor:
@@ -156,14 +161,14 @@ def explained_variance(values: Tensor, returns: Tensor, weights: Tensor) -> Tens
 
     All of one shape; rows of weight 0 do not count.
     """
-    shares = shares_of(weights.flatten())
+    mean_weights = as_mean_weights(weights.flatten())
 
     def variance(numbers: Tensor) -> Tensor:
-        return mean((numbers.flatten() - mean(numbers.flatten(), shares)).square(), shares)
+        return mean((numbers.flatten() - mean(numbers.flatten(), mean_weights)).square(), mean_weights)
 
     total = variance(returns)
     # returns are sums with values: equal ones differ by the rounding of both
-    size = mean((returns.square() + values.square()).flatten(), shares)
+    size = mean((returns.square() + values.square()).flatten(), mean_weights)
     rounding = size * (8.0 * torch.finfo(returns.dtype).eps) ** 2
     return torch.where(total > rounding, 1.0 - variance(returns - values) / total, torch.zeros_like(total))
 
@@ -186,11 +191,11 @@ def adam_sizes(lr: float, done: int, count: int) -> Tensor:
     return torch.stack((lr * second / (1.0 - ADAM_BETA1**steps), ADAM_EPS * second), 1).float()
 
 
-def adam(state: LearnerState, gradient: Tensor, step_size: Tensor, damping: Tensor) -> LearnerState:
+def adam(state: LearnerState, gradient: Tensor, step_size: Tensor, eps: Tensor) -> LearnerState:
     """One step of Adam (Kingma & Ba 2015) on flat parameters, with :func:`adam_sizes`."""
     first = torch.lerp(state.first_moment, gradient, 1.0 - ADAM_BETA1)
     second = torch.addcmul(state.second_moment * ADAM_BETA2, gradient, gradient, value=1.0 - ADAM_BETA2)
-    parameters = torch.addcdiv(state.parameters, first * step_size, second.sqrt() + damping, value=-1.0)
+    parameters = torch.addcdiv(state.parameters, first * step_size, second.sqrt() + eps, value=-1.0)
     return LearnerState(parameters, first, second)
 
 
@@ -212,28 +217,30 @@ def make_update_step(evaluate: Evaluate, *, clip_value: bool, clip_gradient: boo
             scores = evaluate(parameters, batch.observations, batch.actions)
         with torch.no_grad():
             log_probs, entropies, values = (score.detach() for score in scores)
-            shares = batch.shares
-            policy = surrogate(log_probs, batch.log_probs, batch.advantages, coef.clip_low, coef.clip_high, shares)
+            mean_weights = batch.mean_weights
+            policy = surrogate(
+                log_probs, batch.log_probs, batch.advantages, coef.clip_low, coef.clip_high, mean_weights
+            )
             if clip_value:
-                value, by_value = clipped_value_loss(values, batch.values, batch.returns, coef.value_clip, shares)
+                value, by_value = clipped_value_loss(values, batch.values, batch.returns, coef.value_clip, mean_weights)
             else:
-                value, by_value = value_loss(values, batch.returns, shares)
-            derivatives = (policy.gradient, shares * -coef.entropy_coef, by_value * coef.value_coef)
+                value, by_value = value_loss(values, batch.returns, mean_weights)
+            derivatives = (policy.gradient, mean_weights * -coef.entropy_coef, by_value * coef.value_coef)
         with torch.enable_grad():
             # a function with the loss's gradient; derivatives handed to autograd instead would make it import sympy
             slope = torch.cat(scores) @ torch.cat(derivatives)
         (gradient,) = torch.autograd.grad(slope, parameters)
         with torch.no_grad():
             norm = torch.linalg.vector_norm(gradient)
-            metrics = (policy.loss, value, mean(entropies, shares), policy.approx_kl, policy.clip_fraction, norm)
+            metrics = (policy.loss, value, mean(entropies, mean_weights), policy.approx_kl, policy.clip_fraction, norm)
             if clip_gradient:
                 gradient = gradient * (coef.max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
-            return adam(state, gradient, coef.step_size, coef.damping), torch.stack(metrics)
+            return adam(state, gradient, coef.step_size, coef.eps), torch.stack(metrics)
 
     return update_step
 
 
-def in_turn(step: UpdateStep) -> UpdateSteps:
+def run_steps(step: UpdateStep) -> UpdateSteps:
     """One call of ``step`` after another."""
 
     def update_steps(state: LearnerState, batches: Minibatch, coefs: Coefficients) -> tuple[LearnerState, Tensor]:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
-Rows = npt.NDArray[Any]
+ObsRows = npt.NDArray[Any]
 """Observations (envs, row_size) as a policy reads them, or actions (envs, action_size)."""
 
 
@@ -16,7 +16,7 @@ class FinalObservations(NamedTuple):
     """The true last observations of the episodes that a vector step cut short."""
 
     envs: npt.NDArray[np.intp]  # (cut,) which environments
-    observations: Rows  # (cut, row_size)
+    observations: ObsRows  # (cut, row_size)
 
 
 class RolloutBuffer:
@@ -49,7 +49,7 @@ class RolloutBuffer:
             "values": np.empty((steps, num_envs), np.float32),
         }
         self.finals: list[tuple[int, FinalObservations]] = []
-        self.next_observations: Rows | None = None
+        self.next_observations: ObsRows | None = None
 
     def __len__(self) -> int:
         """Transitions held."""

@@ -1,4 +1,7 @@
-"""What single families of environments need to be told or kept from: Atari, MuJoCo, MiniGrid."""
+"""What single families of environments need to be told or kept from: Atari, MuJoCo, MiniGrid.
+
+Gymnasium is imported late, so that a command line is read without it.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,6 @@ from contextlib import suppress
 from functools import cache
 from typing import Any
 
-import gymnasium as gym
-from gymnasium.vector import AutoresetMode
-
 from ppo_cli.config import EnvConfig
 
 log = logging.getLogger("ppo_cli")
@@ -21,6 +21,8 @@ log = logging.getLogger("ppo_cli")
 
 def listen_to_mujoco(env_id: str) -> None:
     """Let MuJoCo's warnings reach the log, once a process; by itself it prints them and writes a file beside one."""
+    import gymnasium as gym
+
     registered = gym.registry.get(env_id.rpartition(":")[2])
     of_gymnasium = registered is not None and str(registered.entry_point).startswith("gymnasium.envs.mujoco")
     if of_gymnasium and importlib.util.find_spec("mujoco") is not None:
@@ -53,6 +55,9 @@ def atari_arguments(config: EnvConfig) -> dict[str, Any] | None:
     Returns:
         ``None`` where the configuration asks for something else, which only the wrapper can do.
     """
+    import gymnasium as gym
+    from gymnasium.vector import AutoresetMode
+
     registered = gym.registry.get(name_of(config))
     if registered is None or registered.vector_entry_point != ATARI_PROGRAM or len(config.wrappers) != 1:
         return None

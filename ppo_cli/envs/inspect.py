@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from ppo_cli.algorithm.rollout import Rows
+from ppo_cli.algorithm.rollout import ObsRows
 from ppo_cli.config import EnvConfig
 from ppo_cli.envs.make import make_env, told
 from ppo_cli.envs.spaces import MASK_KEY, describe, flat_mask, leaves, values
@@ -58,7 +58,7 @@ def longest_episode(config: EnvConfig) -> int | None:
     return None if registered is None else registered.max_episode_steps
 
 
-def _without_choice(spec: Spec, mask: Rows) -> str:
+def _without_choice(spec: Spec, mask: ObsRows) -> str:
     """Which entry of the action a mask leaves nothing to choose for; empty if none."""
     counts = [count for part in spec.actions for count in part.counts]
     empty = [entry for entry, part in enumerate(np.split(mask, np.cumsum(counts)[:-1])) if not part.any()]

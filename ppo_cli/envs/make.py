@@ -15,7 +15,7 @@ import gymnasium as gym
 from ppo_cli.config import EnvConfig, show
 from ppo_cli.envs.families import import_family, listen_to_mujoco
 from ppo_cli.envs.ids import unknown_id
-from ppo_cli.envs.restart import Watched
+from ppo_cli.envs.restart import RestartOnError
 from ppo_cli.errors import ConfigError, Problem
 
 log = logging.getLogger("ppo_cli")
@@ -32,7 +32,7 @@ def make_env(config: EnvConfig, render_mode: str | None = None, index: int = 0) 
     Raises:
         ConfigError: if Gymnasium does not know the id, a package is missing, or the constructor refuses its arguments.
     """
-    return Watched(partial(_make_wrapped, config, render_mode), index, config.restart_crashed)
+    return RestartOnError(partial(_make_wrapped, config, render_mode), index, config.restart_crashed)
 
 
 def _make_wrapped(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:

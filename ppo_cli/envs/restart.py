@@ -14,7 +14,7 @@ from ppo_cli.seeding import stream_seed
 log = logging.getLogger("ppo_cli")
 
 
-class Watched(gym.Wrapper[Any, Any, Any, Any]):
+class RestartOnError(gym.Wrapper[Any, Any, Any, Any]):
     """Says of an error in which environment and in what it was raised and, if asked to, builds that one anew.
 
     An environment that was built anew ends its episode there, cut short, with the last observation that there was.
@@ -37,7 +37,7 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
         try:
             observation, reward, terminated, truncated, info = self.env.step(action)
         except Exception as error:
-            self._note(error, "step")
+            self._add_note(error, "step")
             if not self._restart:
                 raise
             self._warn(error, "step")
@@ -67,11 +67,11 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
         try:
             self._last, info = self.env.reset(seed=seed, options=options)
         except Exception as error:
-            self._note(error, "reset")
+            self._add_note(error, "reset")
             raise
         return self._last, info
 
-    def _note(self, error: Exception, method: str) -> None:
+    def _add_note(self, error: Exception, method: str) -> None:
         note = f"in {method}() of environment {self._index}"
         error.__notes__ = [*getattr(error, "__notes__", ()), note]  # Python 3.10 has no add_note
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from ppo_cli.algorithm.rollout import Rows
+from ppo_cli.algorithm.rollout import ObsRows
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.spec import LEAST_IMAGE, ActionPart, ObsPart, Spec
 
@@ -137,7 +137,7 @@ class Codec:
         self._plain = not nested and not np.any(self._starts[0]) and not spec.mask
         self._observations, self._actions = observations, actions
 
-    def pack(self, observations: Any, infos: dict[str, Any], masks: Any = None) -> Rows:
+    def pack(self, observations: Any, infos: dict[str, Any], masks: Any = None) -> ObsRows:
         """Rows (envs, obs_size) of a batch of observations.
 
         Args:
@@ -159,34 +159,34 @@ class Codec:
             rows[:, start:] = self._masks(num_envs, infos.get(MASK_KEY) if masks is None else masks)
         return rows
 
-    def _masks(self, num_envs: int, masks: Any) -> Rows:
+    def _masks(self, num_envs: int, masks: Any) -> ObsRows:
         flat = np.ones((num_envs, self._spec.num_options), np.bool_)
         for env, mask in enumerate(() if masks is None else masks):
             if mask is not None:  # an environment that gave none with this step
                 flat[env] = flat_mask(mask)
         return flat
 
-    def pack_one(self, observation: Any, info: dict[str, Any], mask: Any = None) -> Rows:
+    def pack_one(self, observation: Any, info: dict[str, Any], mask: Any = None) -> ObsRows:
         """The row (1, obs_size) of one environment's observation."""
         batch = _batch_of_one(self._observations, observation)
         one = info.get(MASK_KEY) if mask is None else mask
         return self.pack(batch, {}, None if one is None else [one])
 
-    def unpack(self, actions: Rows) -> Any:
+    def unpack(self, actions: ObsRows) -> Any:
         """A vector environment's actions for rows (envs, action_size); continuous ones clipped to their bounds."""
         action, width = _build(self._actions, actions, 0)
         assert width == actions.shape[1]
         return action
 
-    def unpack_one(self, action: Rows) -> Any:
+    def unpack_one(self, action: ObsRows) -> Any:
         """One environment's action for a row (action_size,)."""
         return _only(self._actions, self.unpack(action[None]))
 
 
-def flat_mask(mask: Any) -> Rows:
+def flat_mask(mask: Any) -> ObsRows:
     """A mask's entries in the order of the choices, be it one array or one per entry of the action."""
     parts = mask if isinstance(mask, list | tuple) else [mask]
-    allowed: Rows = np.concatenate([np.ravel(np.asarray(part)) for part in parts]) != 0
+    allowed: ObsRows = np.concatenate([np.ravel(np.asarray(part)) for part in parts]) != 0
     return allowed
 
 
@@ -216,7 +216,7 @@ def _batch_of_one(space: spaces.Space[Any], value: Any) -> Any:
     return np.asarray(value)[None]
 
 
-def _build(space: spaces.Space[Any], rows: Rows, start: int) -> tuple[Any, int]:
+def _build(space: spaces.Space[Any], rows: ObsRows, start: int) -> tuple[Any, int]:
     """The batch of actions that ``rows`` holds from column ``start`` on, and the column after it."""
     if isinstance(space, spaces.Dict):
         named = {}

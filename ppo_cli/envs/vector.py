@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.vector import AutoresetMode
 
-from ppo_cli.algorithm.rollout import FinalObservations, Rows
+from ppo_cli.algorithm.rollout import FinalObservations, ObsRows
 from ppo_cli.config import EnvConfig
 from ppo_cli.envs.backends import build, mismatch
 from ppo_cli.envs.spaces import MASK_KEY, Codec
@@ -25,13 +25,13 @@ log = logging.getLogger("ppo_cli")
 class Transition(NamedTuple):
     """What one vector step led to."""
 
-    observations: Rows  # (envs, obs_size) to act on next
+    observations: ObsRows  # (envs, obs_size) to act on next
     rewards: npt.NDArray[np.floating[Any]]  # (envs,)
     terminated: npt.NDArray[np.bool_]  # (envs,)
     truncated: npt.NDArray[np.bool_]  # (envs,) and not terminated
     ended: npt.NDArray[np.bool_] | None  # (envs,) terminated or truncated; None: none is
     starts: npt.NDArray[np.bool_] | None  # (envs,) whose ``observations`` begin an episode; None: none does
-    real: npt.NDArray[np.bool_] | None  # (envs,) false where the step only fetched an observation; None: all are
+    valid: npt.NDArray[np.bool_] | None  # (envs,) false where the step only fetched an observation; None: all are
     finals: FinalObservations | None  # of the truncated, where ``observations`` begins the next episode already
 
 
@@ -40,7 +40,7 @@ class VectorEnv:
 
     With SAME_STEP, an episode's last step returns the next one's first observation, and the true last one beside it.
     With NEXT_STEP, it returns the true last observation, and the step after it, whose action is ignored, fetches the
-    next episode's first one: such a step is no transition, and ``Transition.real`` says so. With DISABLED, episodes
+    next episode's first one: such a step is no transition, and ``Transition.valid`` says so. With DISABLED, episodes
     that ended are reset here, within the step.
 
     If a process that steps an environment dies, all are built anew where ``env.restart_crashed`` says so, and every
@@ -73,12 +73,12 @@ class VectorEnv:
             raise ConfigError(Problem(f"vector_backend={backend}: {reason}", "vector_backend=sync"))
         self._codec = Codec(spec, self._envs.single_observation_space, self._envs.single_action_space)
         self._ended = np.zeros(self.num_envs, np.bool_)
-        self._shown: Rows = np.empty((self.num_envs, spec.obs_size), spec.obs_dtype)
+        self._shown: ObsRows = np.empty((self.num_envs, spec.obs_size), spec.obs_dtype)
 
     def _build(self, seeds: list[int]) -> None:
         self._envs, self._reset_seed = build(self._backend, self._config, seeds, self._autoreset)
 
-    def reset(self) -> Rows:
+    def reset(self) -> ObsRows:
         """Seed and reset every environment; returns observations (envs, obs_size).
 
         Raises:
@@ -90,13 +90,13 @@ class VectorEnv:
             self._bear(error, "reset")
         return self._start_over()
 
-    def _reset(self) -> Rows:
+    def _reset(self) -> ObsRows:
         observations, infos = self._envs.reset(seed=self._reset_seed)
         self._ended = np.zeros(self.num_envs, np.bool_)
         self._shown = self._pack(observations, infos)
         return self._shown
 
-    def step(self, actions: Rows) -> Transition:
+    def step(self, actions: ObsRows) -> Transition:
         """Apply actions (envs, action_size) in the environment's units.
 
         Raises:
@@ -110,16 +110,16 @@ class VectorEnv:
         self._shown = result.observations
         return result
 
-    def _step(self, actions: Rows) -> Transition:
+    def _step(self, actions: ObsRows) -> Transition:
         observations, rewards, terminated, truncated, infos = self._envs.step(self._codec.unpack(actions))
         ended = terminated | truncated
         cut = truncated & ~terminated
         any_ended = bool(ended.any())
-        starts = real = finals = None
+        starts = valid = finals = None
         if self._mode == AutoresetMode.NEXT_STEP:
             if self._ended.any():
                 starts = self._ended
-                real = ~starts
+                valid = ~starts
             self._ended = ended
         rows = self._pack(observations, infos)
         if any_ended and self._mode != AutoresetMode.NEXT_STEP:
@@ -132,7 +132,7 @@ class VectorEnv:
             elif len(where):
                 lasts = [self._codec.pack_one(infos["final_obs"][index], {}) for index in where]
                 finals = FinalObservations(where, np.concatenate(lasts))
-        return Transition(rows, rewards, terminated, cut, ended if any_ended else None, starts, real, finals)
+        return Transition(rows, rewards, terminated, cut, ended if any_ended else None, starts, valid, finals)
 
     def _cut(self) -> Transition:
         """Build all environments anew; every episode that was in progress is cut short where it was last seen."""
@@ -140,12 +140,12 @@ class VectorEnv:
         if cut.any():
             where = cut.nonzero()[0]
             finals = FinalObservations(where, self._shown[where])
-        real = None if cut.all() else cut
+        valid = None if cut.all() else cut
         rows = self._start_over()
         none, all_ = np.zeros(self.num_envs, np.bool_), np.ones(self.num_envs, np.bool_)
-        return Transition(rows, np.zeros(self.num_envs), none, cut, cut if cut.any() else None, all_, real, finals)
+        return Transition(rows, np.zeros(self.num_envs), none, cut, cut if cut.any() else None, all_, valid, finals)
 
-    def _start_over(self) -> Rows:
+    def _start_over(self) -> ObsRows:
         self._restarts += 1
         self._build([stream_seed(seed, "restart", self._restarts) for seed in self._seeds])
         try:
@@ -167,7 +167,7 @@ class VectorEnv:
             fix = "an environment that survives being built anew"
         if isinstance(error, WorkerError):
             return RunError(Problem(str(error), fix))
-        dead = self._envs.bury() if isinstance(self._envs, Workers) else []
+        dead = self._envs.terminate_all() if isinstance(self._envs, Workers) else []
         if not dead:  # an environment of this very process lost a connection of its own
             raise error
         which = " and ".join(f"the process of environment {index} died ({how})" for index, how in dead)
@@ -177,7 +177,7 @@ class VectorEnv:
         """Close every environment."""
         self._envs.close()
 
-    def _pack(self, observations: Any, infos: dict[str, Any]) -> Rows:
+    def _pack(self, observations: Any, infos: dict[str, Any]) -> ObsRows:
         masks = None
         if self._spec.mask == "method":
             masks = self._envs.call("action_masks")

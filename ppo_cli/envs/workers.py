@@ -109,7 +109,7 @@ class Workers(AsyncVectorEnv):
                 pipe.close()
         self.closed = True
 
-    def bury(self) -> list[tuple[int, str]]:
+    def terminate_all(self) -> list[tuple[int, str]]:
         """End all processes; returns the numbers of those that were dead before, and what of."""
         ended = connection.wait([process.sentinel for process in self.processes], PATIENCE)
         dead = [(index, _cause(process)) for index, process in enumerate(self.processes) if process.sentinel in ended]

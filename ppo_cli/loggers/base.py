@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ppo_cli.config import TrainConfig
-from ppo_cli.loggers.metrics import Row
+from ppo_cli.loggers.metrics import Metrics
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class RunInfo:
     total_timesteps: int
     num_parameters: int
     start_step: int = 0
-    history: Sequence[Row] = ()
+    history: Sequence[Metrics] = ()
 
 
 class Logger(Protocol):
@@ -39,7 +39,7 @@ class Logger(Protocol):
     def start(self, run: RunInfo) -> None:
         """The run begins."""
 
-    def log(self, row: Row) -> None:
+    def log(self, row: Metrics) -> None:
         """One iteration is over; ``row`` has exactly the keys of :data:`ppo_cli.loggers.metrics.COLUMNS`."""
 
     def close(self, summary: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from ppo_cli.loggers.base import RunInfo
 from ppo_cli.loggers.lines import shown_by
-from ppo_cli.loggers.metrics import Row
+from ppo_cli.loggers.metrics import Metrics
 from ppo_cli.loggers.text import Pace, duration, number
 
 WIDEST = 120
@@ -60,7 +60,7 @@ class LiveDisplay:
         self._console = console or Console()
         self._clock = clock
         self._open = ExitStack()
-        self._row: Row = {}
+        self._row: Metrics = {}
         self._returns: list[float] = []
         self._eval: float | None = None
         self._best: float | None = None
@@ -79,7 +79,7 @@ class LiveDisplay:
         live = Live(console=self._console, get_renderable=lambda: Group(self), refresh_per_second=2)
         self._open.enter_context(live)
 
-    def log(self, row: Row) -> None:
+    def log(self, row: Metrics) -> None:
         """Keep the row for the next repaint."""
         self._row, self._seen = row, self._clock()
         self._pace.add(row)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ppo_cli.loggers.base import RunInfo
-from ppo_cli.loggers.metrics import COLUMNS, Row
+from ppo_cli.loggers.metrics import COLUMNS, Metrics
 from ppo_cli.runs.files import write_atomically
 
 
@@ -34,7 +34,7 @@ class CsvLogger:
         self._file = self._open.enter_context(self._path.open("a", newline="", encoding="utf-8"))
         self._writer = csv.writer(self._file, lineterminator="\n")
 
-    def log(self, row: Row) -> None:
+    def log(self, row: Metrics) -> None:
         """Append one row; it reaches the disk at once, so that a crash leaves whole rows."""
         self._writer.writerow([row[name] for name in COLUMNS])
         self._file.flush()
@@ -52,7 +52,7 @@ def _write_rows(rows: list[Any], path: Path) -> None:
 COUNTS = ("iteration", "step", "rollout/episodes", "train/epochs", "train/skipped_updates")
 
 
-def read_rows(path: Path, last_step: int) -> list[Row]:
+def read_rows(path: Path, last_step: int) -> list[Metrics]:
     """The whole rows of a ``metrics.csv`` up to ``last_step``; none where there is no file."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
@@ -63,7 +63,7 @@ def read_rows(path: Path, last_step: int) -> list[Row]:
     return [row for row in found if row is not None and (row["step"] or 0) <= last_step]
 
 
-def _row(cells: dict[str, str]) -> Row | None:
+def _row(cells: dict[str, str]) -> Metrics | None:
     """A row's numbers; ``None`` if they are none of ours."""
     try:
         return {

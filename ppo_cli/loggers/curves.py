@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ppo_cli.loggers.base import RunInfo
-from ppo_cli.loggers.metrics import Row
+from ppo_cli.loggers.metrics import Metrics
 from ppo_cli.runs.files import write_atomically
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class CurvesLogger:
         for row in run.history:
             self.log(row)
 
-    def log(self, row: Row) -> None:
+    def log(self, row: Metrics) -> None:
         """Keep the row's values; not a number stands for None."""
         for name, column in self._columns.items():
             value = row[name]

@@ -12,7 +12,7 @@ from typing import Any
 
 from ppo_cli.config import TrainConfig, whole_iterations
 from ppo_cli.loggers.base import RunInfo
-from ppo_cli.loggers.metrics import Row
+from ppo_cli.loggers.metrics import Metrics
 from ppo_cli.loggers.text import Pace, duration, number
 
 LOGGER = logging.getLogger("ppo_cli")
@@ -27,7 +27,7 @@ class PlainLines:
 
     def __init__(self, config: TrainConfig) -> None:
         self._every = whole_iterations(config.log_every, config.buffer_size)
-        self._waiting: Row | None = None
+        self._waiting: Metrics | None = None
         self._eval: float | None = None
 
     def start(self, run: RunInfo) -> None:
@@ -38,7 +38,7 @@ class PlainLines:
         about = f"{config.env.id} · seed {config.seed} · {config.device} · {run.num_parameters:,} parameters"
         LOGGER.info("%s · %s", about, run.run_dir)
 
-    def log(self, row: Row) -> None:
+    def log(self, row: Metrics) -> None:
         """Log a line if one is due."""
         self._pace.add(row)
         self._waiting = row
@@ -53,7 +53,7 @@ class PlainLines:
         if self._waiting is not None:
             self._line(self._waiting)
 
-    def _line(self, row: Row) -> None:
+    def _line(self, row: Metrics) -> None:
         step, remaining = int(row["step"] or 0), self._pace.remaining()
         parts = [
             f"step {step:,}/{self._total:,} ({100 * step // self._total}%)",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-Row = dict[str, float | int | None]
+Metrics = dict[str, float | int | None]
 """One iteration's metrics by name; ``None`` where there is nothing to report, e.g. before a first episode ends."""
 
 

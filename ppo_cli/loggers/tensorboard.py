@@ -28,7 +28,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, Sessi
 
 from ppo_cli.config import TrainConfig, show, walk
 from ppo_cli.loggers.base import RunInfo
-from ppo_cli.loggers.metrics import COLUMNS, Row
+from ppo_cli.loggers.metrics import COLUMNS, Metrics
 
 CURVES = tuple(name for name in COLUMNS if name not in ("iteration", "step"))
 COMPARED = ("eval/episode_return_mean", "rollout/episode_return_mean")
@@ -63,7 +63,7 @@ class TensorBoardLogger:
         self._write_plugin_data(EXPERIMENT_TAG, HParamsPluginData(experiment=_experiment(run.config)))
         self._write_plugin_data(SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=_session(run)))
 
-    def log(self, row: Row) -> None:
+    def log(self, row: Metrics) -> None:
         """Write one iteration's values at its step."""
         values = [Summary.Value(tag=name, simple_value=row[name]) for name in CURVES if row[name] is not None]
         self._write(Event(wall_time=time.time(), step=row["step"], summary=Summary(value=values)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from ppo_cli.loggers.metrics import Row
+from ppo_cli.loggers.metrics import Metrics
 
 MISSING = "–"
 
@@ -36,7 +36,7 @@ class Pace:
         self._total = total_timesteps
         self._points: deque[tuple[float, float]] = deque(maxlen=window)
 
-    def add(self, row: Row) -> None:
+    def add(self, row: Metrics) -> None:
         """Take one more iteration into account."""
         step, elapsed = row["step"], row["time/elapsed"]
         if step is not None and elapsed is not None:

@@ -22,7 +22,7 @@ from ppo_cli.networks.distributions import make_head
 from ppo_cli.networks.encoders import make_encoder
 from ppo_cli.networks.heads import Head
 from ppo_cli.networks.recurrent import KINDS, Recurrence
-from ppo_cli.networks.user_module import OwnModule
+from ppo_cli.networks.user_module import UserModule
 from ppo_cli.spec import Spec
 
 ACTIVATION_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -110,7 +110,7 @@ class ActorCritic:
     def init(self, generator: torch.Generator) -> Tensor:
         """Fresh parameters, flat: orthogonal weights (Saxe et al. 2014) with the gains usual for PPO, biases 0."""
         parts = []
-        own = self.encoder.init(generator) if isinstance(self.encoder, OwnModule) else {}
+        own = self.encoder.init(generator) if isinstance(self.encoder, UserModule) else {}
         for name, shape in self.shapes.items():
             room, _, rest = name.partition(".")
             part = torch.zeros(shape)
@@ -148,15 +148,15 @@ class ActorCritic:
         if self.recurrence is not None:
             features, states = self._remember(parameters, features, rows, steps)
         values = torch.addmm(parameters[-1], features[-1], parameters[-2]).squeeze(-1)
-        settled = self.head.settle(parameters[self._at_head])
-        return Forward(self._outputs(settled, features[0], rows), values, states)
+        precomputed = self.head.precompute(parameters[self._at_head])
+        return Forward(self._outputs(precomputed, features[0], rows), values, states)
 
     def acting(self, parameters: Parameters) -> list[Tensor]:
-        """What :meth:`policy` reads: views of the policy's trunk alone, and the head's part settled."""
+        """What :meth:`policy` reads: views of the policy's trunk alone, and the head's part precomputed."""
         first = list(parameters)
         first[self._at_encoder] = [part[:1] for part in parameters[self._at_encoder]]
         first[self._at_body] = [part[0] for part in parameters[self._at_body]]
-        first[self._at_head] = self.head.settle(parameters[self._at_head])
+        first[self._at_head] = self.head.precompute(parameters[self._at_head])
         return first
 
     def policy(self, acting: Parameters, rows: Tensor) -> Tensor:
@@ -168,8 +168,8 @@ class ActorCritic:
             hidden = self.activation(_normed(torch.addmm(bias, hidden, weight), norm))
         return self._outputs(acting[self._at_head], hidden, rows)
 
-    def _outputs(self, settled: Parameters, features: Tensor, rows: Tensor) -> Tensor:
-        outputs = self.head.project(settled, features)
+    def _outputs(self, precomputed: Parameters, features: Tensor, rows: Tensor) -> Tensor:
+        outputs = self.head.project(precomputed, features)
         if self._mask is None:
             return outputs
         allowed, free = rows[:, self._mask] > 0, self.head.num_outputs - self.head.num_options

@@ -38,7 +38,7 @@ class CategoricalHead(Linear):
         """The most probable actions."""
         return outputs.argmax(-1, keepdim=True)
 
-    def score(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    def log_prob_and_entropy(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Of one choice."""
         log_probs = torch.log_softmax(outputs, -1)
         chosen = log_probs.gather(-1, actions).squeeze(-1)
@@ -79,7 +79,7 @@ class MultiCategoricalHead(Linear):
         """Each entry's most probable choice."""
         return self._logits(outputs).argmax(-1)
 
-    def score(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    def log_prob_and_entropy(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Sums over the entries, which are independent."""
         log_probs = torch.log_softmax(self._logits(outputs), -1)
         chosen = log_probs.gather(-1, actions.long().unsqueeze(-1)).squeeze(-1)

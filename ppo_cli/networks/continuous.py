@@ -20,7 +20,7 @@ NODES = 33  # of the entropy's integral under tanh, over ±5 deviations; wrong b
 SMALLEST_VARIANCE = 1e-6
 
 
-def _normal_score(mean: Tensor, log_std: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+def _normal_log_prob_and_entropy(mean: Tensor, log_std: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
     """Log-density and entropy of independent normals, summed over the last axis."""
     standard = (actions - mean) * (-log_std).exp()
     log_probs = -0.5 * (standard.square() + LOG_2PI) - log_std
@@ -43,16 +43,16 @@ class GaussianHead(Linear):
             self.shapes["log_std"] = (part.size,)
         self._start, self._least, self._most = config.initial_log_std, config.min_log_std, config.max_log_std
 
-    def settle(self, parameters: Sequence[Tensor]) -> list[Tensor]:
+    def precompute(self, parameters: Sequence[Tensor]) -> list[Tensor]:
         """Deviations of their own within their bounds."""
         weight, bias, *log_std = parameters
         return [weight, bias, *map(self._bounded, log_std)]
 
-    def project(self, settled: Sequence[Tensor], features: Tensor) -> Tensor:
+    def project(self, precomputed: Sequence[Tensor], features: Tensor) -> Tensor:
         """Means, and deviations that start at ``initial_log_std`` whatever the features are."""
-        outputs = super().project(settled, features)
+        outputs = super().project(precomputed, features)
         if self._free:
-            return torch.cat((outputs, settled[2].expand(len(outputs), -1)), -1)
+            return torch.cat((outputs, precomputed[2].expand(len(outputs), -1)), -1)
         mean, log_std = outputs.chunk(2, -1)
         return torch.cat((mean, self._bounded(log_std)), -1)
 
@@ -72,10 +72,10 @@ class GaussianHead(Linear):
         """The means."""
         return outputs.chunk(2, -1)[0]
 
-    def score(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    def log_prob_and_entropy(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Of independent normals."""
         mean, log_std = outputs.chunk(2, -1)
-        return _normal_score(mean, log_std, actions)
+        return _normal_log_prob_and_entropy(mean, log_std, actions)
 
 
 class SquashedHead(GaussianHead):
@@ -90,21 +90,21 @@ class SquashedHead(GaussianHead):
         low, high = torch.tensor(part.low), torch.tensor(part.high)
         self._middle, self._half = Constant((low + high) / 2.0), Constant((high - low) / 2.0)
 
-    def score(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    def log_prob_and_entropy(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """With the change of variables; the entropy's integral is a sum over equal steps.
 
         Of a smooth function under a normal density those err less than as many nodes of Gauss and Hermite, which lie
         farther apart in the middle, where tanh bends.
         """
         mean, log_std = outputs.chunk(2, -1)
-        log_probs, entropies = _normal_score(mean, log_std, actions)
+        log_probs, entropies = _normal_log_prob_and_entropy(mean, log_std, actions)
         nodes = torch.linspace(-5.0, 5.0, NODES, device=outputs.device)
         weights = torch.softmax(-0.5 * nodes.square(), 0)
         spots = mean.unsqueeze(-1) + log_std.exp().unsqueeze(-1) * nodes
         stretch = (_log_slope(spots) * weights).sum((-1, -2))
         return log_probs - _log_slope(actions).sum(-1), entropies + stretch
 
-    def emit(self, actions: Tensor) -> Tensor:
+    def to_env(self, actions: Tensor) -> Tensor:
         """Squashed and stretched to the bounds."""
         return self._middle.on(actions.device) + self._half.on(actions.device) * actions.tanh()
 
@@ -126,9 +126,9 @@ class BetaHead(Linear):
         self.num_noise = 4 * part.size * CANDIDATES
         self._low, self._high = Constant(torch.tensor(part.low)), Constant(torch.tensor(part.high))
 
-    def project(self, settled: Sequence[Tensor], features: Tensor) -> Tensor:
+    def project(self, precomputed: Sequence[Tensor], features: Tensor) -> Tensor:
         """α and β, in this order."""
-        return 1.0 + softplus(super().project(settled, features))
+        return 1.0 + softplus(super().project(precomputed, features))
 
     def noise(self, steps: int, envs: int, generator: torch.Generator) -> Tensor:
         """Candidates for two gamma draws per entry: a normal and a uniform number each."""
@@ -151,7 +151,7 @@ class BetaHead(Linear):
         alpha, beta = outputs.chunk(2, -1)
         return (alpha - 1.0 + 1e-6) / (alpha + beta - 2.0 + 2e-6)
 
-    def score(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    def log_prob_and_entropy(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Of independent beta distributions."""
         alpha, beta = outputs.chunk(2, -1)
         both = alpha + beta
@@ -160,7 +160,7 @@ class BetaHead(Linear):
         entropies = normaliser - (alpha - 1.0) * alpha.digamma() - (beta - 1.0) * beta.digamma()
         return log_probs.sum(-1), (entropies + (both - 2.0) * both.digamma()).sum(-1)
 
-    def emit(self, actions: Tensor) -> Tensor:
+    def to_env(self, actions: Tensor) -> Tensor:
         """Stretched to the bounds."""
         low, high = self._low.on(actions.device), self._high.on(actions.device)
         return low + (high - low) * actions
@@ -183,14 +183,14 @@ class StateDependentNoiseHead(Linear):
         self._start, self._least, self._most = config.initial_log_std, config.min_log_std, config.max_log_std
         self._every = config.resample_every
 
-    def settle(self, parameters: Sequence[Tensor]) -> list[Tensor]:
+    def precompute(self, parameters: Sequence[Tensor]) -> list[Tensor]:
         """The scale of each random weight."""
         weight, bias, log_std = parameters
         return [weight, bias, (log_std + self._start).clamp(self._least, self._most).exp()]
 
-    def project(self, settled: Sequence[Tensor], features: Tensor) -> Tensor:
+    def project(self, precomputed: Sequence[Tensor], features: Tensor) -> Tensor:
         """Means, log-deviations and scaled features; exploration does not shape the features (section 3.2)."""
-        mean, scales = super().project(settled, features), settled[2]
+        mean, scales = super().project(precomputed, features), precomputed[2]
         still = features.detach()
         log_std = 0.5 * (still.square() @ scales.square() + SMALLEST_VARIANCE).log()
         spread = (still.unsqueeze(-1) * scales).flatten(-2)
@@ -211,6 +211,6 @@ class StateDependentNoiseHead(Linear):
         """The means."""
         return outputs[..., : self.size]
 
-    def score(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    def log_prob_and_entropy(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Of independent normals with the deviations that the random function has."""
-        return _normal_score(outputs[..., : self.size], outputs[..., self.size : 2 * self.size], actions)
+        return _normal_log_prob_and_entropy(outputs[..., : self.size], outputs[..., self.size : 2 * self.size], actions)

@@ -63,13 +63,13 @@ class JointHead:
         self.num_noise = sum(head.num_noise for head in heads)
         self._dtype = torch.float32 if any(head.num_options == 0 for head in heads) else torch.int64
 
-    def settle(self, parameters: Sequence[Tensor]) -> list[Tensor]:
+    def precompute(self, parameters: Sequence[Tensor]) -> list[Tensor]:
         """Every head's, in a row."""
-        return [tensor for head, own in self._shared_out(parameters) for tensor in head.settle(own)]
+        return [tensor for head, own in self._shared_out(parameters) for tensor in head.precompute(own)]
 
-    def project(self, settled: Sequence[Tensor], features: Tensor) -> Tensor:
+    def project(self, precomputed: Sequence[Tensor], features: Tensor) -> Tensor:
         """Every head's outputs of the same features."""
-        parts = [head.project(own, features) for head, own in self._shared_out(settled)]
+        parts = [head.project(own, features) for head, own in self._shared_out(precomputed)]
         return torch.cat([parts[index] for index in self._order], -1)
 
     def _shared_out(self, tensors: Sequence[Tensor]) -> Iterator[tuple[Head, Sequence[Tensor]]]:
@@ -99,16 +99,16 @@ class JointHead:
         pairs = zip(self._heads, self._split(outputs), strict=True)
         return torch.cat([head.mode(part).to(self._dtype) for head, part in pairs], -1)
 
-    def score(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    def log_prob_and_entropy(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Sums over the heads, which are independent."""
         columns = torch.split(actions, self._sizes, -1)
         scores = []
         for head, part, own in zip(self._heads, self._split(outputs), columns, strict=True):
-            scores.append(head.score(part, own.long() if head.num_options else own))
+            scores.append(head.log_prob_and_entropy(part, own.long() if head.num_options else own))
         log_probs, entropies = zip(*scores, strict=True)
         return torch.stack(log_probs).sum(0), torch.stack(entropies).sum(0)
 
-    def emit(self, actions: Tensor) -> Tensor:
+    def to_env(self, actions: Tensor) -> Tensor:
         """Every head's actions in the environment's units."""
         pairs = zip(self._heads, torch.split(actions, self._sizes, -1), strict=True)
-        return torch.cat([head.emit(own) for head, own in pairs], -1)
+        return torch.cat([head.to_env(own) for head, own in pairs], -1)

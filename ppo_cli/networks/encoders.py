@@ -16,7 +16,7 @@ from torch.nn import functional
 from ppo_cli.config import NetworkConfig
 from ppo_cli.devices import Constant
 from ppo_cli.errors import ConfigError, Problem
-from ppo_cli.networks.user_module import OwnModule
+from ppo_cli.networks.user_module import UserModule
 from ppo_cli.spec import LEAST_IMAGE, ObsPart, Shapes, Spec
 
 
@@ -191,7 +191,7 @@ def make_encoder(spec: Spec, config: NetworkConfig, trunks: int) -> Encoder:
         ConfigError: if the network asked for reads pictures, and there are none.
     """
     if config.module is not None:
-        return OwnModule(spec, config.module, trunks)
+        return UserModule(spec, config.module, trunks)
     if config.encoder in ("cnn", "impala") and all(part.kind != "image" for part in spec.observations):
         what = f"network.encoder={config.encoder} reads pictures, and these observations have none"
         raise ConfigError(Problem(what, "network.encoder=auto"))

@@ -27,10 +27,10 @@ class Head(Protocol):
     num_options: int
     """Leading outputs that are logits, which masks apply to."""
 
-    def settle(self, parameters: Sequence[Tensor]) -> list[Tensor]:
+    def precompute(self, parameters: Sequence[Tensor]) -> list[Tensor]:
         """What :meth:`project` reads, one tensor for each of :attr:`shapes`: all that needs no features is done."""
 
-    def project(self, settled: Sequence[Tensor], features: Tensor) -> Tensor:
+    def project(self, precomputed: Sequence[Tensor], features: Tensor) -> Tensor:
         """Outputs (batch, outputs) for features (batch, width)."""
 
     def noise(self, steps: int, envs: int, generator: torch.Generator) -> Tensor:
@@ -42,10 +42,10 @@ class Head(Protocol):
     def mode(self, outputs: Tensor) -> Tensor:
         """The actions (…, action_size) to take where nothing is left to chance."""
 
-    def score(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    def log_prob_and_entropy(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities of ``actions`` and entropies, each (…)."""
 
-    def emit(self, actions: Tensor) -> Tensor:
+    def to_env(self, actions: Tensor) -> Tensor:
         """The same actions in the environment's units."""
 
 
@@ -58,15 +58,15 @@ class Linear:
         self.shapes: Shapes = {"weight": (width, num_outputs), "bias": (num_outputs,)}
         self.num_outputs = self.num_noise = num_outputs
 
-    def settle(self, parameters: Sequence[Tensor]) -> list[Tensor]:
+    def precompute(self, parameters: Sequence[Tensor]) -> list[Tensor]:
         """The parameters as they are."""
         return list(parameters)
 
-    def project(self, settled: Sequence[Tensor], features: Tensor) -> Tensor:
+    def project(self, precomputed: Sequence[Tensor], features: Tensor) -> Tensor:
         """A linear map of the features."""
-        return torch.addmm(settled[1], features, settled[0])
+        return torch.addmm(precomputed[1], features, precomputed[0])
 
-    def emit(self, actions: Tensor) -> Tensor:
+    def to_env(self, actions: Tensor) -> Tensor:
         """Actions are in the environment's units already."""
         return actions
 

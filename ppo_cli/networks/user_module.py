@@ -14,7 +14,7 @@ from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.spec import Shapes, Spec
 
 
-class OwnModule:
+class UserModule:
     """A torch module of the user's, from observation rows (batch, obs_size) to features (batch, width).
 
     It is called as ``Class(obs_size)`` and has an attribute ``width``. Each trunk has a copy with its own parameters.

@@ -42,7 +42,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class LastEpisodes:
-    """What the books hold at a checkpoint: all episodes that were finished, and what the last of them came to."""
+    """What a checkpoint holds of episodes: how many were finished, and what the last of them came to."""
 
     finished: int
     returns: list[float]

@@ -61,9 +61,9 @@ class Saved:
         """What the record says went wrong beside the training."""
         return list(self.summary.get("problems") or [])
 
-    def go_back(self) -> None:
+    def rewind(self) -> None:
         """Make the checkpoint the newest, now that the folder is one's own."""
-        CheckpointStore(self.run_dir).go_back_to(self.path, bool(self.changes))
+        CheckpointStore(self.run_dir).rewind_to(self.path, bool(self.changes))
 
 
 def find_saved(run: str | os.PathLike[str], changes: dict[str, Any]) -> Saved:

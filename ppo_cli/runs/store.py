@@ -42,10 +42,10 @@ class CheckpointStore:
         """Write the checkpoint of a step, make it the last one too, and let the oldest go."""
         path = self.save(f"step_{step:0{digits}d}.pt", agent, run)
         self._link(path, self.folder / "last.pt")
-        self.let_go()
+        self.prune()
         return path
 
-    def let_go(self) -> None:
+    def prune(self) -> None:
         """Delete all scheduled checkpoints but the newest that are to be kept."""
         for old in self.scheduled()[: -self._keep_last] if self._keep_last else []:
             old.unlink(missing_ok=True)
@@ -84,7 +84,7 @@ class CheckpointStore:
         path = self.folder / "best.pt"
         return _progress_of(path) if path.is_file() else None
 
-    def go_back_to(self, path: Path | None, changed: bool) -> None:
+    def rewind_to(self, path: Path | None, changed: bool) -> None:
         """Make a scheduled checkpoint the newest: what came after it moves into ``checkpoints/replaced/<number>``.
 
         ``None`` stands for the beginning, which everything came after. Nothing is deleted but the drafts that a process

@@ -1,4 +1,4 @@
-"""The books of training's episodes: returns and lengths of those that are over, sums of those that are not."""
+"""Statistics of training's episodes: returns and lengths of those that are over, sums of those that are not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ppo_cli.runs.progress import LastEpisodes
 WINDOW = 100  # episodes that the running means of return and length look back on
 
 
-class EpisodeBooks:
+class EpisodeStatistics:
     """What the last episodes came to, in the environment's raw rewards.
 
     Args:
@@ -35,7 +35,7 @@ class EpisodeBooks:
         A step that is no transition has no reward and no length.
         """
         self._running_return += result.rewards
-        self._running_length += 1 if result.real is None else result.real
+        self._running_length += 1 if result.valid is None else result.valid
         ended = result.ended
         if ended is not None:
             returns = self._running_return[ended]
@@ -44,7 +44,7 @@ class EpisodeBooks:
             self.finished += int(ended.sum())
             self._running_return[ended] = 0.0
             self._running_length[ended] = 0
-        return len(self._running_return) if result.real is None else int(result.real.sum())
+        return len(self._running_return) if result.valid is None else int(result.valid.sum())
 
     def begin(self) -> None:
         """Every environment begins an episode; those in progress are cut and enter nothing."""
@@ -61,12 +61,12 @@ class EpisodeBooks:
         """Mean length of the last episodes in steps, likewise."""
         return float(np.mean(self._lengths)) if self._lengths else None
 
-    def state(self) -> LastEpisodes:
+    def state_dict(self) -> LastEpisodes:
         """What a checkpoint keeps; episodes in progress are cut there."""
         return LastEpisodes(self.finished, list(self._returns), list(self._lengths))
 
-    def load(self, state: LastEpisodes) -> None:
-        """Take :meth:`state` over."""
+    def load_state_dict(self, state: LastEpisodes) -> None:
+        """Take :meth:`state_dict` over."""
         self.finished = state.finished
         self._returns.extend(state.returns)
         self._lengths.extend(state.lengths)

@@ -71,7 +71,7 @@ def run_eval(config: EvalConfig) -> EvalResult:
     path = find_checkpoint(config.checkpoint)
     payload = load_checkpoint(path)
     train_config = _train_config(path, payload, config)
-    agent = PPOAgent.from_state(payload["agent"], resolve_device(config.device), module=config.network)
+    agent = PPOAgent.from_state_dict(payload["agent"], resolve_device(config.device), module=config.network)
     if read_spec(train_config.env) != agent.spec:
         what = f"{path} is of an agent for other observations or actions than {train_config.env.id} has here"
         raise CheckpointError(Problem(what, "the version of the environment's package that it was trained with"))

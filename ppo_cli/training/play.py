@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ppo_cli.agent.policy import Policy
-from ppo_cli.algorithm.rollout import Rows
+from ppo_cli.algorithm.rollout import ObsRows
 from ppo_cli.config import EnvConfig
 from ppo_cli.envs.inspect import longest_episode
 from ppo_cli.envs.make import make_env
@@ -73,12 +73,12 @@ class _Slot:
             noise = next(self._noise)
         return noise
 
-    def _pack(self, observation: Any, info: dict[str, Any]) -> Rows:
+    def _pack(self, observation: Any, info: dict[str, Any]) -> ObsRows:
         return self._codec.pack_one(
             observation, info, self.env.get_wrapper_attr("action_masks")() if self._asks else None
         )
 
-    def step(self, command: Rows, state: Rows | None) -> bool:
+    def step(self, command: ObsRows, state: ObsRows | None) -> bool:
         """Apply an action (action_size,), and remember ``state``; returns whether the episode is over."""
         observation, reward, terminated, truncated, info = self.env.step(self._codec.unpack_one(command))
         self.row = self._policy.compose(self._pack(observation, info), state, None)
@@ -145,9 +145,9 @@ def play(
             slot.close()
 
 
-def _choose(policy: Policy, slots: list[_Slot], deterministic: bool) -> list[tuple[Rows, Rows | None]]:
+def _choose(policy: Policy, slots: list[_Slot], deterministic: bool) -> list[tuple[ObsRows, ObsRows | None]]:
     """One action per slot, (action_size,), and what the network remembers then, (1, state_size)."""
-    choices: list[tuple[Rows, Rows | None]] = []
+    choices: list[tuple[ObsRows, ObsRows | None]] = []
     for first in range(0, len(slots), CHUNK):
         chunk = slots[first : first + CHUNK]
         rows = np.zeros((CHUNK, policy.row_size), policy.row_dtype)
@@ -159,5 +159,5 @@ def _choose(policy: Policy, slots: list[_Slot], deterministic: bool) -> list[tup
         acted = policy.act(rows, noise)
         for index in range(len(chunk)):
             state = None if acted.states is None else acted.states[index : index + 1]
-            choices.append((acted.commands[index], state))
+            choices.append((acted.env_actions[index], state))
     return choices

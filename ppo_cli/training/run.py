@@ -20,7 +20,7 @@ from ppo_cli.errors import ConfigError, Problem, RunError, UserError
 from ppo_cli.loggers.csv import read_rows
 from ppo_cli.loggers.hub import make_loggers
 from ppo_cli.loggers.lines import run_logging, terminal_can_repaint
-from ppo_cli.loggers.metrics import Row
+from ppo_cli.loggers.metrics import Metrics
 from ppo_cli.runs.checkpoint import find_checkpoint
 from ppo_cli.runs.folder import new_run_dir
 from ppo_cli.runs.lock import locked
@@ -178,7 +178,7 @@ def _train(config: TrainConfig, run_dir: Path, about: dict[str, Any], saved: Sav
     began = time.perf_counter()
     content = None if saved is None else saved.content
     init_from: Path | None = None
-    history: Sequence[Row] = ()
+    history: Sequence[Metrics] = ()
     if content is None and config.init_from is not None:
         init_from = find_checkpoint(config.init_from, key="init_from")
     if saved is not None:
@@ -204,7 +204,7 @@ def _train(config: TrainConfig, run_dir: Path, about: dict[str, Any], saved: Sav
     with stoppable(trainer.stop) as asked:
         try:
             if saved is not None:
-                saved.go_back()  # now that the checkpoint has turned out to fit
+                saved.rewind()  # now that the checkpoint has turned out to fit
             record.write("running", facts())
             _announce(config, trainer)
             trainer.run(lambda: _unwritten(record, "running", facts()))
@@ -261,7 +261,7 @@ def _unwritten(record: Record, status: str, facts: dict[str, Any]) -> OSError | 
     return None
 
 
-def _history(run_dir: Path, saved: Saved) -> Sequence[Row]:
+def _history(run_dir: Path, saved: Saved) -> Sequence[Metrics]:
     """The rows up to the checkpoint."""
     rows = read_rows(run_dir / "metrics.csv", saved.progress.step)
     # an iteration that was skipped before its first step has the step of the one before it
@@ -275,7 +275,7 @@ def _history(run_dir: Path, saved: Saved) -> Sequence[Row]:
     return history
 
 
-def _elapsed(saved: Saved, history: Sequence[Row]) -> float | None:
+def _elapsed(saved: Saved, history: Sequence[Metrics]) -> float | None:
     """The seconds that the run had taken up to the checkpoint; ``None`` where nothing tells.
 
     Checkpoints do not hold them, for those of equal runs are equal.

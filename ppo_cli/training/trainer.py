@@ -23,21 +23,21 @@ import torch
 from ppo_cli.agent.agent import PPOAgent
 from ppo_cli.algorithm import ppo
 from ppo_cli.algorithm.finite import check_rollout
-from ppo_cli.algorithm.rollout import FinalObservations, Rows
+from ppo_cli.algorithm.rollout import FinalObservations, ObsRows
 from ppo_cli.config import TrainConfig, whole_iterations
 from ppo_cli.devices import resolve_device
 from ppo_cli.envs.inspect import read_spec
 from ppo_cli.envs.vector import VectorEnv
 from ppo_cli.errors import BadNumbersError, Problem
 from ppo_cli.loggers.base import Logger, RunInfo
-from ppo_cli.loggers.metrics import COLUMNS, Row
+from ppo_cli.loggers.metrics import COLUMNS, Metrics
 from ppo_cli.plain import to_plain
 from ppo_cli.runs.checkpoint import load_checkpoint, save_checkpoint
 from ppo_cli.runs.progress import Evaluation, Progress, read_run
 from ppo_cli.runs.store import CheckpointStore
 from ppo_cli.runs.summary import as_json
 from ppo_cli.seeding import stream_seed
-from ppo_cli.training.episodes import EpisodeBooks
+from ppo_cli.training.episodes import EpisodeStatistics
 from ppo_cli.training.play import play
 
 log = logging.getLogger("ppo_cli")
@@ -69,7 +69,7 @@ class Trainer:
         loggers: list[Logger],
         init_from: Path | None = None,
         saved: dict[str, Any] | None = None,
-        history: Sequence[Row] = (),
+        history: Sequence[Metrics] = (),
         elapsed: float = 0.0,
     ) -> None:
         self.config, self.run_dir, self.loggers, self.history = config, run_dir, loggers, history
@@ -95,18 +95,18 @@ class Trainer:
         self.problems: list[str] = []
         self._failed: list[Logger] = []
         self.store = CheckpointStore(run_dir, config.keep_last)
-        self._books = EpisodeBooks(config.num_envs)
+        self.episode_statistics = EpisodeStatistics(config.num_envs)
         if saved is not None:
             self._restore(saved)
         self.envs = self._build_envs()
-        self._rows: Rows = np.empty((0, self.agent.policy.row_size), np.float32)
+        self._rows: ObsRows = np.empty((0, self.agent.policy.row_size), np.float32)
 
     def _restore(self, saved: dict[str, Any]) -> None:
         """Be where :meth:`checkpoint` left off."""
-        self.agent.restore(saved["agent"])
+        self.agent.load_state_dict(saved["agent"])
         state = read_run(saved["run"])
         self.progress, self.evaluation = state.progress, state.evaluation
-        self._books.load(state.episodes)
+        self.episode_statistics.load_state_dict(state.episodes)
         if as_json(saved["run"]["config"]) == as_json(to_plain(self.config)):
             self._stop_if_good_enough()  # so it ended here; whoever changes a setting wants it to go on
 
@@ -123,41 +123,41 @@ class Trainer:
             self.envs.close()
             self.envs = self._build_envs()
         self.agent.policy.normalizers.reward.begin_episodes()
-        self._books.begin()
+        self.episode_statistics.begin()
         self._rows = self.agent.policy.compose(self.envs.reset(), None, None)
 
-    def run(self, kept: Callable[[], object] = lambda: None) -> None:
+    def run(self, on_checkpoint: Callable[[], object] = lambda: None) -> None:
         """Train to the end of the budget, to ``target_return``, or until someone sets ``stopping``.
 
         Args:
-            kept: Called after each scheduled checkpoint.
+            on_checkpoint: Called after each scheduled checkpoint.
         """
         parameters = self.agent.policy.network.num_parameters
         info = RunInfo(self.config, self.run_dir, self.total_timesteps, parameters, self.progress.step, self.history)
-        self._tell("start", info)
-        self.store.let_go()  # whoever ran here before may have been killed between writing one and deleting another
+        self._notify_loggers("start", info)
+        self.store.prune()  # whoever ran here before may have been killed between writing one and deleting another
         began = time.perf_counter() - self._elapsed
         self._begin_stretch(rebuild=False)
         while self.progress.iteration < self.iterations and not self.stopping:
             row = self.iterate()
             row["time/elapsed"] = time.perf_counter() - began
-            self._tell("log", row)
+            self._notify_loggers("log", row)
             if self._checkpoint_is_due():  # after the row was written: a run that goes on from here must find it
                 self.checkpoint()
-                kept()
+                on_checkpoint()
         self.unsaved = self.save("last.pt")
 
-    def _tell(self, method: str, what: Any) -> None:
+    def _notify_loggers(self, method: str, what: Any) -> None:
         """Tell all loggers; one that fails is told no more, and the training goes on."""
         for logger in list(self.loggers):
             try:
                 getattr(logger, method)(what)
             except Exception as error:
-                self._note(logger, error, "failed and is off from here on")
+                self._record_problem(logger, error, "failed and is off from here on")
                 self.loggers.remove(logger)
                 self._failed.append(logger)
 
-    def _note(self, owner: object, error: Exception, what: str) -> None:
+    def _record_problem(self, owner: object, error: Exception, what: str) -> None:
         """Say what went wrong beside the training, and keep it for the summary."""
         told = f"{type(owner).__name__} {what}: {type(error).__name__}: {error}"
         log.error("%s", told)
@@ -168,7 +168,7 @@ class Trainer:
         """End the run after the iteration in progress."""
         self.stopping = True
 
-    def iterate(self) -> Row:
+    def iterate(self) -> Metrics:
         """One iteration; returns its metrics."""
         config, agent, progress = self.config, self.agent, self.progress
         learner = agent.learner
@@ -187,17 +187,17 @@ class Trainer:
             clock[1:] = [time.perf_counter()]  # all of it counts as collecting
         clock.append(time.perf_counter())
         progress.iteration += 1
-        progress.episodes = self._books.finished
+        progress.episodes = self.episode_statistics.finished
         if update is None:
             self._begin_stretch(rebuild=True)  # what state such environments are in, nobody knows
         evaluation = self.evaluate() if self._evaluation_is_due() else None
         clock.append(time.perf_counter())
-        self._judge(evaluation)
+        self._update_best(evaluation)
         collect, learn, judge = np.diff(clock).tolist()
-        row: Row = dict.fromkeys(COLUMNS)
+        row: Metrics = dict.fromkeys(COLUMNS)
         row |= {"iteration": progress.iteration, "step": progress.step, "rollout/episodes": progress.episodes}
-        row["rollout/episode_return_mean"] = self._books.mean_return
-        row["rollout/episode_length_mean"] = self._books.mean_length
+        row["rollout/episode_return_mean"] = self.episode_statistics.mean_return
+        row["rollout/episode_length_mean"] = self.episode_statistics.mean_length
         if update is not None:
             row |= {f"train/{name}": value for name, value in update._asdict().items()}
         row["train/skipped_updates"] = progress.skipped_updates
@@ -255,7 +255,9 @@ class Trainer:
         columns = {name: torch.from_numpy(memory[name]).clone() for name in memory.columns}
         path = self.run_dir / "postmortem.pt"
         try:
-            save_checkpoint(path, self.agent.state(), {**self._state(), "rollout": columns, "found": what, "at": step})
+            save_checkpoint(
+                path, self.agent.state_dict(), {**self._state(), "rollout": columns, "found": what, "at": step}
+            )
         except OSError as error:
             log.error("%s could not be written: %s", path, error)
             return None
@@ -267,9 +269,9 @@ class Trainer:
         noise = policy.noise(memory.steps, memory.num_envs).unbind(0)
         rows = self._rows
         for step_noise in noise:
-            actions, commands, states = policy.act(rows, step_noise)
+            actions, env_actions, states = policy.act(rows, step_noise)
             memory.next_observations = rows  # for whoever wants to know what an environment broke of
-            result = self.envs.step(commands)
+            result = self.envs.step(env_actions)
             memory.append(
                 rows,
                 actions,
@@ -277,13 +279,13 @@ class Trainer:
                 result.terminated,
                 result.truncated,
                 finals=None if result.finals is None else self._last_rows(result.finals, states),
-                weights=1.0 if result.real is None else result.real,
+                weights=1.0 if result.valid is None else result.valid,
             )
-            self.progress.step += self._books.count(result)
+            self.progress.step += self.episode_statistics.count(result)
             rows = policy.compose(result.observations, states, result.starts)
         memory.next_observations = self._rows = rows
 
-    def _last_rows(self, finals: FinalObservations, states: Rows | None) -> FinalObservations:
+    def _last_rows(self, finals: FinalObservations, states: ObsRows | None) -> FinalObservations:
         """The last observations with what the network remembered of the episode that they end."""
         remembered = None if states is None else states[finals.envs]
         return finals._replace(observations=self.agent.policy.compose(finals.observations, remembered, None))
@@ -321,13 +323,13 @@ class Trainer:
         )
         return Evaluation(seed, True, played.returns, played.lengths)
 
-    def _judge(self, evaluation: Evaluation | None) -> None:
+    def _update_best(self, evaluation: Evaluation | None) -> None:
         """Keep the best, and stop where it is good enough."""
         progress, self.evaluation = self.progress, evaluation
         if evaluation is not None:
             progress.final_return = evaluation.mean
             # of equal evaluations the one whose training went better: a few episodes do not show every weakness
-            training = self._books.mean_return
+            training = self.episode_statistics.mean_return
             if _rank(evaluation.mean, training) >= _rank(progress.best_return, progress.best_training_return):
                 progress.best_return, progress.best_step = evaluation.mean, progress.step
                 progress.best_training_return = training
@@ -357,7 +359,7 @@ class Trainer:
     def _write(self, write: Callable[[dict[str, Any], dict[str, Any]], Path]) -> OSError | None:
         """Write a checkpoint; a disk that is full does not end the training, for it may have room again."""
         try:
-            write(self.agent.state(), self._state())
+            write(self.agent.state_dict(), self._state())
         except OSError as error:
             where = error.filename or self.store.folder
             log.error("a checkpoint could not be written (%s: %s); training goes on", where, error.strerror or error)
@@ -371,14 +373,14 @@ class Trainer:
             "config": to_plain(self.config),
             "progress": dataclasses.asdict(self.progress),
             "evaluation": None if self.evaluation is None else dataclasses.asdict(self.evaluation),
-            "episodes": dataclasses.asdict(self._books.state()),
+            "episodes": dataclasses.asdict(self.episode_statistics.state_dict()),
         }
 
     @property
     def final_return(self) -> float | None:
         """Mean return of the last evaluation; without evaluations, of the last episodes."""
         final = self.progress.final_return
-        return self._books.mean_return if final is None else final
+        return self.episode_statistics.mean_return if final is None else final
 
     def close(self, summary: dict[str, Any]) -> None:
         """Close environments and loggers; one that fails does not keep the others from closing."""
@@ -389,4 +391,4 @@ class Trainer:
             try:
                 close()
             except Exception as error:
-                self._note(owner, error, "could not be closed")
+                self._record_problem(owner, error, "could not be closed")
