@@ -29,13 +29,25 @@ def setting(
     choices: tuple[str, ...] | None = None,
     empty: bool = False,
     own: bool = False,
+    was: str | None = None,
+    since: int = 1,
 ) -> Any:
     """A dataclass field with its one line of meaning and the range its values (or a list's items) lie in.
 
-    Lists may be empty where ``empty`` says so, and a choice may be a ``module:Class`` of the user's where ``own`` does.
+    Args:
+        default: Its value where nothing is said; a list or mapping is copied each time.
+        meaning: One line for people.
+        gt: What values are greater than.
+        ge: What values are greater than or equal to.
+        le: What values are less than or equal to.
+        choices: The values that there are.
+        empty: Whether a list may be empty.
+        own: Whether a choice may also be a ``module:Class`` of the user's.
+        was: The name it had before, which is still understood.
+        since: The checkpoint format it came with; what was saved before has none of it.
     """
     metadata = {"meaning": meaning, "gt": gt, "ge": ge, "le": le, "choices": choices}
-    metadata |= {"empty": empty, "own": own}
+    metadata |= {"empty": empty, "own": own, "was": was, "since": since}
     if isinstance(default, list | dict):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)
