@@ -17,7 +17,7 @@ import torch
 from benchmarks.throughput import W1
 from ppo_cli import EnvConfig, NetworkConfig, TrainConfig
 from ppo_cli.loggers.hub import make_loggers
-from ppo_cli.training.auto import resolve
+from ppo_cli.training.plan import Planner
 from ppo_cli.training.trainer import Trainer
 
 ITERATIONS, WARM_UP = 5, 2
@@ -41,9 +41,9 @@ def main() -> None:
     env, network = EnvConfig(spec.pop("env")), NetworkConfig(**spec.pop("network"))
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        config, _ = resolve(TrainConfig(env=env, network=network, eval_every=None, normalize_value=False, **spec))
+        config = TrainConfig(env=env, network=network, eval_every=None, normalize_value=False, **spec)
         loggers = make_loggers(config, Path(folder), False)
-        trainer = Trainer(config, Path(folder), loggers)
+        trainer = Trainer(Planner().plan(config), Path(folder), loggers)
         trainer.iterations = WARM_UP
         trainer.run()
         before, began = trainer.progress.step, time.perf_counter()
@@ -61,8 +61,7 @@ def _iterate(trainer: Trainer) -> None:
     for _ in range(ITERATIONS):
         row = trainer.iterate()
         row["time/elapsed"] = 0.0
-        for logger in trainer.loggers:
-            logger.log(row)
+        trainer.hub.log(row)
 
 
 def _show(profile: cProfile.Profile) -> None:

@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ppo_cli.agent.agent import PPOAgent
     from ppo_cli.config import EnvConfig, EvalConfig, NetworkConfig, TrainConfig
+    from ppo_cli.training.callbacks import Callback
     from ppo_cli.training.evaluate import EvalResult, evaluate
+    from ppo_cli.training.rewards import RewardTransform
     from ppo_cli.training.run import TrainResult, resume, train
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Callback": "training.callbacks",
     "EnvConfig": "config",
     "EvalConfig": "config",
     "EvalResult": "training.evaluate",
     "NetworkConfig": "config",
     "PPOAgent": "agent.agent",
+    "RewardTransform": "training.rewards",
     "TrainConfig": "config",
     "TrainResult": "training.run",
     "evaluate": "training.evaluate",
@@ -30,11 +34,13 @@ _HOMES = {
 }
 
 __all__ = [
+    "Callback",
     "EnvConfig",
     "EvalConfig",
     "EvalResult",
     "NetworkConfig",
     "PPOAgent",
+    "RewardTransform",
     "TrainConfig",
     "TrainResult",
     "evaluate",

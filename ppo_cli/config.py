@@ -162,6 +162,14 @@ class TrainConfig(PPOConfig):
     logger: list[str] = setting(
         ["csv", "tensorboard"], "where metrics are written; module:Class is one of yours", choices=LOGGERS, own=True
     )
+    callbacks: list[str] = setting(
+        [], "module:Class of each callback of yours, called as the run goes on", empty=True, since=2
+    )
+    callback_kwargs: dict[str, Any] = setting({}, "arguments for the callbacks whose constructors take them", since=2)
+    reward_transform: str | None = setting(
+        None, "module:Class of yours that makes the rewards that are learnt from", since=2
+    )
+    reward_kwargs: dict[str, Any] = setting({}, "arguments for its constructor", since=2)
 
 
 @dataclass

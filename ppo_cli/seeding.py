@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -25,3 +28,22 @@ def stream_generator(root: int, name: str, *index: int) -> torch.Generator:
     """A torch generator on the CPU, seeded with 64 bits from the stream."""
     low, high = _sequence(root, name, *index).generate_state(2, np.uint32)
     return torch.Generator().manual_seed(int(high) << 32 | int(low))
+
+
+@contextmanager
+def global_streams(root: int, name: str, *index: int) -> Iterator[None]:
+    """Let the global generators of Python, NumPy and torch draw from a named stream inside the block.
+
+    That is for code of the user's, which knows no other generators; afterwards they are as they were before.
+    """
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        seed = stream_seed(root, name, *index)
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)

@@ -23,6 +23,7 @@ from ppo_cli.loggers.metrics import Metrics
 from ppo_cli.runs.checkpoint import load_checkpoint
 from ppo_cli.seeding import stream_seed
 from ppo_cli.training.evaluate import evaluate
+from ppo_cli.training.plan import Planner
 from ppo_cli.training.play import play
 from ppo_cli.training.trainer import Trainer
 
@@ -147,11 +148,12 @@ def config_of(case: Case) -> TrainConfig:
 
 def make_trainer(config: TrainConfig, folder: Path, mode: AutoresetMode, *loggers: Any) -> Trainer:
     """A trainer whose environments start their next episode by the given habit."""
-    trainer = Trainer(config, folder, list(loggers))
+    plan = Planner().plan(config)
+    trainer = Trainer(plan, folder, list(loggers))
     if config.vector_backend in ("sync", "async") and mode != AutoresetMode.SAME_STEP:
-        trainer.envs.close()
+        trainer.collector.envs.close()
         seeds = [stream_seed(config.seed, "env", index) for index in range(config.num_envs)]
-        trainer.envs = VectorEnv(config.vector_backend, config.env, trainer.agent.spec, seeds, mode)
+        trainer.collector.envs = VectorEnv(config.vector_backend, config.env, plan.inspection, seeds, mode)
     return trainer
 
 
@@ -177,12 +179,12 @@ def check(case: Case, folder: Path) -> None:
         assert trainer.progress.episodes > 0
         _check_loaded(case, trainer, folder / "checkpoints" / "last.pt")
     finally:
-        trainer.envs.close()
+        trainer.collector.envs.close()
 
 
 def _check_loaded(case: Case, trainer: Trainer, path: Path) -> None:
     """The policy that was saved acts as the one that was trained, to the last bit."""
-    policy, rows = trainer.agent.policy, trainer._rows
+    policy, rows = trainer.agent.policy, trainer.collector.rows
     loaded = PPOAgent.from_state_dict(load_checkpoint(path)["agent"]).policy
     assert torch.equal(policy.parameters, loaded.parameters)
     noises = [one.noise(1, len(rows))[0] for one in (policy, loaded)]

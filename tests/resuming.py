@@ -23,7 +23,7 @@ import toys
 
 from ppo_cli.config import ContinuousConfig, EnvConfig, NetworkConfig, TrainConfig
 from ppo_cli.envs.backends import choose_backend
-from ppo_cli.envs.inspect import read_spec
+from ppo_cli.envs.inspect import inspect
 from ppo_cli.errors import ConfigError
 from ppo_cli.loggers.curves import CurvesLogger
 from ppo_cli.runs.checkpoint import load_checkpoint
@@ -86,7 +86,7 @@ def why_missing(kind: Kind) -> str:
     """Why there is no such run here; empty if there is."""
     config = config_of(kind)
     try:
-        choose_backend(kind.backend, config.env, read_spec(config.env))
+        choose_backend(kind.backend, config.env, inspect(config.env, 0))
     except ConfigError as error:
         return error.problems[0].what
     return ""

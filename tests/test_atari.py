@@ -14,7 +14,7 @@ from ppo_cli.agent.agent import PPOAgent
 from ppo_cli.config import EnvConfig, NetworkConfig, PPOConfig, TrainConfig
 from ppo_cli.envs.backends import build, choose_backend
 from ppo_cli.envs.families import warn_of_raw_pictures
-from ppo_cli.envs.inspect import read_spec
+from ppo_cli.envs.inspect import inspect
 from ppo_cli.envs.make import make_env
 from ppo_cli.errors import ConfigError
 from ppo_cli.plain import to_plain
@@ -93,7 +93,7 @@ def test_games_begin_differently_and_a_seed_repeats_them() -> None:
 @needs_ale
 def test_the_standard_preprocessing_is_stepped_by_the_vector_program() -> None:
     config = game()
-    assert choose_backend("auto", config, read_spec(config))[0] == "native"
+    assert choose_backend("auto", config, inspect(config, 0))[0] == "native"
 
 
 @needs_ale
@@ -120,10 +120,10 @@ def test_the_standard_preprocessing_is_stepped_by_the_vector_program() -> None:
     ids=str,
 )
 def test_any_other_is_stepped_one_by_one(config: EnvConfig) -> None:
-    spec = read_spec(config)
-    assert choose_backend("auto", config, spec)[0] == "sync"
+    found = inspect(config, 0)
+    assert choose_backend("auto", config, found)[0] == "sync"
     with pytest.raises(ConfigError, match="vector_backend=native"):
-        choose_backend("native", config, spec)
+        choose_backend("native", config, found)
 
 
 @needs_ale

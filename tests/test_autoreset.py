@@ -15,7 +15,7 @@ from matrix import make_trainer
 from ppo_cli.agent.policy import Acted, Policy
 from ppo_cli.algorithm import ppo
 from ppo_cli.config import EnvConfig, NetworkConfig, TrainConfig
-from ppo_cli.envs.inspect import read_spec
+from ppo_cli.envs.inspect import inspect
 from ppo_cli.envs.vector import VectorEnv
 from ppo_cli.training.trainer import Trainer
 
@@ -64,11 +64,12 @@ def choose(observations: Any, masks: slice | None = None) -> Any:
 
 def live(config: EnvConfig, mode: AutoresetMode, steps: int, backend: str = "sync") -> list[list[Life]]:
     """Each environment's transitions in ``steps`` vector steps."""
-    spec = read_spec(config)
+    found = inspect(config, 0)
+    spec = found.spec
     masks = next((columns for part, columns in spec.obs_columns() if part.kind == "mask"), None)
     hidden = 3 if spec.mask in ("info", "method") else 0  # of an episode's end no mask is known, nor is one needed
     width = spec.obs_size - hidden
-    envs = VectorEnv(backend, config, spec, [5, 6, 7], mode)
+    envs = VectorEnv(backend, config, found, [5, 6, 7], mode)
     observations = envs.reset()
     lives: list[list[Life]] = [[] for _ in range(envs.num_envs)]
     for _ in range(steps):
@@ -121,8 +122,8 @@ def test_the_last_observation_is_that_of_its_own_episode_where_an_environment_ha
 @every_mode
 def test_where_some_environments_show_no_mask_those_may_do_everything(mode: AutoresetMode) -> None:
     env = EnvConfig(id="toys:MaskedStart-v0")
-    spec = read_spec(env)
-    envs = VectorEnv("sync", env, spec, [5, 6, 7], mode)
+    spec = (found := inspect(env, 0)).spec
+    envs = VectorEnv("sync", env, found, [5, 6, 7], mode)
     masks = slice(spec.obs_size - 3, None)
     observations = envs.reset()
     assert not observations[:, masks].all()
@@ -147,7 +148,7 @@ def config(env: EnvConfig, **settings: Any) -> TrainConfig:
 
 
 def start(trainer: Trainer) -> Trainer:
-    trainer._rows = trainer.agent.policy.compose(trainer.envs.reset(), None, None)
+    trainer.collector.rows = trainer.agent.policy.compose(trainer.collector.envs.reset(), None, None)
     return trainer
 
 
@@ -167,7 +168,7 @@ def test_the_end_of_a_step_and_a_reset_of_ones_own_give_the_same_updates_bit_for
         rows.append([{name: row[name] for name in row if not name.startswith("time/")} for row in metrics])
         assert not torch.equal(before, trainer.agent.policy.parameters)
         states.append(trainer.agent.state_dict())
-        trainer.envs.close()
+        trainer.collector.envs.close()
     assert rows[0] == rows[1]
     for name in ("parameters", "first_moment", "second_moment"):
         assert all(torch.equal(tensor, states[1][name][key]) for key, tensor in states[0][name].items())
@@ -208,7 +209,7 @@ def first_rollout(
         patch.setattr(Policy, "act", fixed)
         patch.setattr(ppo, "estimate_advantages", watched)
         trainer.iterate()
-    trainer.envs.close()
+    trainer.collector.envs.close()
     return kept[0], trainer
 
 
@@ -282,7 +283,7 @@ def test_steps_that_only_fetch_an_observation_count_nowhere(tmp_path: Path, netw
     assert [state["count"].item() for state in (observation, reward, value)] == [24, 24, 24]
     assert observation["mean"].tolist() == pytest.approx([1.0])
     assert reward["mean"].item() == pytest.approx((1 + 1.5 + 1.75) / 3)  # discounted by ½, anew in each episode
-    trainer.envs.close()
+    trainer.collector.envs.close()
 
 
 @every_mode
@@ -291,6 +292,6 @@ def test_a_task_that_is_only_ever_cut_is_worth_what_endlessness_is(tmp_path: Pat
     settings = {"gamma": 0.9, "lam": 0.9, "lr": 0.01, "buffer_size": 60, "total_timesteps": 60 * 60}
     trainer = make_trainer(config(env, num_envs=2, batch_size=30, epochs=6, **settings), tmp_path, mode)
     trainer.run()
-    trainer.envs.close()
+    trainer.collector.envs.close()
     value = trainer.agent.get_action([0.0])[2]
     assert value == pytest.approx(10.0, abs=0.5)  # 1/(1 − 0.9), and not 1 + 0.9 + … + 0.9⁴ = 4.1

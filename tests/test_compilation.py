@@ -153,7 +153,7 @@ def both_ways(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **net
         mode = matrix.MODES.get(case.backend, AutoresetMode.SAME_STEP)
         trainer = matrix.make_trainer(config, tmp_path / str(compiled), mode)
         trainer.run()
-        trainer.envs.close()
+        trainer.collector.envs.close()
         states.append(trainer.agent.learner.state)
     steps = trainer.agent.learner._update_steps
     assert isinstance(steps, Compiled)

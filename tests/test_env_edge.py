@@ -18,13 +18,14 @@ from console import FRAME_TOP, files_in, run
 from gymnasium.vector import AutoresetMode
 
 from ppo_cli.config import EnvConfig, NetworkConfig, TrainConfig
-from ppo_cli.envs.inspect import TRIAL_STEPS, read_spec, try_out
+from ppo_cli.envs.inspect import TRIAL_STEPS, inspect, read_spec
 from ppo_cli.envs.make import make_env
 from ppo_cli.envs.vector import Transition, VectorEnv
 from ppo_cli.envs.workers import WorkerError
 from ppo_cli.errors import ConfigError, RunError
 from ppo_cli.seeding import stream_seed
 from ppo_cli.spec import Spec
+from ppo_cli.training.plan import Planner
 from ppo_cli.training.play import play
 from ppo_cli.training.preflight import preflight
 from ppo_cli.training.run import train
@@ -32,7 +33,7 @@ from ppo_cli.training.trainer import Trainer
 
 
 def vector(backend: str, config: EnvConfig, num_envs: int = 3) -> VectorEnv:
-    return VectorEnv(backend, config, read_spec(config), [10 + index for index in range(num_envs)])
+    return VectorEnv(backend, config, inspect(config, 0), [10 + index for index in range(num_envs)])
 
 
 def still(envs: VectorEnv) -> Any:
@@ -223,8 +224,8 @@ def test_a_run_goes_on_past_errors(tmp_path: Path) -> None:
 
 
 def _policy(env: EnvConfig) -> Any:
-    trainer = Trainer(train_config(env), Path(), [])
-    trainer.envs.close()
+    trainer = Trainer(Planner().plan(train_config(env)), Path(), [])
+    trainer.collector.envs.close()
     return trainer.agent.policy
 
 
@@ -306,7 +307,7 @@ def test_after_a_death_all_are_built_anew_and_every_episode_is_cut(caplog: Any) 
 
 def test_a_death_among_steps_that_only_fetch_an_observation_cuts_no_episode_twice() -> None:
     config = EnvConfig(id="toys:Walk-v0", restart_crashed=True)
-    envs = VectorEnv("async", config, read_spec(config), [10, 11, 12], AutoresetMode.NEXT_STEP)
+    envs = VectorEnv("async", config, inspect(config, 0), [10, 11, 12], AutoresetMode.NEXT_STEP)
     envs.reset()
     ended = np.zeros(3, np.bool_)
     while not 0 < ended.sum() < 3:
@@ -390,13 +391,13 @@ def test_processes_may_be_fresh_ones() -> None:
 @pytest.mark.parametrize("source", ["info", "observation"])
 def test_a_mask_that_allows_nothing_is_found_before_training(source: str) -> None:
     with pytest.raises(ConfigError, match="the mask after reset allows no choice for entry 1 of the action"):
-        try_out(EnvConfig(id="Unlucky-v0", kwargs={"source": source}))
+        inspect(EnvConfig(id="Unlucky-v0", kwargs={"source": source}))
 
 
 def test_an_environment_that_cannot_be_closed_can_be_looked_at() -> None:
     config = EnvConfig(id="FailsToClose-v0")
     assert read_spec(config) == Spec.simple(1, 2)
-    try_out(config)
+    inspect(config)
 
 
 def test_a_constructor_that_exits_is_told_of() -> None:
@@ -450,8 +451,8 @@ def test_a_broken_promise_is_found_before_anything_is_written(
 def test_a_promise_broken_some_steps_later_is_found_too(how: str) -> None:
     env = EnvConfig(id="toys:Wrong-v0", kwargs={"how": how, "late": 5})
     with pytest.raises(ConfigError, match=r"step 5|step 6|in step\(\)"):
-        try_out(env)
-    try_out(EnvConfig(id="toys:Wrong-v0", kwargs={"how": how, "late": TRIAL_STEPS + 1}))
+        inspect(env)
+    inspect(EnvConfig(id="toys:Wrong-v0", kwargs={"how": how, "late": TRIAL_STEPS + 1}))
 
 
 def test_the_command_says_so_in_one_frame(tmp_path: Path) -> None:

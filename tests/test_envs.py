@@ -17,18 +17,19 @@ import toys
 from ppo_cli.agent.agent import PPOAgent
 from ppo_cli.config import EnvConfig, NetworkConfig, PPOConfig, TrainConfig
 from ppo_cli.envs.families import _log_once
-from ppo_cli.envs.inspect import read_spec
+from ppo_cli.envs.inspect import inspect, read_spec
 from ppo_cli.envs.make import make_env
 from ppo_cli.envs.vector import VectorEnv
 from ppo_cli.errors import ConfigError
 from ppo_cli.seeding import stream_generator, stream_seed
 from ppo_cli.spec import ObsPart, Spec
+from ppo_cli.training.plan import Planner
 from ppo_cli.training.trainer import Trainer
 
 
 def vector(name: str, seeds: list[int], *, limit: int | None = None, **kwargs: Any) -> VectorEnv:
     config = EnvConfig(id=name, kwargs=kwargs, max_episode_steps=limit)
-    return VectorEnv("sync", config, read_spec(config), seeds)
+    return VectorEnv("sync", config, inspect(config, 0), seeds)
 
 
 # spaces
@@ -158,7 +159,7 @@ def test_observations_of_earlier_steps_do_not_change_later() -> None:
 def make_trainer(run_dir: Path, env: EnvConfig, **settings: Any) -> Trainer:
     common: dict[str, Any] = {"network": NetworkConfig(hidden_sizes=[16]), "num_envs": 2, "eval_every": None}
     common |= {"vector_backend": "sync", "compile": False}
-    return Trainer(TrainConfig(env=env, checkpoint_every=None, **common, **settings), run_dir, [])
+    return Trainer(Planner().plan(TrainConfig(env=env, checkpoint_every=None, **common, **settings)), run_dir, [])
 
 
 def test_the_final_observation_reaches_the_memory_at_its_own_place(

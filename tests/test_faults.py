@@ -31,8 +31,10 @@ from ppo_cli.loggers.curves import CurvesLogger
 from ppo_cli.runs.checkpoint import load_checkpoint
 from ppo_cli.runs.store import CheckpointStore
 from ppo_cli.seeding import stream_seed
+from ppo_cli.training.collector import Collector
+from ppo_cli.training.postmortem import MOST_SKIPPED
 from ppo_cli.training.run import TrainResult, resume, train
-from ppo_cli.training.trainer import MOST_SKIPPED, Trainer
+from ppo_cli.training.trainer import Trainer
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reliability.md"
 BEGIN, END = "<!-- faults -->", "<!-- /faults -->"
@@ -642,7 +644,7 @@ def test_what_broke_an_environment_is_told_rather_than_that_it_broke(tmp_path: P
 @pytest.mark.parametrize("case", [case for case in CASES if "skip" in str(case.settings)], ids=str)
 def test_skipped_update_leaves_the_agent_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: Case) -> None:
     agents, built = [], []
-    iterate, build = Trainer.iterate, Trainer._build_envs
+    iterate, build = Trainer.iterate, Collector.build_envs
 
     def watched(trainer: Trainer) -> Any:
         agents.append(trainer.agent.state_dict())
@@ -652,12 +654,12 @@ def test_skipped_update_leaves_the_agent_as_it_was(tmp_path: Path, monkeypatch: 
         built.append(trainer.progress.iteration)
         return row
 
-    def builds(trainer: Trainer) -> Any:
+    def builds(collector: Collector) -> Any:
         built.append("build")
-        return build(trainer)
+        return build(collector)
 
     monkeypatch.setattr(Trainer, "iterate", watched)
-    monkeypatch.setattr(Trainer, "_build_envs", builds)
+    monkeypatch.setattr(Collector, "build_envs", builds)
     folder = tmp_path / "run"
     assert isinstance(struck(case, folder), TrainResult)
     before, after = agents[10:12]

@@ -33,7 +33,6 @@ from ppo_cli.hydra_ext import argv
 from ppo_cli.hydra_ext.compose import Loader, checked, loader, prepare, reusing
 from ppo_cli.plain import to_plain
 from ppo_cli.runs.checkpoint import load_checkpoint, save_checkpoint
-from ppo_cli.training.auto import resolve
 from ppo_cli.training.evaluate import run_eval
 from ppo_cli.training.preflight import preflight
 from ppo_cli.validation import validate
@@ -561,7 +560,6 @@ def train_with(load: Loader, words: list[str]) -> TrainConfig:
     validate(config)
     if is_cheap(config):
         preflight(config)
-        resolve(config)
     return config
 
 

@@ -16,6 +16,7 @@ from toys import Toy
 
 from ppo_cli.agent.agent import PPOAgent
 from ppo_cli.config import ContinuousConfig, EnvConfig, NetworkConfig, TrainConfig
+from ppo_cli.training.plan import Planner
 from ppo_cli.training.play import play
 from ppo_cli.training.trainer import Trainer
 from ppo_cli.validation import validate
@@ -175,7 +176,7 @@ def trained(folder: Path, env: str, **settings: Any) -> PPOAgent:
     limit, kwargs = settings.pop("max_episode_steps", None), settings.pop("kwargs", {})
     config = TrainConfig(env=EnvConfig(id=env, kwargs=kwargs, max_episode_steps=limit), **common | settings)
     validate(config)
-    trainer = Trainer(config, folder, [])
+    trainer = Trainer(Planner().plan(config), folder, [])
     try:
         trainer.run()
     finally:

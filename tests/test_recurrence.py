@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from ppo_cli.networks.actor_critic import ActorCritic
 from ppo_cli.networks.distributions import make_head
 from ppo_cli.networks.recurrent import KINDS, Recurrence
 from ppo_cli.spec import Spec
+from ppo_cli.training.plan import Planner
 from ppo_cli.training.trainer import Trainer
 
 assert toys.TOYS  # importing them registers them
@@ -253,17 +255,18 @@ def trainer_of(kind: str, backend: str, folder: Path, *, shared: bool, **setting
         vector_backend=backend,
         num_envs=3,
         buffer_size=3 * 30,
-        batch_size=24,
+        batch_size=30,
         epochs=2,
         lr=0.01,
         compile=False,
         eval_every=None,
         **settings,  # type: ignore[arg-type]
     )
-    trainer = Trainer(config, folder, [])
+    plan = Planner().plan(config)  # after which minibatches become ones that do not come out even
+    trainer = Trainer(replace(plan, config=replace(plan.config, batch_size=24)), folder, [])
     learner = trainer.agent.learner
     learner.set_state(learner.state._replace(parameters=random(len(learner.state.parameters)) * 0.6))
-    trainer._rows = trainer.agent.policy.compose(trainer.envs.reset(), None, None)
+    trainer.collector.rows = trainer.agent.policy.compose(trainer.collector.envs.reset(), None, None)
     return trainer
 
 
@@ -283,7 +286,7 @@ def test_sequences_repeat_what_the_rollout_made_step_by_step(
     trainer = trainer_of(kind, backend, tmp_path, shared=shared, normalize_obs=True)
     policy, memory = trainer.agent.policy, trainer.agent.memory
     for _ in range(2):  # the second rollout begins in the middle of episodes, with other parameters
-        trainer.collect()
+        trainer.collector.collect()
         trainer.agent.learner.fill_in(memory)
         column = {name: torch.from_numpy(memory[name]).flatten(0, 1) for name in memory.columns}
         table, weights = minibatches.sequence_table(torch.from_numpy(memory["weights"]), 8)

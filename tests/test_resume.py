@@ -35,7 +35,7 @@ from ppo_cli.plain import to_plain
 from ppo_cli.runs.checkpoint import load_checkpoint
 from ppo_cli.runs.progress import Evaluation
 from ppo_cli.runs.resume import find_saved
-from ppo_cli.training.auto import resolve
+from ppo_cli.training.plan import Planner
 from ppo_cli.training.run import TrainResult, resume, train
 from ppo_cli.training.trainer import Trainer
 
@@ -876,11 +876,11 @@ def test_auto_leaves_ten_of_the_longest_episodes_between_checkpoints(
     config = make_config(
         env, of_env={"max_episode_steps": limit}, num_envs=num_envs, buffer_size=64, checkpoint_every="auto"
     )
-    resolved, reasons = resolve(config)
-    assert resolved.checkpoint_every == every
-    assert any(reason.startswith(f"checkpoint_every={every} (") for reason in reasons)
-    assert resolve(make_config(checkpoint_every=64))[0].checkpoint_every == 64
-    assert resolve(make_config(checkpoint_every=None))[0].checkpoint_every is None
+    plan = Planner().plan(config)
+    assert plan.config.checkpoint_every == every
+    assert any(reason.startswith(f"checkpoint_every={every} (") for reason in plan.reasons)
+    assert Planner().plan(make_config(checkpoint_every=64)).config.checkpoint_every == 64
+    assert Planner().plan(make_config(checkpoint_every=None)).config.checkpoint_every is None
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
 from ppo_cli.config import EnvConfig
-from ppo_cli.envs.inspect import read_spec
+from ppo_cli.envs.inspect import inspect
 from ppo_cli.envs.spaces import MOST_CATEGORIES, Codec, describe, flat_mask
 from ppo_cli.envs.vector import VectorEnv
 from ppo_cli.errors import ConfigError
@@ -267,8 +267,8 @@ def test_choices_are_all_reached_and_counted_from_the_spaces_start(name: str) ->
 @pytest.mark.parametrize("backend", ["sync", "async"])
 def test_a_vector_of_environments_takes_nested_actions(backend: str) -> None:
     config = EnvConfig(id="Nested-v0")
-    spec = read_spec(config)
-    envs = VectorEnv(backend, config, spec, [0, 1])
+    spec = (found := inspect(config, 0)).spec
+    envs = VectorEnv(backend, config, found, [0, 1])
     try:
         first = envs.reset()
         assert first.shape == (2, spec.obs_size)
@@ -362,10 +362,10 @@ def test_a_mask_of_the_wrong_length_is_refused(size: int) -> None:
 @pytest.mark.parametrize("source", ["info", "method", "observation", "tuple"])
 def test_masks_reach_the_rows_of_a_vector_of_environments(source: str) -> None:
     config = EnvConfig(id="Masked-v0", kwargs={"source": source})
-    spec = read_spec(config)
+    spec = (found := inspect(config, 0)).spec
     assert spec.mask == ("info" if source == "tuple" else source)
     columns = next(columns for part, columns in spec.obs_columns() if part.kind == "mask")
-    envs = VectorEnv("sync", config, spec, [0, 1])
+    envs = VectorEnv("sync", config, found, [0, 1])
     shown = [envs.reset()]
     for _ in range(5):
         shown.append(envs.step(np.zeros((2, spec.action_size), np.int64)).observations)
@@ -378,13 +378,13 @@ def test_masks_reach_the_rows_of_a_vector_of_environments(source: str) -> None:
 
 def test_an_environment_that_gave_no_mask_beside_one_that_did_is_free_to_choose() -> None:
     config = EnvConfig(id="Masked-v0", kwargs={"source": "info"})
-    spec = read_spec(config)
+    found = inspect(config, 0)
 
     def alone(every: int) -> Callable[[], gym.Env[Any, Any]]:
         return lambda: toys.Masked("info", every)
 
     batch = gym.vector.SyncVectorEnv([alone(1), alone(2)], autoreset_mode=AutoresetMode.SAME_STEP)
-    envs = VectorEnv("sync", config, spec, [0, 1])
+    envs = VectorEnv("sync", config, found, [0, 1])
     envs._envs.close()
     envs._envs = batch
     assert envs.reset()[:, 1:].tolist() == [[1, 0, 0, 0, 0], [1, 0, 0, 0, 0]]

@@ -20,6 +20,7 @@ from ppo_cli.config import EnvConfig, NetworkConfig, TrainConfig
 from ppo_cli.errors import CheckpointError, ConfigError, RunError
 from ppo_cli.loggers.metrics import COLUMNS
 from ppo_cli.runs.checkpoint import load_checkpoint
+from ppo_cli.training.plan import Planner
 from ppo_cli.training.run import TrainResult, train
 from ppo_cli.training.trainer import Trainer
 
@@ -129,7 +130,9 @@ def test_annealing_follows_the_step_over_the_rounded_budget(tmp_path: Path) -> N
 
 
 def test_the_annealed_step_size_is_the_one_that_is_used(tmp_path: Path) -> None:
-    trainer = Trainer(make_config(anneal_lr=True, anneal_clip=True, eval_every=None, epochs=1), tmp_path, [])
+    trainer = Trainer(
+        Planner().plan(make_config(anneal_lr=True, anneal_clip=True, eval_every=None, epochs=1)), tmp_path, []
+    )
     used: list[tuple[float, float, float]] = []
     watch_steps(
         trainer.agent.learner,
@@ -212,7 +215,7 @@ def test_ctrl_c_ends_the_run_after_its_iteration_with_a_checkpoint(tmp_path: Pat
 
 
 def test_stopping_from_outside_saves_what_was_learnt(tmp_path: Path) -> None:
-    trainer = Trainer(make_config(eval_every=None), tmp_path, [])
+    trainer = Trainer(Planner().plan(make_config(eval_every=None)), tmp_path, [])
     trainer.stopping = True
     trainer.run()
     trainer.close({})
@@ -251,8 +254,8 @@ def test_closing_goes_on_past_what_cannot_be_closed(tmp_path: Path, monkeypatch:
             raise OSError("disk full")
 
     loggers = [Fails(), Fails()]
-    trainer = Trainer(make_config(), tmp_path, loggers)
-    monkeypatch.setattr(trainer.envs, "close", lambda: 1 / 0)
+    trainer = Trainer(Planner().plan(make_config()), tmp_path, loggers)
+    monkeypatch.setattr(trainer.collector.envs, "close", lambda: 1 / 0)
     trainer.close({})
     assert all(logger.closed for logger in loggers)
 
@@ -351,7 +354,7 @@ def test_a_run_can_start_from_the_weights_of_another(tmp_path: Path) -> None:
     first = run(tmp_path / "a", make_config(lr=0.01, normalize_obs=True))
     trained = load_checkpoint(first.checkpoint)["agent"]
     config = make_config(seed=5, normalize_obs=True, init_from=str(first.run_dir))
-    trainer = Trainer(config, tmp_path / "b", [], first.checkpoint)
+    trainer = Trainer(Planner().plan(config), tmp_path / "b", [], first.checkpoint)
     policy = trainer.agent.policy
     named = policy.network.named(policy.parameters)
     assert all(torch.equal(named[name], tensor) for name, tensor in trained["parameters"].items())

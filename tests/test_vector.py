@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,10 +22,11 @@ from ppo_cli.algorithm.minibatches import Minibatch
 from ppo_cli.config import EnvConfig, NetworkConfig, TrainConfig
 from ppo_cli.envs import backends
 from ppo_cli.envs.backends import _kept_apart, choose_backend
-from ppo_cli.envs.inspect import read_spec
+from ppo_cli.envs.inspect import inspect
 from ppo_cli.envs.vector import VectorEnv
 from ppo_cli.errors import ConfigError
 from ppo_cli.spec import ObsPart, Spec
+from ppo_cli.training.plan import Planner
 from ppo_cli.training.trainer import Trainer
 
 assert toys.TOYS  # importing them registers them
@@ -32,7 +34,7 @@ assert toys.TOYS  # importing them registers them
 
 def vector(backend: str, name: str, seeds: list[int], *, limit: int | None = None, **kwargs: Any) -> VectorEnv:
     config = EnvConfig(id=name, kwargs=kwargs, max_episode_steps=limit)
-    return VectorEnv(backend, config, read_spec(config), seeds)
+    return VectorEnv(backend, config, inspect(config, 0), seeds)
 
 
 # both habits
@@ -161,7 +163,7 @@ def trainer_in_step(run_dir: Path, env: EnvConfig, **settings: Any) -> Trainer:
     common: dict[str, Any] = {"network": NetworkConfig(hidden_sizes=[8]), "num_envs": 2, "buffer_size": 16}
     common |= {"batch_size": 4, "epochs": 2, "total_timesteps": 16, "eval_every": None, "checkpoint_every": None}
     common |= {"vector_backend": "native", "compile": False}
-    return Trainer(TrainConfig(env=env, **common | settings), run_dir, [])
+    return Trainer(Planner().plan(TrainConfig(env=env, **common | settings)), run_dir, [])
 
 
 def watch(trainer: Trainer) -> list[Minibatch]:
@@ -176,8 +178,8 @@ CLOCK = EnvConfig(id="ClockInStep-v0", max_episode_steps=3)
 
 def test_a_filler_row_weighs_nothing_in_the_memory(tmp_path: Path) -> None:
     trainer = trainer_in_step(tmp_path, CLOCK)
-    trainer._rows = trainer.envs.reset()
-    trainer.collect()
+    trainer.collector.rows = trainer.collector.envs.reset()
+    trainer.collector.collect()
     memory = trainer.agent.memory
     assert memory["observations"][:, 0, 0].tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
     assert memory["weights"][:, 1].tolist() == [1, 1, 1, 0, 1, 1, 1, 0]
@@ -192,7 +194,7 @@ def test_a_filler_row_is_never_learnt_from_nor_counted(tmp_path: Path) -> None:
     switches = dict.fromkeys(("normalize_obs", "normalize_reward", "normalize_value"), True)
     trainer = trainer_in_step(tmp_path, CLOCK, **switches, gamma=0.5, total_timesteps=32)
     seen = watch(trainer)
-    trainer._rows = trainer.envs.reset()
+    trainer.collector.rows = trainer.collector.envs.reset()
     first = trainer.iterate()
     # 8 steps of 2 environments, of which the fourth and the eighth of each are none
     assert (first["step"], trainer.progress.step, first["rollout/episodes"]) == (12, 12, 4)
@@ -219,7 +221,7 @@ def test_a_cut_episode_is_worth_the_value_of_its_true_last_observation(tmp_path:
         tmp_path, CLOCK, num_envs=1, buffer_size=rows, batch_size=1, total_timesteps=rows * 5, **settings
     )
     seen = watch(trainer)
-    trainer._rows = trainer.envs.reset()
+    trainer.collector.rows = trainer.collector.envs.reset()
     for _ in range(5):
         values = {number: trainer.agent.get_action([number])[2] for number in range(4)}
         assert abs(values[3] - values[0]) > 1e-3
@@ -248,7 +250,7 @@ def test_a_finished_episode_is_worth_nothing_more(tmp_path: Path) -> None:
 def test_a_rollout_of_nothing_but_fillers_teaches_nothing(tmp_path: Path) -> None:
     env = EnvConfig(id="ClockInStep-v0", max_episode_steps=1)
     trainer = trainer_in_step(tmp_path, env, buffer_size=2, batch_size=2, total_timesteps=8, target_kl=1.0)
-    trainer._rows = trainer.envs.reset()
+    trainer.collector.rows = trainer.collector.envs.reset()
     rows = [trainer.iterate() for _ in range(2)]
     assert [row["train/epochs"] for row in rows] == [2, 0]
     assert [row["step"] for row in rows] == [2, 2]
@@ -277,7 +279,7 @@ def make_pool(name: str, num_envs: int, seed: list[int], **kwargs: Any) -> Any:
 
 
 def choose(wanted: str, config: EnvConfig) -> tuple[str, str]:
-    return choose_backend(wanted, config, read_spec(config))
+    return choose_backend(wanted, config, inspect(config, 0))
 
 
 ACROBOT = EnvConfig(id="Acrobot-v1")
@@ -363,10 +365,11 @@ def test_auto_passes_over_a_vector_program_that_would_lead_astray(
 ) -> None:
     without_envpool(monkeypatch)
     monkeypatch.setitem(backends._BUILDERS, "native", lambda *_: (Quiet("CartPole-v1", mode), 0))
-    spec = read_spec(EnvConfig())
+    found = inspect(EnvConfig(), 0)
     if mask:
-        spec = Spec((*spec.observations, ObsPart("action_mask", "mask", (2,))), spec.actions, mask)
-    backend, why = choose_backend("auto", EnvConfig(), spec)
+        parts = (*found.spec.observations, ObsPart("action_mask", "mask", (2,)))
+        found = replace(found, spec=Spec(parts, found.spec.actions, mask))
+    backend, why = choose_backend("auto", EnvConfig(), found)
     assert backend == "sync"
     assert reason in why
 

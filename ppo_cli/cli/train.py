@@ -39,9 +39,12 @@ def _train(argv: list[str]) -> int:
         status = _resume(line, command)
         if status is not None:
             return status
-        check = app.check_fixed_part if line.multirun else app.check_run
-        check(line, "train", TrainConfig)
     task = Task(command)
+    if not line.shows:
+        if line.multirun:
+            app.check_fixed_part(line, "train", TrainConfig)
+        else:
+            task.plan = app.plan_run(line, "train")
     try:
         app.hydra_main(line, "train", task, TrainConfig)
     finally:

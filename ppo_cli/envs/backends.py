@@ -14,9 +14,10 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from ppo_cli.config import EnvConfig
 from ppo_cli.envs.families import arguments_of, atari_arguments, name_of
+from ppo_cli.envs.inspect import Inspection
 from ppo_cli.envs.make import make_env
 from ppo_cli.envs.spaces import MASK_KEY, describe
-from ppo_cli.envs.workers import LOST, Workers, in_process
+from ppo_cli.envs.workers import LOST, StandIn, Workers, in_process
 from ppo_cli.errors import ConfigError, Problem, RunError
 from ppo_cli.spec import Spec
 
@@ -24,18 +25,18 @@ Built = tuple[Any, Any]
 """A vector environment, and what its ``reset`` takes as seed."""
 
 
-def _native(config: EnvConfig, seeds: list[int], _: AutoresetMode) -> Built:
+def _native(config: EnvConfig, _: Inspection, seeds: list[int], __: AutoresetMode) -> Built:
     arguments = atari_arguments(config) or arguments_of(config)
     envs = gym.make_vec(config.id, len(seeds), vectorization_mode="vector_entry_point", **arguments)
     return envs, seeds[0]  # one seed serves all its environments
 
 
-def _envpool(config: EnvConfig, seeds: list[int], _: AutoresetMode) -> Built:
+def _envpool(config: EnvConfig, _: Inspection, seeds: list[int], __: AutoresetMode) -> Built:
     import envpool  # type: ignore[import-not-found,unused-ignore]
 
     arguments = {**arguments_of(config), **_kept_apart(len(seeds))}
     envs = envpool.make_gymnasium(name_of(config), num_envs=len(seeds), seed=seeds, **arguments)
-    _ = envs.observation_space  # made when first asked for, with warnings that are to fall here
+    envs.observation_space  # noqa: B018 - made when first asked for, with warnings that are to fall here
     return envs, None
 
 
@@ -50,13 +51,14 @@ def _kept_apart(num_envs: int) -> dict[str, int]:
     return {"num_threads": count, "thread_affinity_offset": 0} if allowed == count <= num_envs else {}
 
 
-def _sync(config: EnvConfig, seeds: list[int], autoreset: AutoresetMode) -> Built:
+def _sync(config: EnvConfig, _: Inspection, seeds: list[int], autoreset: AutoresetMode) -> Built:
     makers = [partial(make_env, config, index=index) for index in range(len(seeds))]
     return SyncVectorEnv(makers, copy=False, autoreset_mode=autoreset), seeds
 
 
-def _async(config: EnvConfig, seeds: list[int], autoreset: AutoresetMode) -> Built:
-    makers = [partial(in_process, config, index, os.getpid()) for index in range(len(seeds))]
+def _async(config: EnvConfig, inspection: Inspection, seeds: list[int], autoreset: AutoresetMode) -> Built:
+    stand_in = partial(StandIn, inspection)
+    makers = [partial(in_process, config, index, os.getpid(), stand_in) for index in range(len(seeds))]
     try:
         return Workers(makers, copy=False, autoreset_mode=autoreset), seeds
     except LOST as error:
@@ -67,7 +69,7 @@ def _async(config: EnvConfig, seeds: list[int], autoreset: AutoresetMode) -> Bui
 _BUILDERS = {"native": _native, "envpool": _envpool, "sync": _sync, "async": _async}
 
 
-def choose_backend(wanted: str, config: EnvConfig, spec: Spec) -> tuple[str, str]:
+def choose_backend(wanted: str, config: EnvConfig, inspection: Inspection) -> tuple[str, str]:
     """The backend that ``vector_backend=wanted`` means here, and why.
 
     ``auto`` takes the environment's own vector program, then EnvPool where it is installed and knows the environment,
@@ -76,33 +78,33 @@ def choose_backend(wanted: str, config: EnvConfig, spec: Spec) -> tuple[str, str
     Args:
         wanted: ``auto`` or a backend.
         config: The environment.
-        spec: Its spaces, which a vector program must have too.
+        inspection: Its spaces, which a vector program must have too.
 
     Raises:
         ConfigError: if the wanted one cannot serve this environment.
     """
     if wanted != "auto":
-        if wanted in _WHY_NOT and (reason := _reason_against(wanted, config, spec)):
+        if wanted in _WHY_NOT and (reason := _reason_against(wanted, config, inspection)):
             raise ConfigError(Problem(f"vector_backend={wanted}: {reason}", "vector_backend=auto"))
         return wanted, "as asked"
     reasons = []
     for backend in _WHY_NOT:  # asked one by one, for EnvPool takes a second or two to import
-        reason = _reason_against(backend, config, spec)
+        reason = _reason_against(backend, config, inspection)
         if not reason:
             return backend, f"{config.id} has it, and it is the fastest"
         reasons.append(reason)
     return "sync", "; ".join(dict.fromkeys(reasons))
 
 
-def _reason_against(backend: str, config: EnvConfig, spec: Spec) -> str:
+def _reason_against(backend: str, config: EnvConfig, inspection: Inspection) -> str:
     if reason := _WHY_NOT[backend](config):
         return reason
     try:
-        envs, _ = build(backend, config, [0])
+        envs, _ = build(backend, config, inspection, [0])
     except Exception as error:  # whatever a vector program raises, it cannot serve
         return f"{config.id} cannot be built there: {error}"
     try:
-        return mismatch(config, spec, envs) or _missing_masks(config, spec, envs)
+        return mismatch(config, inspection.spec, envs) or _missing_masks(config, inspection.spec, envs)
     finally:
         envs.close()
 
@@ -117,13 +119,17 @@ def _missing_masks(config: EnvConfig, spec: Spec, envs: Any) -> str:
 
 
 def build(
-    backend: str, config: EnvConfig, seeds: list[int], autoreset: AutoresetMode = AutoresetMode.SAME_STEP
+    backend: str,
+    config: EnvConfig,
+    inspection: Inspection,
+    seeds: list[int],
+    autoreset: AutoresetMode = AutoresetMode.SAME_STEP,
 ) -> Built:
     """Environments stepped side by side, one per seed; ``autoreset`` is for those that Gymnasium steps one by one."""
     with warnings.catch_warnings():
         # outdated ids are answered in one place, and to what type EnvPool casts its bounds is nobody's concern
         warnings.simplefilter("ignore")
-        return _BUILDERS[backend](config, seeds, autoreset)
+        return _BUILDERS[backend](config, inspection, seeds, autoreset)
 
 
 def mismatch(config: EnvConfig, spec: Spec, envs: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
@@ -21,16 +22,39 @@ log = logging.getLogger("ppo_cli")
 TRIAL_STEPS = 16  # random steps that an environment is tried for before training
 
 
-def read_spec(config: EnvConfig) -> Spec:
-    """Shapes and ranges of the environment's spaces.
+@dataclass(frozen=True)
+class Inspection:
+    """What one construction of an environment tells.
+
+    Attributes:
+        spec: The rows that its observations and actions become.
+        observations: Gymnasium's space of its observations.
+        actions: Likewise of its actions.
+        metadata: Gymnasium's ``metadata``.
+    """
+
+    spec: Spec
+    observations: gym.Space[Any]
+    actions: gym.Space[Any]
+    metadata: dict[str, Any]
+
+
+def inspect(config: EnvConfig, trial_steps: int = TRIAL_STEPS) -> Inspection:
+    """Build an environment, read its spaces, and take a few random steps to see that it keeps to them.
+
+    Args:
+        config: Which.
+        trial_steps: How many; none are taken where actions may be forbidden.
 
     Raises:
-        ConfigError: if it cannot be built or reset, or a space is of a kind the agent has no network or head for.
+        ConfigError: if it cannot be built or reset, a space is of a kind the agent has no network or head for, or what
+            comes is not what the spaces promise.
     """
     env = make_env(config)
     try:
         try:
-            source, mask = _first_mask(env, *env.reset(seed=0))
+            observation, info = env.reset(seed=0)
+            source, mask = _first_mask(env, observation, info)
             spaces = env.observation_space, env.action_space
         except (Exception, SystemExit) as error:  # whatever it raises now it would raise in training
             raise _raised(config, error) from error
@@ -38,9 +62,16 @@ def read_spec(config: EnvConfig) -> Spec:
         if mask is not None and len(flat_mask(mask)) != spec.num_options:
             what = f"{config.id}: the mask has {len(flat_mask(mask))} entries for {spec.num_options} choices"
             raise ConfigError(Problem(what, "a mask with one entry for every choice"), "Broken environment")
-        return spec
+        if trial_steps:
+            _try_out(config, env, spec, mask, (observation, info), trial_steps)
+        return Inspection(spec, *spaces, env.metadata)
     finally:
         _close(env)
+
+
+def read_spec(config: EnvConfig) -> Spec:
+    """Shapes and ranges of an environment's spaces; raises as :func:`inspect` does."""
+    return inspect(config, trial_steps=0).spec
 
 
 def _close(env: gym.Env[Any, Any]) -> None:
@@ -74,54 +105,47 @@ def _first_mask(env: gym.Env[Any, Any], observation: Any, info: dict[str, Any]) 
     return ("info", info[MASK_KEY]) if MASK_KEY in info else ("", None)
 
 
-def try_out(config: EnvConfig) -> None:
-    """Take a few random steps and compare what comes with what the spaces promise.
+def _try_out(
+    config: EnvConfig, env: gym.Env[Any, Any], spec: Spec, mask: Any, first: tuple[Any, dict[str, Any]], steps: int
+) -> None:
+    """Take random steps and compare what comes with what the spaces promise.
 
     Raises:
         ConfigError: names what is wrong with the environment.
     """
-    env = make_env(config)
     try:
-        problems = _trial(config, env)
+        lost = "" if mask is None else _without_choice(spec, flat_mask(mask))
+        wrong = f"the mask after reset allows no choice{lost}" if lost else _broken_promise(env, *first, steps)
     except (Exception, SystemExit) as error:  # likewise
         raise _raised(config, error) from error
-    finally:
-        _close(env)
-    if problems:
-        raise ConfigError(problems, "Broken environment")
+    if wrong:
+        fix = "an environment that keeps to its spaces, or a wrapper that mends it"
+        raise ConfigError(Problem(f"{config.id}: {wrong}", fix), "Broken environment")
 
 
-def _trial(config: EnvConfig, env: gym.Env[Any, Any]) -> list[Problem]:
+def _broken_promise(env: gym.Env[Any, Any], observation: Any, info: dict[str, Any], steps: int) -> str:
+    """What does not fit the spaces in the first steps; empty if all does."""
     env.action_space.seed(0)
-    observation, info = env.reset(seed=0)
-    source, mask = _first_mask(env, observation, info)
-    spec = describe(config.id, env.observation_space, env.action_space, source)
-    if mask is not None and (lost := _without_choice(spec, flat_mask(mask))):
-        return [_broken(config, f"the mask after reset allows no choice{lost}")]
     when = "reset"
-    for number in range(1, TRIAL_STEPS + 1):
+    for number in range(1, steps + 1):
         wrong = _wrong_observation(env, observation)
         if wrong:
-            return [_broken(config, f"the observation after {when} {wrong}")]
+            return f"the observation after {when} {wrong}"
         if _has_mask(env, info):
             break  # a random action may be a forbidden one
         observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
         when = f"step {number}"
         if wrong := _wrong_reward(reward):
-            return [_broken(config, f"the reward of {when} {wrong}")]
+            return f"the reward of {when} {wrong}"
         if terminated or truncated:
             observation, info = env.reset()
-    return []
+    return ""
 
 
 def _raised(config: EnvConfig, error: BaseException) -> ConfigError:
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
     what = f"{config.id} raises {told(error, notes)}"
     return ConfigError(Problem(what, "env.kwargs.… that it likes, or another env="), "Broken environment")
-
-
-def _broken(config: EnvConfig, what: str) -> Problem:
-    return Problem(f"{config.id}: {what}", "an environment that keeps to its spaces, or a wrapper that mends it")
 
 
 def _has_mask(env: gym.Env[Any, Any], info: dict[str, Any]) -> bool:

@@ -21,7 +21,7 @@ from ppo_cli.errors import ConfigError, Problem
 log = logging.getLogger("ppo_cli")
 
 
-def make_env(config: EnvConfig, render_mode: str | None = None, index: int = 0) -> gym.Env[Any, Any]:
+def make_env(config: EnvConfig, render_mode: str | None = None, index: int = 0) -> RestartOnError:
     """Build one environment with its wrappers.
 
     Args:

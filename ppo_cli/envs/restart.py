@@ -9,6 +9,8 @@ from typing import Any
 
 import gymnasium as gym
 
+from ppo_cli.envs.calls import EnvCall, EnvCalls
+from ppo_cli.errors import Problem, RunError
 from ppo_cli.seeding import stream_seed
 
 log = logging.getLogger("ppo_cli")
@@ -31,6 +33,7 @@ class RestartOnError(gym.Wrapper[Any, Any, Any, Any]):
         self._seed: int | None = None
         self._restarts = 0
         self._last: Any = None
+        self._calls = EnvCalls()
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """As the environment does."""
@@ -63,6 +66,27 @@ class RestartOnError(gym.Wrapper[Any, Any, Any, Any]):
         self._rebuild()
         return self._begin(seed, options)
 
+    def call(self, call: EnvCall) -> Any:
+        """Call a method by name, or read an attribute; one built anew is told the same again.
+
+        Raises:
+            RunError: if the environment has nothing of that name.
+        """
+        result = self._call(call)
+        self._calls.keep(call)
+        return result
+
+    def _call(self, call: EnvCall) -> Any:
+        if not self.env.has_wrapper_attr(call.name):
+            what = f"the environment has no {call.name} to call"
+            raise RunError(Problem(what, f"an environment, or a wrapper, with a method {call.name}"))
+        found = self.env.get_wrapper_attr(call.name)
+        try:
+            return found(*call.args, **call.kwargs) if callable(found) else found
+        except Exception as error:
+            self._add_note(error, call.name)
+            raise
+
     def _begin(self, seed: int | None, options: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:
         try:
             self._last, info = self.env.reset(seed=seed, options=options)
@@ -87,3 +111,5 @@ class RestartOnError(gym.Wrapper[Any, Any, Any, Any]):
             log.debug("a broken environment could not be closed", exc_info=True)
         self._restarts += 1
         self.env = self._make()
+        for call in self._calls:
+            self._call(call)

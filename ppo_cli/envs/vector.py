@@ -13,11 +13,12 @@ from gymnasium.vector import AutoresetMode
 from ppo_cli.algorithm.rollout import FinalObservations, ObsRows
 from ppo_cli.config import EnvConfig
 from ppo_cli.envs.backends import build, mismatch
+from ppo_cli.envs.calls import EnvCall, EnvCalls
+from ppo_cli.envs.inspect import Inspection
 from ppo_cli.envs.spaces import MASK_KEY, Codec
 from ppo_cli.envs.workers import LOST, WorkerError, Workers
 from ppo_cli.errors import ConfigError, Problem, RunError
 from ppo_cli.seeding import stream_seed
-from ppo_cli.spec import Spec
 
 log = logging.getLogger("ppo_cli")
 
@@ -49,23 +50,31 @@ class VectorEnv:
     Args:
         backend: ``native``, ``envpool``, ``sync`` or ``async``.
         config: The environment.
-        spec: Its spaces.
+        inspection: What was found out about it.
         seeds: One per environment.
         autoreset: The habit of those that are built here, ``sync`` and ``async``.
+        calls: What they are told once they are built; :meth:`call` adds to it.
+        all_finals: Give the last observations of terminated episodes too, not of truncated ones alone.
     """
 
     def __init__(
         self,
         backend: str,
         config: EnvConfig,
-        spec: Spec,
+        inspection: Inspection,
         seeds: Sequence[int],
         autoreset: AutoresetMode = AutoresetMode.SAME_STEP,
+        *,
+        calls: EnvCalls | None = None,
+        all_finals: bool = False,
     ) -> None:
         self.num_envs = len(seeds)
-        self._backend, self._config, self._spec, self._seeds = backend, config, spec, list(seeds)
+        self._backend, self._config, self._inspection, self._seeds = backend, config, inspection, list(seeds)
+        spec = self._spec = inspection.spec
         self._autoreset = autoreset
         self._restarts = 0
+        self.calls = EnvCalls() if calls is None else calls
+        self._all_finals = all_finals
         self._build(self._seeds)
         self._mode = self._envs.metadata.get("autoreset_mode")
         if reason := mismatch(config, spec, self._envs):
@@ -76,7 +85,41 @@ class VectorEnv:
         self._shown: ObsRows = np.empty((self.num_envs, spec.obs_size), spec.obs_dtype)
 
     def _build(self, seeds: list[int]) -> None:
-        self._envs, self._reset_seed = build(self._backend, self._config, seeds, self._autoreset)
+        self._envs, self._reset_seed = build(self._backend, self._config, self._inspection, seeds, self._autoreset)
+        for call in self.calls:
+            self._call(call)
+
+    def call(self, name: str, *args: Any, in_evaluation: bool = False, **kwargs: Any) -> list[Any]:
+        """Call a method of every environment by name, or read an attribute.
+
+        What was called last under a name is called again on environments that are built anew: at checkpoints, after a
+        resume, where one is restarted and, if asked for, in evaluations.
+
+        Args:
+            name: Of the method, which may be a wrapper's.
+            *args: What it is called with: numbers, texts, and lists and mappings of them.
+            in_evaluation: Tell evaluations' environments the same from now on.
+            **kwargs: As ``args``.
+
+        Returns:
+            What each environment answered.
+
+        Raises:
+            RunError: if the backend holds no Python environments, they have nothing of that name, or an argument cannot
+                be kept.
+        """
+        if self._backend not in ("sync", "async"):
+            what = f"vector_backend={self._backend} has no Python environments, so {name} cannot be called on them"
+            raise RunError(Problem(what, "vector_backend=sync"))
+        call = EnvCall(name, args, kwargs, in_evaluation)
+        self.calls.keep(call)
+        return self._call(call)
+
+    def _call(self, call: EnvCall) -> list[Any]:
+        try:
+            return list(self._envs.call("call", call))
+        except WorkerError as error:
+            raise self._failure(error, call.name) from error
 
     def reset(self) -> ObsRows:
         """Seed and reset every environment; returns observations (envs, obs_size).
@@ -124,7 +167,7 @@ class VectorEnv:
         rows = self._pack(observations, infos)
         if any_ended and self._mode != AutoresetMode.NEXT_STEP:
             starts = ended
-            where = cut.nonzero()[0]
+            where = (ended if self._all_finals else cut).nonzero()[0]
             if self._mode == AutoresetMode.DISABLED:
                 if len(where):
                     finals = FinalObservations(where, rows[where])

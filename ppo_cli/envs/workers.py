@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from multiprocessing import connection
 from typing import Any
 
@@ -18,7 +18,10 @@ from gymnasium.vector import AsyncVectorEnv
 from gymnasium.vector.async_vector_env import AsyncState
 
 from ppo_cli.config import EnvConfig
+from ppo_cli.envs.calls import EnvCall
+from ppo_cli.envs.inspect import Inspection
 from ppo_cli.envs.make import make_env
+from ppo_cli.errors import UserError
 from ppo_cli.signals import NAMES
 
 log = logging.getLogger("ppo_cli")
@@ -67,7 +70,16 @@ class Teller(gym.Wrapper[Any, Any, Any, Any]):
         except Exception as error:
             raise self._told(error, "reset") from None
 
+    def call(self, call: EnvCall) -> Any:
+        """As :meth:`ppo_cli.envs.restart.RestartOnError.call`."""
+        try:
+            return self.env.get_wrapper_attr("call")(call)
+        except Exception as error:
+            raise self._told(error, call.name) from None
+
     def _told(self, error: Exception, method: str) -> WorkerError:
+        if isinstance(error, UserError):
+            return WorkerError(error.problems[0].what)
         told = f"environment {self._index} raised {type(error).__name__} in {method}(): {error}"
         return WorkerError(told, "".join(traceback.format_exception(error)))
 
@@ -135,15 +147,26 @@ def _cause(process: Any) -> str:
     return f"{name}: perhaps the memory was full" if name == "SIGKILL" else name
 
 
-def in_process(config: EnvConfig, index: int, parent: int) -> gym.Env[Any, Any]:
-    """Build environment ``index`` in a process of its own, which another than ``parent`` is."""
-    if os.getpid() != parent:  # Gymnasium builds one in the parent too, to read its spaces
-        # Ctrl-C reaches every process of a terminal, and Slurm's signals every process of a job; it is the parent that
-        # decides when to stop
-        for name in NAMES:
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), signal.SIG_IGN)
-        threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
+class StandIn(gym.Env[Any, Any]):
+    """Has an environment's spaces and nothing else: what Gymnasium builds beside the processes, to read them."""
+
+    def __init__(self, inspection: Inspection) -> None:
+        self.observation_space, self.action_space = inspection.observations, inspection.actions
+        self.metadata = inspection.metadata
+
+
+def in_process(
+    config: EnvConfig, index: int, parent: int, stand_in: Callable[[], gym.Env[Any, Any]]
+) -> gym.Env[Any, Any]:
+    """Build environment ``index`` in a process of its own; in ``parent``, which reads spaces alone, a stand-in."""
+    if os.getpid() == parent:
+        return stand_in()
+    # Ctrl-C reaches every process of a terminal, and Slurm's signals every process of a job; it is the parent that
+    # decides when to stop
+    for name in NAMES:
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
     return Teller(make_env(config, index=index), index)
 
 

@@ -6,17 +6,21 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from ppo_cli.config import TrainConfig
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.hydra_ext.argv import CommandLine, is_resume, is_sweep
 from ppo_cli.hydra_ext.compose import checked, composed, conf_dir, loader, prepare, run_folder, version_base
 from ppo_cli.hydra_ext.translate import explain
 from ppo_cli.runs.folder import STAMP_VARIABLE, holds_run, new_stamp
+
+if TYPE_CHECKING:
+    from ppo_cli.training.plan import Plan
 
 
 def start(line: CommandLine, eval_modules: dict[str, str] | None = None) -> None:
@@ -55,13 +59,13 @@ def config_of(line: CommandLine, config_name: str, kind: type[Any]) -> Any:
         return checked(kind, load, line.overrides)
 
 
-def check_run(line: CommandLine, config_name: str, kind: type[Any]) -> None:
-    """Check a single training run, down to its environment and device, before any folder is made.
+def plan_run(line: CommandLine, config_name: str) -> Plan:
+    """Check a single training run, down to its environment and device, before any folder is made, and plan it.
 
     Raises:
         ConfigError: names everything that is wrong.
     """
-    config = config_of(line, config_name, kind)
+    config: TrainConfig = config_of(line, config_name, TrainConfig)
     if config.resume is not None and not any(map(is_resume, line.overrides)):
         what = f"resume={config.resume} stands in a file, and only the command line can ask for it"
         raise ConfigError(Problem(what, f"ppo-train resume={config.resume}"))
@@ -72,7 +76,8 @@ def check_run(line: CommandLine, config_name: str, kind: type[Any]) -> None:
     named = named_folder(line, config_name)
     if named is not None and holds_run(named):
         raise ConfigError(Problem(f"{named} holds a run already", f"ppo-train resume={named}, or another folder"))
-    preflight(config)
+    config.resume = None  # auto: there was nothing to go on with, or we would not be here
+    return preflight(config)
 
 
 def named_folder(line: CommandLine, config_name: str) -> Path | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -73,11 +73,17 @@ class Sweep(BasicSweeper):
     def _check(self, jobs: list[SweepJob]) -> None:
         """Compose and check all jobs; problems that several share are told once."""
         found: dict[Problem, list[SweepJob]] = {}
-        load = self._loader()
-        preflight = _preflight_once()
+        from ppo_cli.training.plan import Planner
+        from ppo_cli.training.preflight import check_writable, preflight
+
+        load, planner = self._loader(), Planner()
         for job in jobs:
             try:
-                preflight(checked(TrainConfig, load, job.overrides))
+                config = checked(TrainConfig, load, job.overrides)
+                folder = config.output_dir
+                planner.once(f"folder {folder}", partial(check_writable, Path(folder), f"output_dir={folder}"))
+                config.resume = None
+                job.plan = preflight(config, planner)
             except ConfigError as error:
                 for problem in error.problems:
                     found.setdefault(problem, []).append(job)
@@ -87,39 +93,17 @@ class Sweep(BasicSweeper):
     def _loader(self) -> Loader:
         assert self.hydra_context is not None
         assert self.config is not None
-        load = functools.partial(self.hydra_context.config_loader.load_sweep_config, self.config)
+        load = partial(self.hydra_context.config_loader.load_sweep_config, self.config)
         return reusing(TrainConfig, load)
 
     def _run(self, job: SweepJob) -> Outcome:
         assert self.launcher is not None
+        assert self.task is not None
+        self.task.plan = job.plan
         words = [*job.overrides, f"hydra.sweep.subdir='{job.name}'"]
         (returned,) = self.launcher.launch([words], initial_job_idx=job.number)
         outcome: Outcome = returned.return_value
         return outcome
-
-
-def _preflight_once() -> Callable[[TrainConfig], None]:
-    """The trainer's preflight, made once for all jobs that it cannot tell apart."""
-    seen: dict[str, list[Problem]] = {}
-
-    def preflight(config: TrainConfig) -> None:
-        from ppo_cli.training.preflight import check_writable
-        from ppo_cli.training.preflight import preflight as make_and_look
-
-        normalizers = (config.normalize_obs, config.normalize_reward, config.normalize_value)
-        agent = (config.network, config.continuous, config.buffer_size, config.vector_backend, normalizers)
-        key = repr((config.env, agent, config.device, config.output_dir, config.init_from, config.logger))
-        if key not in seen:
-            try:
-                check_writable(Path(config.output_dir), f"output_dir={config.output_dir}")
-                make_and_look(config)
-                seen[key] = []
-            except ConfigError as error:
-                seen[key] = error.problems
-        if seen[key]:
-            raise ConfigError(seen[key])
-
-    return preflight
 
 
 def _with_jobs(found: dict[Problem, list[SweepJob]], total: int) -> Iterator[Problem]:

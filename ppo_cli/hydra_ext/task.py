@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from ppo_cli.config import TrainConfig, own_modules
-from ppo_cli.hydra_ext import schema
 from ppo_cli.plain import to_plain
 from ppo_cli.runs.folder import slug
 
 if TYPE_CHECKING:
+    from ppo_cli.training.plan import Plan
     from ppo_cli.training.run import TrainResult
 
 
@@ -44,12 +44,14 @@ class SweepJob:
         number: Its place in the order of running.
         overrides: All of its overrides.
         swept: Those in which it differs from other jobs.
+        plan: What it is to train, once it has been checked.
         outcome: How it ended; ``None`` if it was not started.
     """
 
     number: int
     overrides: list[str]
     swept: list[str]
+    plan: Plan | None = None
     outcome: Outcome | None = None
 
     @property
@@ -78,30 +80,31 @@ class Task:
 
     Attributes:
         command: The command line, as the run's records keep it.
+        plan: What to train next, as it was checked.
         last: How the latest run ended.
         sweep: The sweep, if it is one and was begun.
     """
 
     command: str
+    plan: Plan | None = None
     last: Outcome | None = None
     sweep: SweepRecord | None = None
 
-    def __call__(self, composed: DictConfig) -> Outcome:
-        """Train with a composed config in the folder that Hydra made."""
+    def __call__(self, _: DictConfig) -> Outcome:
+        """Train what was planned, in the folder that Hydra made."""
         from hydra.core.hydra_config import HydraConfig
 
-        from ppo_cli.training.auto import resolve
-        from ppo_cli.training.run import train
+        from ppo_cli.training.run import train_planned
 
         run_dir = Path(HydraConfig.get().runtime.output_dir)
         if run_dir.is_relative_to(Path.cwd()):  # as short as a person would type it
             run_dir = run_dir.relative_to(Path.cwd())
-        config, _ = schema.build(TrainConfig, OmegaConf.to_container(composed, resolve=True))
-        config.resume = None  # there was nothing to go on with, or we would not be here
-        named = _named(config)
+        plan = self.plan
+        assert plan is not None
+        named = _named(plan.config)
         try:
-            OmegaConf.save(OmegaConf.create(to_plain(resolve(config)[0])), run_dir / ".hydra" / "config.yaml")
-            self.last = Outcome(run_dir, *named, result=train(config, run_dir=run_dir, command=self.command))
+            OmegaConf.save(OmegaConf.create(to_plain(plan.config)), run_dir / ".hydra" / "config.yaml")
+            self.last = Outcome(run_dir, *named, result=train_planned(plan, run_dir, self.command))
         except (Exception, SystemExit) as error:
             self.last = Outcome(run_dir, *named, error=error)
         return self.last

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ppo_cli.config import TrainConfig
-from ppo_cli.loggers.metrics import Metrics
+from ppo_cli.loggers.metrics import COLUMNS, Metrics
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class RunInfo:
         start_step: Where the run goes on from; 0 for a new one. Rows beyond it that a logger wrote before are to be
             dropped, for they come again.
         history: The rows up to there, as far as they are known (``metrics.csv`` holds them).
+        columns: The names of each row's metrics: those of every run, and those that parts of the user's add.
     """
 
     config: TrainConfig
@@ -31,6 +32,7 @@ class RunInfo:
     num_parameters: int
     start_step: int = 0
     history: Sequence[Metrics] = ()
+    columns: tuple[str, ...] = COLUMNS
 
 
 class Logger(Protocol):
@@ -40,7 +42,7 @@ class Logger(Protocol):
         """The run begins."""
 
     def log(self, row: Metrics) -> None:
-        """One iteration is over; ``row`` has exactly the keys of :data:`ppo_cli.loggers.metrics.COLUMNS`."""
+        """One iteration is over; ``row`` has exactly the names of ``RunInfo.columns``."""
 
     def close(self, summary: dict[str, Any]) -> None:
         """The run is over, finished or not.

@@ -29,14 +29,15 @@ class CsvLogger:
 
     def start(self, run: RunInfo) -> None:
         """Create the file with its header; of a run that goes on, with the rows up to there and none beyond."""
-        rows = [COLUMNS, *([row[name] for name in COLUMNS] for row in run.history)]
+        self._columns = run.columns
+        rows = [self._columns, *([row.get(name) for name in self._columns] for row in run.history)]
         write_atomically(self._path, partial(_write_rows, rows))
         self._file = self._open.enter_context(self._path.open("a", newline="", encoding="utf-8"))
         self._writer = csv.writer(self._file, lineterminator="\n")
 
     def log(self, row: Metrics) -> None:
         """Append one row; it reaches the disk at once, so that a crash leaves whole rows."""
-        self._writer.writerow([row[name] for name in COLUMNS])
+        self._writer.writerow([row[name] for name in self._columns])
         self._file.flush()
 
     def close(self, summary: dict[str, Any]) -> None:  # noqa: ARG002
@@ -49,11 +50,12 @@ def _write_rows(rows: list[Any], path: Path) -> None:
         csv.writer(file, lineterminator="\n").writerows(rows)
 
 
-COUNTS = ("iteration", "step", "rollout/episodes", "train/epochs", "train/skipped_updates")
-
-
 def read_rows(path: Path, last_step: int) -> list[Metrics]:
-    """The whole rows of a ``metrics.csv`` up to ``last_step``; none where there is no file."""
+    """The whole rows of a ``metrics.csv`` up to ``last_step``; none where there is no file.
+
+    A column that the file lacks has no value: it was written by an older version, or before a part of the user's that
+    reports it was there.
+    """
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
@@ -66,8 +68,18 @@ def read_rows(path: Path, last_step: int) -> list[Metrics]:
 def _row(cells: dict[str, str]) -> Metrics | None:
     """A row's numbers; ``None`` if they are none of ours."""
     try:
-        return {
-            name: (int if name in COUNTS else float)(cells[name]) if cells[name] != "" else None for name in COLUMNS
-        }
-    except (KeyError, TypeError, ValueError):
+        found = {name: _number(cell) for name, cell in cells.items()}
+        own: Metrics = {name: found.get(name) for name in COLUMNS}
+        return own | found if None not in (own["iteration"], own["step"]) else None
+    except (TypeError, ValueError):
         return None
+
+
+def _number(cell: str) -> float | int | None:
+    """A cell's number, of the type that writes it the same again."""
+    if cell == "":
+        return None
+    try:
+        return int(cell)
+    except ValueError:
+        return float(cell)

@@ -3,13 +3,53 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ppo_cli.config import TrainConfig
 from ppo_cli.errors import ConfigError, Problem
-from ppo_cli.loggers.base import Logger
+from ppo_cli.loggers.base import Logger, RunInfo
 from ppo_cli.loggers.lines import PlainLines
+from ppo_cli.loggers.metrics import Metrics
+
+
+class LoggerHub:
+    """All loggers of a run as one; one that fails is told no more, and the training goes on.
+
+    Args:
+        loggers: In the order in which to start and close them.
+        record_problem: Is told who failed, of what, and what follows from it.
+    """
+
+    def __init__(self, loggers: Sequence[Logger], record_problem: Callable[[object, Exception, str], None]) -> None:
+        self._loggers, self._failed = list(loggers), list[Logger]()
+        self._record_problem = record_problem
+
+    def start(self, run: RunInfo) -> None:
+        """The run begins."""
+        self._notify(lambda logger: logger.start(run))
+
+    def log(self, row: Metrics) -> None:
+        """One iteration is over."""
+        self._notify(lambda logger: logger.log(row))
+
+    def _notify(self, tell: Callable[[Logger], None]) -> None:
+        for logger in list(self._loggers):
+            try:
+                tell(logger)
+            except Exception as error:
+                self._record_problem(logger, error, "failed and is off from here on")
+                self._loggers.remove(logger)
+                self._failed.append(logger)
+
+    def close(self, summary: dict[str, Any]) -> None:
+        """The run is over: each is closed, those that failed as well."""
+        for logger in (*self._loggers, *self._failed):
+            try:
+                logger.close(summary)  # only now looked up: somebody's logger may lack it
+            except Exception as error:
+                self._record_problem(logger, error, "could not be closed")
 
 
 def make_loggers(config: TrainConfig, run_dir: Path, terminal: bool) -> list[Logger]:

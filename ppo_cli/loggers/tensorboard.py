@@ -28,9 +28,8 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, Sessi
 
 from ppo_cli.config import TrainConfig, show, walk
 from ppo_cli.loggers.base import RunInfo
-from ppo_cli.loggers.metrics import COLUMNS, Metrics
+from ppo_cli.loggers.metrics import Metrics
 
-CURVES = tuple(name for name in COLUMNS if name not in ("iteration", "step"))
 COMPARED = ("eval/episode_return_mean", "rollout/episode_return_mean")
 """The metrics that the hyperparameter table shows beside the settings."""
 
@@ -50,6 +49,7 @@ class TensorBoardLogger:
 
     def start(self, run: RunInfo) -> None:
         """Create the file and note the run's settings; readers drop what earlier files hold beyond ``start_step``."""
+        self._curves = [name for name in run.columns if name not in ("iteration", "step")]
         self._log_dir.mkdir(parents=True, exist_ok=True)
         stamps = [int(path.name.split(".")[3]) for path in self._log_dir.glob("events.out.tfevents.*.*")]
         stamp = max([int(time.time()), *(before + 1 for before in stamps)])  # readers take files in this order
@@ -65,7 +65,7 @@ class TensorBoardLogger:
 
     def log(self, row: Metrics) -> None:
         """Write one iteration's values at its step."""
-        values = [Summary.Value(tag=name, simple_value=row[name]) for name in CURVES if row[name] is not None]
+        values = [Summary.Value(tag=name, simple_value=row[name]) for name in self._curves if row[name] is not None]
         self._write(Event(wall_time=time.time(), step=row["step"], summary=Summary(value=values)))
 
     def close(self, summary: dict[str, Any]) -> None:  # noqa: ARG002

@@ -172,8 +172,10 @@ def _changed(before: TrainConfig, changes: dict[str, Any]) -> TrainConfig:
 
 def modules_to_name(config: TrainConfig) -> dict[str, str]:
     """The settings that name modules of the user's, which ``resume`` imports only if they are typed again."""
-    loggers = {"logger": show(config.logger)} if ":" in show(config.logger) else {}
-    named = {**own_modules(config), **loggers}
+    named = own_modules(config)
+    named |= {"logger": show(config.logger)} if ":" in show(config.logger) else {}
+    named |= {"callbacks": show(config.callbacks)} if config.callbacks else {}
+    named |= {"reward_transform": config.reward_transform} if config.reward_transform is not None else {}
     return {"env.wrappers" if key == "wrappers" else key: value for key, value in named.items()}
 
 

@@ -2,52 +2,33 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 import shutil
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
 from ppo_cli.agent.learner import sequence_length
 from ppo_cli.config import TrainConfig, whole_iterations
-from ppo_cli.config import show as show_value
-from ppo_cli.devices import resolve_device
-from ppo_cli.envs.backends import choose_backend
-from ppo_cli.envs.inspect import longest_episode, read_spec
-from ppo_cli.networks.actor_critic import make_network
+from ppo_cli.envs.inspect import longest_episode
 
 log = logging.getLogger("ppo_cli")
 
 
-def resolve(config: TrainConfig) -> tuple[TrainConfig, list[str]]:
-    """Put what was chosen in the place of every ``auto``; with a reason for each.
-
-    The choices follow from the configuration and from what is installed, so the same command makes the same ones.
-    """
+def count_updates(config: TrainConfig) -> tuple[int, int]:
+    """Gradient steps that a run takes, and the steps that each goes back through a recurrent layer."""
     updates = whole_iterations(config.total_timesteps, config.buffer_size) * config.epochs
     updates *= whole_iterations(config.buffer_size, config.batch_size)
-    spec = read_spec(config.env)
-    network = make_network(spec, config)
-    sequence = 1 if config.network.memory is None else sequence_length(config, config.buffer_size // config.num_envs)
-    choices: dict[str, tuple[Any, str]] = {
-        "vector_backend": choose_backend(config.vector_backend, config.env, spec),
-        "threads": choose_threads(config.threads, network.work, config.batch_size),
-        "compile": choose_compile(config.compile, resolve_device(config.device), updates, sequence),
-        "checkpoint_every": _choose_checkpoint_every(config),
-    }
-    reasons = [f"{key}={show_value(value)} ({reason})" for key, (value, reason) in choices.items()]
-    return dataclasses.replace(config, **{key: value for key, (value, _) in choices.items()}), reasons
+    steps = config.buffer_size // config.num_envs
+    return updates, 1 if config.network.memory is None else sequence_length(config, steps)
 
 
 STRETCH = 10  # longest episodes of each environment that should fit between two scheduled checkpoints, or more
-
-
 CHECKPOINT_EVERY = 100_000
 
 
-def _choose_checkpoint_every(config: TrainConfig) -> tuple[int | None, str]:
+def choose_checkpoint_every(config: TrainConfig) -> tuple[int | None, str]:
     """Steps between scheduled checkpoints, which cut the episodes in progress.
 
     Cuts that lie far apart change nothing about what is learnt; close ones would show the agent the beginnings of

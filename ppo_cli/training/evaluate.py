@@ -14,6 +14,7 @@ import numpy as np
 from ppo_cli.agent.agent import PPOAgent
 from ppo_cli.config import EvalConfig, TrainConfig, own_modules, show
 from ppo_cli.devices import intra_op_threads, resolve_device
+from ppo_cli.envs.calls import read_calls
 from ppo_cli.envs.inspect import read_spec
 from ppo_cli.envs.video import Film
 from ppo_cli.errors import CheckpointError, ConfigError, Problem
@@ -90,6 +91,7 @@ def run_eval(config: EvalConfig) -> EvalResult:
             num_envs=1 if config.render else config.num_envs,
             film=film,
             human=config.render is not None,
+            calls=[call for call in read_calls(payload["run"].get("calls", [])) if call.in_evaluation],
         )
     return _write(_summarise(played, int(seed), deterministic, path, film.folder if film else None))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from ppo_cli.agent.policy import Policy
 from ppo_cli.algorithm.rollout import ObsRows
 from ppo_cli.config import EnvConfig
+from ppo_cli.envs.calls import EnvCall
 from ppo_cli.envs.inspect import longest_episode
 from ppo_cli.envs.make import make_env
 from ppo_cli.envs.spaces import Codec
@@ -52,11 +53,20 @@ class _Slot:
     """
 
     def __init__(
-        self, config: EnvConfig, policy: Policy, seed: int, episode: int, film: Film | None, human: bool
+        self,
+        config: EnvConfig,
+        policy: Policy,
+        seed: int,
+        episode: int,
+        film: Film | None,
+        human: bool,
+        calls: Sequence[EnvCall],
     ) -> None:
         self.episode, self.episode_return, self.length = episode, 0.0, 0
         filmed = film is not None and episode < film.episodes
         self.env = make_env(config, "human" if human else "rgb_array" if filmed else None)
+        for call in calls:
+            self.env.call(call)
         self._policy, self._asks = policy, policy.spec.mask == "method"
         self._codec = Codec(policy.spec, self.env.observation_space, self.env.action_space)
         self._stream = stream_generator(seed, "episode/action", episode)
@@ -105,6 +115,7 @@ def play(
     num_envs: int,
     film: Film | None = None,
     human: bool = False,
+    calls: Sequence[EnvCall] = (),
 ) -> Episodes:
     """Play ``episodes`` complete episodes; episode k depends on (seed, k) and the policy alone.
 
@@ -119,6 +130,7 @@ def play(
         num_envs: Episodes played side by side.
         film: Takes pictures of the first episodes.
         human: Show each environment in a window.
+        calls: What each environment is told before its episode.
     """
     returns, lengths, cut = [0.0] * episodes, [0] * episodes, 0
     most = MOST_STEPS if longest_episode(env) is None else None
@@ -127,7 +139,7 @@ def play(
     try:
         while True:
             while len(slots) < num_envs and (number := next(waiting, None)) is not None:
-                slots.append(_Slot(env, policy, seed, number, film, human))
+                slots.append(_Slot(env, policy, seed, number, film, human, calls))
             if not slots:
                 if cut:
                     told = "%d of an evaluation's %d episodes had not ended after %d steps and count as they stood then"

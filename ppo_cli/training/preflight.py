@@ -1,70 +1,42 @@
-"""Before a run: whether it could start, and what stands for every ``auto``; nothing is left on disk."""
+"""Before a run: whether it could start; nothing is left on disk."""
 
 from __future__ import annotations
 
-import logging
-import os
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
 from ppo_cli.agent.agent import PPOAgent
 from ppo_cli.config import TrainConfig
-from ppo_cli.config import show as show_value
-from ppo_cli.devices import resolve_device
-from ppo_cli.envs.backends import choose_backend
-from ppo_cli.envs.inspect import read_spec, try_out
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.loggers.hub import own_logger
-from ppo_cli.networks.actor_critic import make_network
 from ppo_cli.runs.checkpoint import find_checkpoint, load_checkpoint
-from ppo_cli.spec import Spec
-from ppo_cli.validation import validate
+from ppo_cli.training.callbacks import callback_classes
+from ppo_cli.training.plan import Plan, Planner
+from ppo_cli.training.rewards import transform_class
 
-log = logging.getLogger("ppo_cli")
 
+def preflight(config: TrainConfig, planner: Planner | None = None) -> Plan:
+    """Find out whether a run could start, without leaving anything on disk, and plan it.
 
-def preflight(config: TrainConfig) -> None:
-    """Find out whether a run could start, without leaving anything on disk.
+    Args:
+        config: The run's settings.
+        planner: What has planned other runs before, and knows what they have in common.
 
     Raises:
-        ConfigError: if a value, the environment, the device, a logger or ``init_from`` does not fit.
+        ConfigError: if a value, the environment, the device, a logger, a part of the user's or ``init_from`` does not
+            fit.
     """
-    validate(config)
-    device = resolve_device(config.device)
-    spec = read_spec(config.env)
-    _check_memory(config, spec)
-    agent = PPOAgent.from_spec(spec, config, seed=0, device=device)
-    choose_backend(config.vector_backend, config.env, spec)
-    try_out(config.env)
+    planner = planner or Planner()
+    plan = planner.plan(config)
     for name in config.logger:
         if ":" in name:
-            own_logger(name)
+            planner.once(f"logger {name}", lambda name=name: own_logger(name))  # type: ignore[misc]
+    callback_classes(config)
+    transform_class(config)
     if config.init_from is not None:
         state = load_checkpoint(find_checkpoint(config.init_from, key="init_from"))["agent"]
-        agent.load_weights(state)
-
-
-def _check_memory(config: TrainConfig, spec: Spec) -> None:
-    """See that network and rollout fit into this machine, before any of it is made."""
-    network = make_network(spec, config)
-    row = (spec.obs_size + network.state_size) * np.dtype(spec.obs_dtype).itemsize
-    needs = {  # parameters, two moments and a gradient; rows once in the memory and once on their way to the network
-        f"network.hidden_sizes={show_value(config.network.hidden_sizes)}": 4 * 4 * network.num_parameters,
-        f"buffer_size={config.buffer_size}": 2 * row * config.buffer_size,
-    }
-    try:
-        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError):  # Windows
-        return
-    problems = [
-        Problem(f"{setting} needs {need / 2**30:,.0f} GiB, and this machine has {there / 2**30:,.0f}", "a smaller one")
-        for setting, need in needs.items()
-        if need > there
-    ]
-    if problems:
-        raise ConfigError(problems)
+        PPOAgent.from_spec(plan.spec, config, seed=0, device=plan.device).load_weights(state)
+    return plan
 
 
 def check_writable(folder: Path, typed: str) -> None:

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ppo_cli.config import TrainConfig
 from ppo_cli.devices import intra_op_threads
@@ -27,11 +27,11 @@ from ppo_cli.runs.lock import locked
 from ppo_cli.runs.resume import Saved, find_saved
 from ppo_cli.runs.summary import Record, fingerprint, now
 from ppo_cli.signals import stoppable
-from ppo_cli.training.auto import resolve, warn_of_short_stretches
+from ppo_cli.training.auto import warn_of_short_stretches
+from ppo_cli.training.callbacks import Callback
+from ppo_cli.training.plan import Plan, Planner
 from ppo_cli.training.preflight import check_writable, preflight
 from ppo_cli.training.trainer import Trainer
-
-__all__ = ["TrainResult", "preflight", "resolve", "resume", "train"]
 
 log = logging.getLogger("ppo_cli")
 
@@ -67,7 +67,12 @@ class TrainResult:
 
 
 def train(
-    config: TrainConfig, run_dir: Path | None = None, *, command: str | None = None, show: bool = True
+    config: TrainConfig,
+    run_dir: Path | None = None,
+    *,
+    command: str | None = None,
+    show: bool = True,
+    callbacks: Sequence[Callback] = (),
 ) -> TrainResult:
     """Train, and keep everything about it in a folder.
 
@@ -76,6 +81,7 @@ def train(
         run_dir: An empty folder for the run; by default a new one under ``config.output_dir``.
         command: The command line, for the record.
         show: Show progress: a live display in a terminal, plain lines elsewhere.
+        callbacks: Who is called as it goes on, besides those that ``config.callbacks`` names.
 
     Raises:
         ConfigError: if the configuration does not fit; nothing is left on disk.
@@ -84,12 +90,18 @@ def train(
     if config.resume is not None:
         raise ConfigError(Problem(f"train() begins a run, and resume={config.resume} asks to go on", "resume(run)"))
     check_writable(Path(config.output_dir), f"output_dir={config.output_dir}")
-    preflight(config)
-    run_dir = run_dir or new_run_dir(config.output_dir, config.env.id)
+    plan = preflight(config)
+    return train_planned(plan, run_dir or new_run_dir(config.output_dir, config.env.id), command, show, callbacks)
+
+
+def train_planned(
+    plan: Plan, run_dir: Path, command: str | None = None, show: bool = True, callbacks: Sequence[Callback] = ()
+) -> TrainResult:
+    """As :func:`train`, after the preflight has made the plan."""
     (run_dir / "checkpoints").mkdir(parents=True)
-    about = {"request": fingerprint(config), "started": now(), "command": command or shlex.join(sys.argv)}
+    about = {"request": fingerprint(plan.asked), "started": now(), "command": command or shlex.join(sys.argv)}
     with locked(run_dir):
-        return _run(config, run_dir, {**about, "resumed": []}, None, show)
+        return _run(Job(plan, run_dir, {**about, "resumed": []}, None, tuple(callbacks)), show)
 
 
 def resume(
@@ -98,6 +110,7 @@ def resume(
     *,
     command: str | None = None,
     show: bool = True,
+    callbacks: Sequence[Callback] = (),
 ) -> TrainResult:
     """Go on with a run in its own folder, from its newest scheduled checkpoint that can be read, else from the start.
 
@@ -109,6 +122,7 @@ def resume(
             must be named here too, or it is not imported.
         command: The command line, for the record.
         show: As for :func:`train`.
+        callbacks: As for :func:`train`; what they knew comes from the checkpoint.
 
     Raises:
         ConfigError: if there is no such run, or a change does not fit; the folder is as it was.
@@ -118,11 +132,13 @@ def resume(
     if saved.finished:
         return _as_it_was(saved)
     check_writable(saved.run_dir, f"resume={saved.run_dir}")
-    preflight(dataclasses.replace(saved.config, init_from=None) if saved.content else saved.config)
+    planner = Planner()
+    _preflight(saved, planner)
     with locked(saved.run_dir):
         saved = find_saved(run, dict(changes or {}))  # as whoever had the lock before has left it
         if saved.finished:
             return _as_it_was(saved)
+        plan = _preflight(saved, planner)
         resumption = {
             "time": now(),
             "step": saved.progress.step,
@@ -133,7 +149,24 @@ def resume(
         about = {**saved.about, "resumed": [*saved.about["resumed"], resumption]}
         if saved.changes:
             about["request"] = None  # it is no longer the run that its first command asked for
-        return _run(saved.config, saved.run_dir, about, saved, show)
+        return _run(Job(plan, saved.run_dir, about, saved, tuple(callbacks)), show)
+
+
+def _preflight(saved: Saved, planner: Planner) -> Plan:
+    """The plan of a run that goes on; weights that it began with are in its checkpoint."""
+    config = dataclasses.replace(saved.config, init_from=None) if saved.content else saved.config
+    plan = preflight(config, planner)
+    return dataclasses.replace(plan, config=dataclasses.replace(plan.config, init_from=saved.config.init_from))
+
+
+class Job(NamedTuple):
+    """A run that is about to begin, or to go on."""
+
+    plan: Plan
+    run_dir: Path
+    about: dict[str, Any]  # what its record says of its beginning
+    saved: Saved | None  # where it goes on from
+    callbacks: tuple[Callback, ...]
 
 
 def _as_it_was(saved: Saved) -> TrainResult:
@@ -142,51 +175,57 @@ def _as_it_was(saved: Saved) -> TrainResult:
     return TrainResult(saved.run_dir, "finished", saved.summary["step"], final, best, best_step, untouched=True)
 
 
-def _run(config: TrainConfig, run_dir: Path, about: dict[str, Any], saved: Saved | None, show: bool) -> TrainResult:
+def _run(job: Job, show: bool) -> TrainResult:
     live = show and terminal_can_repaint()
     try:
-        with run_logging(run_dir, to_stdout=show and not live):
-            config, reasons = resolve(config)
-            log.info("%s", " · ".join(reasons))
-            if saved is not None:
-                for warning in saved.passed_over:
+        with run_logging(job.run_dir, to_stdout=show and not live):
+            log.info("%s", " · ".join(job.plan.reasons))
+            if job.saved is not None:
+                for warning in job.saved.passed_over:
                     log.warning("%s", warning)
-                came_from = "" if saved.path is None else f" from {saved.path}"
-                log.info("resumed at step %d%s", saved.progress.step, came_from)
-            return _watched(config, run_dir, about, saved, live)
+                came_from = "" if job.saved.path is None else f" from {job.saved.path}"
+                log.info("resumed at step %d%s", job.saved.progress.step, came_from)
+            return _watched(job, live)
     except OSError as error:  # of the log
-        what = f"{run_dir} cannot be written: {error.strerror or error}"
+        what = f"{job.run_dir} cannot be written: {error.strerror or error}"
         raise RunError(Problem(what, "a folder that can be written, with room")) from error
 
 
-def _watched(config: TrainConfig, run_dir: Path, about: dict[str, Any], saved: Saved | None, live: bool) -> TrainResult:
+def _watched(job: Job, live: bool) -> TrainResult:
     """Train; the traceback of whatever breaks goes into ``train.log`` alone, and the person gets one message."""
-    assert isinstance(config.threads, int)
     try:
-        with intra_op_threads(config.threads):
-            return _train(config, run_dir, about, saved, live)
+        with intra_op_threads(job.plan.config.threads):
+            return _train(job, live)
     except Exception as error:
         log.debug("the run failed", exc_info=True)
         if isinstance(error, UserError):
             raise
         notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
         what = f"{type(error).__name__}: {error}{notes}"
-        raise RunError(Problem(what, f"reading the traceback in {run_dir / 'train.log'}")) from error
+        raise RunError(Problem(what, f"reading the traceback in {job.run_dir / 'train.log'}")) from error
 
 
-def _train(config: TrainConfig, run_dir: Path, about: dict[str, Any], saved: Saved | None, live: bool) -> TrainResult:
-    began = time.perf_counter()
+def _make_trainer(job: Job, live: bool) -> tuple[Trainer, float | None]:
+    """The trainer of a run, and the seconds that the run took before; ``None`` where nothing tells."""
+    plan, run_dir, _, saved, callbacks = job
     content = None if saved is None else saved.content
     init_from: Path | None = None
-    history: Sequence[Metrics] = ()
-    if content is None and config.init_from is not None:
-        init_from = find_checkpoint(config.init_from, key="init_from")
-    if saved is not None:
-        history = _history(run_dir, saved)
+    if content is None and plan.config.init_from is not None:
+        init_from = find_checkpoint(plan.config.init_from, key="init_from")
+    history = [] if saved is None else _history(run_dir, saved)
     before = 0.0 if saved is None else _elapsed(saved, history)
-    timed_from = 0 if saved is None or before is not None else saved.progress.step
-    trainer = Trainer(config, run_dir, make_loggers(config, run_dir, live), init_from, content, history, before or 0.0)
+    loggers = make_loggers(plan.config, run_dir, live)
+    trainer = Trainer(plan, run_dir, loggers, init_from, content, history, before or 0.0, callbacks)
     trainer.problems += [] if saved is None else saved.problems
+    return trainer, before
+
+
+def _train(job: Job, live: bool) -> TrainResult:
+    began = time.perf_counter()
+    trainer, before = _make_trainer(job, live)
+    plan, run_dir, about, saved, _ = job
+    config = plan.config
+    timed_from = 0 if saved is None or before is not None else saved.progress.step
     record = Record(run_dir, config, about)
 
     def facts() -> dict[str, Any]:
@@ -195,20 +234,21 @@ def _train(config: TrainConfig, run_dir: Path, about: dict[str, Any], saved: Sav
             "total_timesteps": trainer.total_timesteps,
             **dataclasses.asdict(trainer.progress),
             "final_return": trainer.final_return,
+            "stop_reason": trainer.stop_reason,
             "problems": list(trainer.problems),
             "wall_time": seconds,
             "steps_per_second": (trainer.progress.step - timed_from) / seconds,
         }
 
     status = "failed"
-    with stoppable(trainer.stop) as asked:
+    with stoppable(trainer.interrupt) as asked:
         try:
             if saved is not None:
                 saved.rewind()  # now that the checkpoint has turned out to fit
             record.write("running", facts())
             _announce(config, trainer)
             trainer.run(lambda: _unwritten(record, "running", facts()))
-            over = trainer.progress.iteration == trainer.iterations or trainer.reached
+            over = trainer.progress.iteration == trainer.iterations or trainer.stop_reason is not None
             stopped = asked.signal is not None and not over
             if trainer.unsaved is None:  # or there is something left to do: resuming makes the last stretch again
                 status = "interrupted" if stopped else "finished"

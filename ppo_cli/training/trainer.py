@@ -1,10 +1,4 @@
-"""The training loop: set schedules → collect → update → evaluate → log → save.
-
-A run is a chain of stretches, each from one scheduled checkpoint to the next. A stretch begins with environments built
-anew, from seeds that follow from the run's seed and the stretch's place alone, whether the process went on or another
-one took over. That is why a run that was stopped and resumed equals one that was not, bit for bit, though no
-environment's state is ever saved.
-"""
+"""The training loop: set schedules → collect → update → evaluate → log → save."""
 
 from __future__ import annotations
 
@@ -18,71 +12,63 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ppo_cli.agent.agent import PPOAgent
 from ppo_cli.algorithm import ppo
-from ppo_cli.algorithm.finite import check_rollout
-from ppo_cli.algorithm.rollout import FinalObservations, ObsRows
-from ppo_cli.config import TrainConfig, whole_iterations
-from ppo_cli.devices import resolve_device
-from ppo_cli.envs.inspect import read_spec
+from ppo_cli.config import whole_iterations
+from ppo_cli.envs.calls import EnvCalls
 from ppo_cli.envs.vector import VectorEnv
-from ppo_cli.errors import BadNumbersError, Problem
+from ppo_cli.errors import BadNumbersError
 from ppo_cli.loggers.base import Logger, RunInfo
+from ppo_cli.loggers.hub import LoggerHub
 from ppo_cli.loggers.metrics import COLUMNS, Metrics
 from ppo_cli.plain import to_plain
-from ppo_cli.runs.checkpoint import load_checkpoint, save_checkpoint
+from ppo_cli.runs.checkpoint import load_checkpoint
 from ppo_cli.runs.progress import Evaluation, Progress, read_run
 from ppo_cli.runs.store import CheckpointStore
 from ppo_cli.runs.summary import as_json
 from ppo_cli.seeding import stream_seed
+from ppo_cli.training.callbacks import Callback, Callbacks
+from ppo_cli.training.collector import Collector
 from ppo_cli.training.episodes import EpisodeStatistics
+from ppo_cli.training.plan import Plan
 from ppo_cli.training.play import play
+from ppo_cli.training.postmortem import located, skip_or_stop
+from ppo_cli.training.rewards import make_rewards
+from ppo_cli.training.row import make_row
 
 log = logging.getLogger("ppo_cli")
-
-MOST_SKIPPED = 10  # updates in a row; whatever is wrong will not mend itself after that
-
-
-def _rank(*returns: float | None) -> tuple[float, ...]:
-    return tuple(-math.inf if value is None else value for value in returns)
 
 
 class Trainer:
     """One run: environments, agent, loggers and the loop over them.
 
     Args:
-        config: A valid configuration without any ``auto`` left in it; see :func:`ppo_cli.training.run.resolve`.
+        plan: What to train.
         run_dir: The run's folder; checkpoints go below it.
         loggers: Who is told of it.
         init_from: A checkpoint's file to start the weights from.
         saved: A scheduled checkpoint's content to go on from.
         history: The rows of the iterations before that one, as far as they are known.
         elapsed: The seconds that those took.
+        callbacks: Who is called besides those that the settings name.
     """
 
     def __init__(
         self,
-        config: TrainConfig,
+        plan: Plan,
         run_dir: Path,
-        loggers: list[Logger],
+        loggers: Sequence[Logger],
         init_from: Path | None = None,
         saved: dict[str, Any] | None = None,
         history: Sequence[Metrics] = (),
         elapsed: float = 0.0,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
-        self.config, self.run_dir, self.loggers, self.history = config, run_dir, loggers, history
-        self._elapsed = elapsed
-        self._spec = read_spec(config.env)
-        self.agent = PPOAgent.from_spec(
-            self._spec,
-            config,
-            seed=config.seed,
-            device=resolve_device(config.device),
-            num_envs=config.num_envs,
-            compiled=bool(config.compile),
-        )
+        config = self.config = plan.config
+        self.run_dir, self.history, self._elapsed = run_dir, history, elapsed
+        build = partial(PPOAgent.from_spec, plan.spec, config, seed=config.seed, device=plan.device)
+        self.agent = build(num_envs=config.num_envs, compiled=config.compile)
         if init_from is not None:
             self.agent.load_weights(load_checkpoint(init_from)["agent"])
         self.iterations = whole_iterations(config.total_timesteps, config.buffer_size)
@@ -90,41 +76,40 @@ class Trainer:
         self.progress = Progress()
         self.evaluation: Evaluation | None = None
         self.stopping = False
-        self.reached = False
+        self.stop_reason: str | None = None
         self.unsaved: OSError | None = None
         self.problems: list[str] = []
-        self._failed: list[Logger] = []
         self.store = CheckpointStore(run_dir, config.keep_last)
-        self.episode_statistics = EpisodeStatistics(config.num_envs)
+        self.hub = LoggerHub(loggers, self._record_problem)
+        self.callbacks = Callbacks(config, callbacks)
+        self.rewards = make_rewards(config, plan.spec, plan.device)
+        self.columns = tuple(dict.fromkeys((*COLUMNS, *self.callbacks.metrics, *self.rewards.metrics)))
+        self.episode_statistics, self._calls = EpisodeStatistics(config.num_envs), EnvCalls()
         if saved is not None:
             self._restore(saved)
-        self.envs = self._build_envs()
-        self._rows: ObsRows = np.empty((0, self.agent.policy.row_size), np.float32)
+        parts = (self.agent, self.progress, self.episode_statistics, self._calls)
+        self.collector = Collector(plan, *parts, all_finals=self.rewards.all_finals)
+
+    @property
+    def envs(self) -> VectorEnv:
+        """The environments that it trains on, until the next checkpoint."""
+        return self.collector.envs
 
     def _restore(self, saved: dict[str, Any]) -> None:
         """Be where :meth:`checkpoint` left off."""
         self.agent.load_state_dict(saved["agent"])
-        state = read_run(saved["run"])
+        run = saved["run"]
+        state = read_run(run)
         self.progress, self.evaluation = state.progress, state.evaluation
         self.episode_statistics.load_state_dict(state.episodes)
-        if as_json(saved["run"]["config"]) == as_json(to_plain(self.config)):
-            self._stop_if_good_enough()  # so it ended here; whoever changes a setting wants it to go on
-
-    def _build_envs(self) -> VectorEnv:
-        """The environments of the stretch that begins now."""
-        config, iteration = self.config, self.progress.iteration
-        stretch = (iteration,) if iteration else ()
-        seeds = [stream_seed(config.seed, "env", *stretch, index) for index in range(config.num_envs)]
-        return VectorEnv(config.vector_backend, config.env, self._spec, seeds)
-
-    def _begin_stretch(self, rebuild: bool) -> None:
-        """Reset the environments; episodes that were in progress are cut, and enter no statistics."""
-        if rebuild:
-            self.envs.close()
-            self.envs = self._build_envs()
-        self.agent.policy.normalizers.reward.begin_episodes()
-        self.episode_statistics.begin()
-        self._rows = self.agent.policy.compose(self.envs.reset(), None, None)
+        self._calls.load_state_dict(run.get("calls", []))
+        self.callbacks.load_state_dict(run.get("callbacks", {}))
+        self.rewards.load_state_dict(run.get("rewards", {}))
+        if as_json(run["config"]) == as_json(to_plain(self.config)):
+            # so it ended here; whoever changes a setting wants it to go on
+            self._stop_if_good_enough()
+            if run.get("stop_reason") is not None:
+                self.stop(str(run["stop_reason"]))
 
     def run(self, on_checkpoint: Callable[[], object] = lambda: None) -> None:
         """Train to the end of the budget, to ``target_return``, or until someone sets ``stopping``.
@@ -132,166 +117,71 @@ class Trainer:
         Args:
             on_checkpoint: Called after each scheduled checkpoint.
         """
-        parameters = self.agent.policy.network.num_parameters
-        info = RunInfo(self.config, self.run_dir, self.total_timesteps, parameters, self.progress.step, self.history)
-        self._notify_loggers("start", info)
+        about = (self.total_timesteps, self.agent.policy.network.num_parameters, self.progress.step)
+        self.hub.start(RunInfo(self.config, self.run_dir, *about, self.history, self.columns))
         self.store.prune()  # whoever ran here before may have been killed between writing one and deleting another
         began = time.perf_counter() - self._elapsed
-        self._begin_stretch(rebuild=False)
+        self.callbacks.on_start(self)
+        self.collector.begin_stretch()
         while self.progress.iteration < self.iterations and not self.stopping:
             row = self.iterate()
             row["time/elapsed"] = time.perf_counter() - began
-            self._notify_loggers("log", row)
+            row |= self.callbacks.on_iteration(row, self)
+            self.hub.log(row)
             if self._checkpoint_is_due():  # after the row was written: a run that goes on from here must find it
                 self.checkpoint()
                 on_checkpoint()
+        self.callbacks.on_end(self)
         self.unsaved = self.save("last.pt")
 
-    def _notify_loggers(self, method: str, what: Any) -> None:
-        """Tell all loggers; one that fails is told no more, and the training goes on."""
-        for logger in list(self.loggers):
-            try:
-                getattr(logger, method)(what)
-            except Exception as error:
-                self._record_problem(logger, error, "failed and is off from here on")
-                self.loggers.remove(logger)
-                self._failed.append(logger)
-
-    def _record_problem(self, owner: object, error: Exception, what: str) -> None:
-        """Say what went wrong beside the training, and keep it for the summary."""
-        told = f"{type(owner).__name__} {what}: {type(error).__name__}: {error}"
-        log.error("%s", told)
-        log.debug("its traceback", exc_info=error)
-        self.problems.append(f"{told} (step {self.progress.step:,})")
-
-    def stop(self) -> None:
-        """End the run after the iteration in progress."""
+    def interrupt(self) -> None:
+        """End the run after the iteration in progress; it is not finished, and can go on."""
         self.stopping = True
+
+    def stop(self, reason: str) -> None:
+        """End the run after the iteration in progress, as finished.
+
+        Args:
+            reason: Why, for its record.
+        """
+        self.stop_reason, self.stopping = reason, True
 
     def iterate(self) -> Metrics:
         """One iteration; returns its metrics."""
-        config, agent, progress = self.config, self.agent, self.progress
-        learner = agent.learner
-        learner.lr = self._schedule(config.lr, config.anneal_lr)
-        learner.clip_ratio = self._schedule(config.clip_ratio, config.anneal_clip)
-        clock = [time.perf_counter()]
-        before = progress.step
+        config, progress, clock, before = self.config, self.progress, [time.perf_counter()], self.progress.step
+        self._set_schedules()
         update = None
         try:
-            self._collect_soundly()
+            self.collector.collect()
             clock.append(time.perf_counter())
-            update = agent.learn()
+            self.rewards.apply(self.agent.memory, progress.iteration)
+            update = self.agent.learn()
             progress.skipped_in_a_row = 0
         except BadNumbersError as error:
-            self._skip(self._located(error, before))
+            skip_or_stop(located(error, self.agent, self._state(), before, self.run_dir), progress, config.on_nan)
+            self.agent.memory.clear()
             clock[1:] = [time.perf_counter()]  # all of it counts as collecting
         clock.append(time.perf_counter())
         progress.iteration += 1
         progress.episodes = self.episode_statistics.finished
-        if update is None:
-            self._begin_stretch(rebuild=True)  # what state such environments are in, nobody knows
+        if update is None:  # what state such environments are in, nobody knows
+            self.collector.rebuild()
+            self.collector.begin_stretch()
         evaluation = self.evaluate() if self._evaluation_is_due() else None
         clock.append(time.perf_counter())
         self._update_best(evaluation)
-        collect, learn, judge = np.diff(clock).tolist()
-        row: Metrics = dict.fromkeys(COLUMNS)
-        row |= {"iteration": progress.iteration, "step": progress.step, "rollout/episodes": progress.episodes}
-        row["rollout/episode_return_mean"] = self.episode_statistics.mean_return
-        row["rollout/episode_length_mean"] = self.episode_statistics.mean_length
-        if update is not None:
-            row |= {f"train/{name}": value for name, value in update._asdict().items()}
-        row["train/skipped_updates"] = progress.skipped_updates
-        row |= {"train/lr": learner.lr, "train/clip_ratio": learner.clip_ratio}
-        if evaluation is not None:
-            row["eval/episode_return_mean"] = evaluation.mean
-            row["eval/episode_return_std"] = float(np.std(evaluation.returns))
-            row["eval/episode_length_mean"] = float(np.mean(evaluation.lengths))
-        row |= {"time/collect": collect, "time/update": learn, "time/evaluate": judge}
+        row = make_row(self.columns, progress, self.agent.learner, self.episode_statistics, update, evaluation)
+        row |= {} if update is None else self.rewards.report()
+        collect, learn, evaluate = np.diff(clock).tolist()
+        row |= {"time/collect": collect, "time/update": learn, "time/evaluate": evaluate}
         row["time/steps_per_second"] = (progress.step - before) / (collect + learn)
         return row
 
-    def _collect_soundly(self) -> None:
-        """Collect; an environment that breaks after bad numbers broke of them, and that is what is told.
-
-        Raises:
-            BadNumbersError: in place of what the environment raised.
-        """
-        memory = self.agent.memory
-        try:
-            self.collect()
-        except Exception as error:
-            try:
-                check_rollout(memory, memory.size)
-            except BadNumbersError as first:
-                raise first from error
-            raise
-
-    def _skip(self, found: BadNumbersError) -> None:
-        """Leave an update out.
-
-        Raises:
-            BadNumbersError: where the run is to stop at bad numbers, or they do not end.
-        """
-        progress = self.progress
-        progress.skipped_in_a_row += 1
-        if self.config.on_nan == "stop" or progress.skipped_in_a_row > MOST_SKIPPED:
-            raise found
-        log.warning("%s; this update is skipped, and the environments are built anew", found.problems[0].what)
-        progress.skipped_updates += 1
-        self.agent.memory.clear()
-
-    def _located(self, error: BadNumbersError, before: int) -> BadNumbersError:
-        """The error with the step at which it was found, and all there was then in a file."""
-        weights = self.agent.memory["weights"]  # rows of weight 0 are no steps
-        step = before + int(weights[: error.row].sum())
-        (problem,) = error.problems
-        dump = self._dump(problem.what, step)
-        fix = problem.fix if dump is None else f"{problem.fix}; {dump} holds the rollout and the agent before it"
-        return BadNumbersError(Problem(f"{problem.what} at step {step:,}", fix), error.row)
-
-    def _dump(self, what: str, step: int) -> Path | None:
-        """Keep the rollout and the agent that bad numbers were found with."""
-        memory = self.agent.memory
-        columns = {name: torch.from_numpy(memory[name]).clone() for name in memory.columns}
-        path = self.run_dir / "postmortem.pt"
-        try:
-            save_checkpoint(
-                path, self.agent.state_dict(), {**self._state(), "rollout": columns, "found": what, "at": step}
-            )
-        except OSError as error:
-            log.error("%s could not be written: %s", path, error)
-            return None
-        return path
-
-    def collect(self) -> None:
-        """Fill the agent's memory with one rollout."""
-        policy, memory = self.agent.policy, self.agent.memory
-        noise = policy.noise(memory.steps, memory.num_envs).unbind(0)
-        rows = self._rows
-        for step_noise in noise:
-            actions, env_actions, states = policy.act(rows, step_noise)
-            memory.next_observations = rows  # for whoever wants to know what an environment broke of
-            result = self.envs.step(env_actions)
-            memory.append(
-                rows,
-                actions,
-                result.rewards,
-                result.terminated,
-                result.truncated,
-                finals=None if result.finals is None else self._last_rows(result.finals, states),
-                weights=1.0 if result.valid is None else result.valid,
-            )
-            self.progress.step += self.episode_statistics.count(result)
-            rows = policy.compose(result.observations, states, result.starts)
-        memory.next_observations = self._rows = rows
-
-    def _last_rows(self, finals: FinalObservations, states: ObsRows | None) -> FinalObservations:
-        """The last observations with what the network remembered of the episode that they end."""
-        remembered = None if states is None else states[finals.envs]
-        return finals._replace(observations=self.agent.policy.compose(finals.observations, remembered, None))
-
-    def _schedule(self, initial: float, anneal: bool) -> float:
-        return ppo.annealed(initial, self.progress.iteration, self.iterations) if anneal else initial
+    def _set_schedules(self) -> None:
+        config, learner, done = self.config, self.agent.learner, self.progress.iteration
+        learner.lr = ppo.annealed(config.lr, done, self.iterations) if config.anneal_lr else config.lr
+        clip_ratio = config.clip_ratio
+        learner.clip_ratio = ppo.annealed(clip_ratio, done, self.iterations) if config.anneal_clip else clip_ratio
 
     def _is_due(self, every: int | None) -> bool:
         if every is None:
@@ -299,11 +189,9 @@ class Trainer:
         return self.progress.iteration % whole_iterations(every, self.config.buffer_size) == 0
 
     def _checkpoint_is_due(self) -> bool:
-        every = self.config.checkpoint_every
-        assert not isinstance(every, str)
-        # target_return's end is one that the run can be extended from; a signal's is none, for it goes on without a cut
-        last = (self.progress.iteration == self.iterations or self.reached) and every is not None
-        return last or self._is_due(every)
+        every, over = self.config.checkpoint_every, self.progress.iteration == self.iterations
+        # an end for a reason is one that the run can be extended from; a signal's is none, for it goes on without a cut
+        return (every is not None and (over or self.stop_reason is not None)) or self._is_due(every)
 
     def _evaluation_is_due(self) -> bool:
         last = self.progress.iteration == self.iterations and self.config.eval_every is not None
@@ -320,6 +208,7 @@ class Trainer:
             seed=seed,
             deterministic=True,
             num_envs=config.eval_episodes,
+            calls=self._calls.of_evaluation(),
         )
         return Evaluation(seed, True, played.returns, played.lengths)
 
@@ -336,13 +225,14 @@ class Trainer:
                 if self.config.keep_best:
                     self.save("best.pt")
             self._stop_if_good_enough()
+            self.callbacks.on_evaluation(evaluation, self)
 
     def _stop_if_good_enough(self) -> None:
         """Stop where the last iteration's evaluation reaches ``target_return``."""
         target, evaluation = self.config.target_return, self.evaluation
         if target is not None and evaluation is not None and evaluation.mean >= target:
             log.info("target_return=%g reached: evaluation mean %g", target, evaluation.mean)
-            self.reached = self.stopping = True
+            self.stop(f"target_return={target:g} reached: evaluation mean {evaluation.mean:g}")
 
     def checkpoint(self) -> None:
         """Save what the run can go on from, and begin the next stretch as a process that goes on from it would."""
@@ -350,7 +240,8 @@ class Trainer:
         digits = len(str(self.total_timesteps))
         self._write(partial(self.store.save_scheduled, self.progress.step, digits))
         if self.progress.iteration < self.iterations and not self.stopping:
-            self._begin_stretch(rebuild=True)
+            self.collector.rebuild()
+            self.collector.begin_stretch()
 
     def save(self, name: str) -> OSError | None:
         """Write ``checkpoints/<name>``, to be evaluated; a run goes on from scheduled checkpoints alone."""
@@ -374,6 +265,10 @@ class Trainer:
             "progress": dataclasses.asdict(self.progress),
             "evaluation": None if self.evaluation is None else dataclasses.asdict(self.evaluation),
             "episodes": dataclasses.asdict(self.episode_statistics.state_dict()),
+            "stop_reason": self.stop_reason,
+            "calls": self._calls.state_dict(),
+            "callbacks": self.callbacks.state_dict(),
+            "rewards": self.rewards.state_dict(),
         }
 
     @property
@@ -382,13 +277,21 @@ class Trainer:
         final = self.progress.final_return
         return self.episode_statistics.mean_return if final is None else final
 
+    def _record_problem(self, owner: object, error: Exception, what: str) -> None:
+        """Say what went wrong beside the training, and keep it for the summary."""
+        told = f"{type(owner).__name__} {what}: {type(error).__name__}: {error}"
+        log.error("%s", told)
+        log.debug("its traceback", exc_info=error)
+        self.problems.append(f"{told} (step {self.progress.step:,})")
+
     def close(self, summary: dict[str, Any]) -> None:
         """Close environments and loggers; one that fails does not keep the others from closing."""
-        closings: list[tuple[object, Callable[[], None]]] = [(self.envs, self.envs.close)]
-        # only then looked up: somebody's logger may lack it
-        closings += [(each, partial(lambda one: one.close(summary), each)) for each in (*self.loggers, *self._failed)]
-        for owner, close in closings:
-            try:
-                close()
-            except Exception as error:
-                self._record_problem(owner, error, "could not be closed")
+        try:
+            self.envs.close()
+        except Exception as error:
+            self._record_problem(self.envs, error, "could not be closed")
+        self.hub.close(summary)
+
+
+def _rank(*returns: float | None) -> tuple[float, ...]:
+    return tuple(-math.inf if value is None else value for value in returns)
