@@ -251,7 +251,7 @@ def test_the_longest_sequence_that_fills_minibatches_is_taken(
 def trainer_of(kind: str, backend: str, folder: Path, *, shared: bool, **settings: int | float | bool) -> Trainer:
     config = TrainConfig(
         env=EnvConfig(id="WalkInStep-v0" if backend == "native" else "Walk-v0", max_episode_steps=9),
-        network=NetworkConfig(hidden_sizes=[8], memory=kind, memory_size=6, sequence_length=8, shared=shared),
+        network=NetworkConfig(hidden_sizes=[8], memory=kind, memory_size=6, shared=shared),
         vector_backend=backend,
         num_envs=3,
         buffer_size=3 * 30,
@@ -262,8 +262,9 @@ def trainer_of(kind: str, backend: str, folder: Path, *, shared: bool, **setting
         eval_every=None,
         **settings,  # type: ignore[arg-type]
     )
-    plan = Planner().plan(config)  # after which minibatches become ones that do not come out even
-    trainer = Trainer(replace(plan, config=replace(plan.config, batch_size=24)), folder, [])
+    plan = Planner().plan(config)  # after which sequences and minibatches become ones that do not come out even
+    odd = replace(plan.config, batch_size=24, network=replace(config.network, sequence_length=8))
+    trainer = Trainer(replace(plan, config=odd), folder, [])
     learner = trainer.agent.learner
     learner.set_state(learner.state._replace(parameters=random(len(learner.state.parameters)) * 0.6))
     trainer.collector.rows = trainer.agent.policy.compose(trainer.collector.envs.reset(), None, None)

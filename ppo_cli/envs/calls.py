@@ -62,7 +62,7 @@ def read_calls(state: Any) -> list[EnvCall]:
     Raises:
         CheckpointError: if it holds something else.
     """
-    calls = state if isinstance(state, list) else [None]
+    calls: list[Any] = state if isinstance(state, list) else [None]
     if not all(map(_is_call, calls)):
         what = "the checkpoint does not say what its environments were told"
         raise CheckpointError(Problem(what, "another checkpoint"))
