@@ -17,6 +17,8 @@ ENCODERS = ("auto", "mlp", "cnn", "impala")
 RECURRENCES = ("lstm", "gru")
 DISTRIBUTIONS = ("gaussian", "squashed", "beta", "gsde")
 BACKENDS = ("auto", "native", "envpool", "sync", "async")
+ARGUMENTS = ("env.kwargs", "callback_kwargs", "reward_kwargs")
+"""The settings that hold arguments of any name, typed as ``env.kwargs.size=5``."""
 
 
 def setting(

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ppo_cli.config import TrainConfig
+from ppo_cli.config import ARGUMENTS, TrainConfig
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.hydra_ext.keys import command, unknown_key
 
@@ -136,8 +136,8 @@ def _rewrite(word: str, env_is_chosen: bool, multirun: bool, kind: type[Any]) ->
         return f"{key}={_at_home(value)}"
     if kind is not TrainConfig or not equals:
         return word
-    if key.startswith("env.kwargs."):
-        return f"++{key}={'null' if value == 'None' else value}"  # no environment wants the text
+    if key.startswith(tuple(f"{name}." for name in ARGUMENTS)):
+        return f"++{key}={'null' if value == 'None' else value}"  # no constructor wants the text
     if key == "network" and ":" in value:
         return f"network.module={value}"  # a class of the user's, not a file of conf/network
     if key == "env.id" and not env_is_chosen:

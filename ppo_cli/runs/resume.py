@@ -8,7 +8,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from ppo_cli.config import TrainConfig, own_modules, show, walk, whole_iterations
+from ppo_cli.config import ARGUMENTS, TrainConfig, own_modules, show, walk, whole_iterations
 from ppo_cli.errors import CheckpointError, ConfigError, Problem
 from ppo_cli.plain import from_plain, to_plain
 from ppo_cli.runs.checkpoint import load_checkpoint
@@ -20,7 +20,6 @@ from ppo_cli.runs.summary import as_json, fingerprint, now, read_summary
 FIXED = ("env.", "network.", "continuous.", "normalize_")
 """Beginnings of settings that what was learnt so far depends on."""
 FIXED_KEYS = ("seed", "num_envs", "buffer_size", "output_dir", "init_from", "resume")
-KWARGS = "env.kwargs."
 FREE = ("network.sequence_length", "continuous.resample_every", "env.restart_crashed")
 
 
@@ -150,7 +149,7 @@ def _changed(before: TrainConfig, changes: dict[str, Any]) -> TrainConfig:
             what = f"{key}={show(value)} cannot change in a run that goes on"
             problems.append(Problem(what, f"the same without {key}=; single settings such as lr= may change"))
             continue
-        if key not in known and not key.startswith(KWARGS):
+        if key not in known and _holder(key) is None:
             problems.append(Problem(f"{key!r} is not a setting of a run", "one that ppo-train --help lists"))
             continue
         if not _differs(before, key, value):
@@ -181,7 +180,13 @@ def modules_to_name(config: TrainConfig) -> dict[str, str]:
 
 def _saved(before: TrainConfig, key: str) -> Any:
     """What a setting was."""
-    return before.env.kwargs.get(key.removeprefix(KWARGS)) if key.startswith(KWARGS) else attrgetter(key)(before)
+    holder = _holder(key)
+    return attrgetter(key)(before) if holder is None else attrgetter(holder)(before).get(key.removeprefix(f"{holder}."))
+
+
+def _holder(key: str) -> str | None:
+    """The setting that a key is an argument in, if it is one."""
+    return next((name for name in ARGUMENTS if key.startswith(f"{name}.")), None)
 
 
 def _differs(before: TrainConfig, key: str, value: Any) -> bool:

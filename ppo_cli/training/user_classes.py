@@ -121,7 +121,8 @@ def kept(owner: object, state: Any, place: str = "state_dict()") -> Any:
             kept(owner, key, f"a key of {place}"): kept(owner, item, f"{place}[{key!r}]") for key, item in state.items()
         }
     if isinstance(state, list | tuple):
-        return type(state)(kept(owner, item, f"{place}[{number}]") for number, item in enumerate(state))
+        items = [kept(owner, item, f"{place}[{number}]") for number, item in enumerate(state)]
+        return items if isinstance(state, list) else tuple(items)
     if state is None or type(state) in (bool, int, float, str):
         return state
     what = f"{type(owner).__name__}: {place} is of type {type(state).__name__}, which no checkpoint can hold"
