@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -63,3 +64,15 @@ def test_the_agent_needs_neither_gymnasium_nor_hydra() -> None:
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "torch" in loaded
     assert not {"hydra", "omegaconf", "gymnasium", "rich", "matplotlib", "tensorboard"} & set(loaded)
+
+
+LONGEST_FILE, LONGEST_FUNCTION = 300, 60
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_file_is_a_sitting_and_a_function_a_screen(module: str) -> None:
+    text = MODULES[module].read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= LONGEST_FILE
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < LONGEST_FUNCTION, node.name

@@ -256,7 +256,7 @@ def test_continuous_target(distribution: str, tmp_path: Path) -> None:
     agent = trained(tmp_path, "ProbeAim-v0", continuous=continuous, total_timesteps=3072)
     for number in (-0.8, 0.0, 0.8):
         action, *_ = agent.get_action([number], deterministic=True)
-        assert agent.command(action) == pytest.approx([1 + number], abs=0.25)
+        assert agent.env_action(action) == pytest.approx([1 + number], abs=0.25)
 
 
 def test_image_located_target(tmp_path: Path) -> None:

@@ -1,9 +1,8 @@
-"""The agent: network, head, normalisers and optimiser state, wired together."""
+"""The agent as a library has it: act, remember, learn, in a loop of one's own over one environment."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ppo_cli.agent import state
-from ppo_cli.agent.learner import Learner, UpdateResult
-from ppo_cli.agent.policy import Policy
-from ppo_cli.algorithm.rollout import FinalObservations, ObsRows, RolloutBuffer
-from ppo_cli.config import NetworkConfig, PPOConfig, show
+from ppo_cli.agent.core import Agent
+from ppo_cli.agent.learner import UpdateResult
+from ppo_cli.algorithm.rollout import FinalObservations, ObsRows
+from ppo_cli.config import NetworkConfig, PPOConfig
 from ppo_cli.devices import resolve_device
-from ppo_cli.errors import CheckpointError, ConfigError, Problem
+from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.runs.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from ppo_cli.spec import Spec
 from ppo_cli.validation import validate
@@ -25,7 +23,7 @@ from ppo_cli.validation import validate
 DEFAULTS = PPOConfig()
 
 
-class PPOAgent:
+class PPOAgent(Agent):
     """Proximal Policy Optimization (Schulman et al. 2017, arXiv:1707.06347).
 
     Args:
@@ -88,33 +86,10 @@ class PPOAgent:
             seed = int(torch.randint(2**63 - 1, ()).item())
         self._build(spec, config, resolve_device(str(device)), _count("seed", seed, least=0), num_envs=1)
 
-    @classmethod
-    def from_spec(
-        cls,
-        spec: Spec,
-        config: PPOConfig,
-        *,
-        seed: int,
-        device: str | torch.device = "cpu",
-        num_envs: int = 1,
-        compiled: bool = False,
-    ) -> PPOAgent:
-        """An agent for given spaces and a full configuration; its memory takes ``num_envs`` transitions a step."""
-        agent = cls.__new__(cls)
-        agent._build(spec, config, torch.device(device), seed, num_envs, compiled)
-        return agent
-
     def _build(
         self, spec: Spec, config: PPOConfig, device: torch.device, seed: int, num_envs: int, compiled: bool = False
     ) -> None:
-        self.spec = spec
-        self._compiled = compiled
-        self.config = PPOConfig(**{item.name: getattr(config, item.name) for item in fields(PPOConfig)})
-        validate(self.config)
-        self.policy = Policy(spec, self.config, device, seed, num_envs)
-        row, action = (self.policy.row_size, self.policy.row_dtype), (spec.action_size, spec.action_dtype)
-        self.memory = RolloutBuffer(-(-config.buffer_size // num_envs), num_envs, row, action)
-        self.learner = Learner(self.policy, self.config, seed, compiled, self.memory.steps)
+        super()._build(spec, config, device, seed, num_envs, compiled)
         self._states: ObsRows | None = None  # what the network remembers of the episode that get_action is in
         self._begins = True
         self._acted_on = np.zeros((1, self.policy.row_size), self.policy.row_dtype)
@@ -144,7 +119,7 @@ class PPOAgent:
         """Forget what the episode so far was like; only an agent with memory knows the difference."""
         self._begins = True
 
-    def command(self, action: npt.ArrayLike) -> ObsRows:
+    def env_action(self, action: npt.ArrayLike) -> ObsRows:
         """An action of :meth:`get_action` in the environment's units, of shape (action_size,).
 
         Only squashed and Beta-distributed actions are in units of their own.
@@ -238,66 +213,6 @@ class PPOAgent:
         self.memory.clear(keep_last=waits)
         return result
 
-    def learn(self) -> UpdateResult:
-        """Learn from a memory that was filled without values and log-probabilities, and empty it."""
-        self.learner.fill_in(self.memory)
-        result = self.learner.learn(self.memory, self.memory.size)
-        self.memory.clear()
-        return result
-
-    # --- keeping ----------------------------------------------------------------------------------------------
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything about the agent as plain data and CPU tensors."""
-        return state.state_dict(self.learner)
-
-    def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Take over all that :meth:`state_dict` holds but settings and spaces, which must be alike.
-
-        Raises:
-            CheckpointError: if anything is missing or has another shape or type.
-        """
-        state.load_state_dict(self.learner, saved)
-
-    @classmethod
-    def from_state_dict(
-        cls, saved: dict[str, Any], device: str | torch.device = "cpu", *, module: str | None = None
-    ) -> PPOAgent:
-        """The agent that :meth:`state_dict` described, for one environment.
-
-        Args:
-            saved: What it described.
-            device: Where tensors live.
-            module: The ``network.module`` that may be imported; to import what a file names would be to run it.
-
-        Raises:
-            CheckpointError: if the network is another, or anything is missing or has another shape or type.
-        """
-        config, spec = state.read_description(saved)
-        if config.network.module != module:
-            what = f"the checkpoint's network is {show(config.network.module)}, and the one asked for {show(module)}"
-            raise CheckpointError(Problem(what, f"network={config.network.module}, if you trust that module"))
-        return cls._rebuilt(config, spec, saved, device=device)
-
-    @classmethod
-    def _rebuilt(cls, config: PPOConfig, spec: Spec, saved: dict[str, Any], **keywords: Any) -> PPOAgent:
-        agent = state.buildable(config, spec, saved, lambda: cls.from_spec(spec, config, seed=0, **keywords))
-        agent.load_state_dict(saved)
-        return agent
-
-    def load_weights(self, saved: dict[str, Any]) -> None:
-        """Start from another agent's network and normalisers; optimiser and streams stay fresh.
-
-        Args:
-            saved: Its :meth:`state_dict`.
-
-        Raises:
-            CheckpointError: if the spaces or the network differ, or what their inputs and outputs mean.
-        """
-        state.check_same_function(self.config, self.spec, *state.read_description(saved))
-        other = PPOAgent.from_state_dict(saved, self.policy.device, module=self.config.network.module)
-        state.copy_function(other.learner, self.learner)
-
     def save(self, filepath: str | os.PathLike[str]) -> None:
         """Write a checkpoint: whole or not at all."""
         save_checkpoint(Path(filepath), self.state_dict())
@@ -310,11 +225,7 @@ class PPOAgent:
         Raises:
             CheckpointError: if the file is unusable or its agent has other spaces.
         """
-        saved = load_checkpoint(find_checkpoint(filepath))["agent"]
-        config, spec = state.read_description(saved)
-        state.check_same_kind(self.config, self.spec, config, spec)
-        held = {"device": self.policy.device, "num_envs": self.memory.num_envs, "compiled": self._compiled}
-        self.__dict__.update(self._rebuilt(config, spec, saved, **held).__dict__)
+        self.become(load_checkpoint(find_checkpoint(filepath))["agent"])
 
 
 def _count(name: str, number: Any, least: int = 1) -> int:

@@ -20,7 +20,7 @@ from ppo_cli.plain import from_plain, to_plain
 from ppo_cli.runs.checkpoint import checked_section, checked_tensor
 from ppo_cli.spec import Shapes, Spec
 
-Agent = TypeVar("Agent")
+Built = TypeVar("Built")
 
 SECTIONS = ("config", "spec", "parameters", "first_moment", "second_moment", "updates", "normalizers", "streams")
 """What the state of an agent consists of."""
@@ -172,7 +172,7 @@ def read_description(state: dict[str, Any]) -> tuple[PPOConfig, Spec]:
     return config, spec
 
 
-def buildable(config: PPOConfig, spec: Spec, saved: dict[str, Any], build: Callable[[], Agent]) -> Agent:
+def buildable(config: PPOConfig, spec: Spec, saved: dict[str, Any], build: Callable[[], Built]) -> Built:
     """What ``build`` makes, if the file holds as many parameters as the network that it describes has.
 
     A few words can describe a network that no memory holds.

@@ -13,12 +13,13 @@ from torch import Tensor
 
 from ppo_cli.agent.policy import Policy
 from ppo_cli.algorithm.rollout import ObsRows
-from ppo_cli.config import EnvConfig
+from ppo_cli.config import EnvConfig, TrainConfig
 from ppo_cli.envs.calls import EnvCall
 from ppo_cli.envs.inspect import longest_episode
 from ppo_cli.envs.make import make_env
 from ppo_cli.envs.spaces import Codec
 from ppo_cli.envs.video import Film
+from ppo_cli.runs.progress import Evaluation
 from ppo_cli.seeding import stream_generator, stream_seed
 
 log = logging.getLogger("ppo_cli")
@@ -155,6 +156,20 @@ def play(
     finally:
         for slot in slots:
             slot.close()
+
+
+def evaluate_policy(policy: Policy, config: TrainConfig, seed: int, calls: Sequence[EnvCall]) -> Evaluation:
+    """The evaluation that a run's settings ask for, in environments that are told what ``calls`` say."""
+    played = play(
+        policy,
+        config.env,
+        episodes=config.eval_episodes,
+        seed=seed,
+        deterministic=True,
+        num_envs=config.eval_episodes,
+        calls=calls,
+    )
+    return Evaluation(seed, True, played.returns, played.lengths)
 
 
 def _choose(policy: Policy, slots: list[_Slot], deterministic: bool) -> list[tuple[ObsRows, ObsRows | None]]:

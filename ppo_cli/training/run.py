@@ -17,10 +17,8 @@ from ppo_cli.devices import intra_op_threads
 from ppo_cli.envs.families import warn_of_raw_pictures
 from ppo_cli.envs.ids import newer_version
 from ppo_cli.errors import ConfigError, Problem, RunError, UserError
-from ppo_cli.loggers.csv import read_rows
 from ppo_cli.loggers.hub import make_loggers
 from ppo_cli.loggers.lines import run_logging, terminal_can_repaint
-from ppo_cli.loggers.metrics import Metrics
 from ppo_cli.runs.checkpoint import find_checkpoint
 from ppo_cli.runs.folder import new_run_dir
 from ppo_cli.runs.lock import locked
@@ -29,6 +27,7 @@ from ppo_cli.runs.summary import Record, fingerprint, now
 from ppo_cli.signals import stoppable
 from ppo_cli.training.auto import warn_of_short_stretches
 from ppo_cli.training.callbacks import Callback
+from ppo_cli.training.history import rows_so_far, seconds_so_far
 from ppo_cli.training.plan import Plan, Planner
 from ppo_cli.training.preflight import check_writable, preflight
 from ppo_cli.training.trainer import Trainer
@@ -212,8 +211,8 @@ def _make_trainer(job: Job, live: bool) -> tuple[Trainer, float | None]:
     init_from: Path | None = None
     if content is None and plan.config.init_from is not None:
         init_from = find_checkpoint(plan.config.init_from, key="init_from")
-    history = [] if saved is None else _history(run_dir, saved)
-    before = 0.0 if saved is None else _elapsed(saved, history)
+    history = [] if saved is None else rows_so_far(run_dir, saved)
+    before = 0.0 if saved is None else seconds_so_far(saved, history)
     loggers = make_loggers(plan.config, run_dir, live)
     trainer = Trainer(plan, run_dir, loggers, init_from, content, history, before or 0.0, callbacks)
     trainer.problems += [] if saved is None else saved.problems
@@ -299,31 +298,3 @@ def _unwritten(record: Record, status: str, facts: dict[str, Any]) -> OSError | 
         log.error("summary.json could not be written: %s", error)
         return error
     return None
-
-
-def _history(run_dir: Path, saved: Saved) -> Sequence[Metrics]:
-    """The rows up to the checkpoint."""
-    rows = read_rows(run_dir / "metrics.csv", saved.progress.step)
-    # an iteration that was skipped before its first step has the step of the one before it
-    history = [row for row in rows if (row["iteration"] or 0) <= saved.progress.iteration]
-    if "csv" in saved.config.logger and len(history) < saved.progress.iteration:
-        log.warning(
-            "metrics.csv has %d of the %d rows up to the checkpoint; the others are lost",
-            len(history),
-            saved.progress.iteration,
-        )
-    return history
-
-
-def _elapsed(saved: Saved, history: Sequence[Metrics]) -> float | None:
-    """The seconds that the run had taken up to the checkpoint; ``None`` where nothing tells.
-
-    Checkpoints do not hold them, for those of equal runs are equal.
-    """
-    if not saved.progress.iteration:
-        return 0.0
-    if history and history[-1]["iteration"] == saved.progress.iteration:
-        return history[-1]["time/elapsed"]
-    seconds, step = saved.summary.get("wall_time"), saved.summary.get("step")
-    # without metrics.csv, as many as its record has for a step, which was written before the checkpoint or after it
-    return seconds * saved.progress.step / step if seconds and step else None

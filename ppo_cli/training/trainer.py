@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
 import time
@@ -22,17 +21,16 @@ from ppo_cli.errors import BadNumbersError
 from ppo_cli.loggers.base import Logger, RunInfo
 from ppo_cli.loggers.hub import LoggerHub
 from ppo_cli.loggers.metrics import COLUMNS, Metrics
-from ppo_cli.plain import to_plain
 from ppo_cli.runs.checkpoint import load_checkpoint
-from ppo_cli.runs.progress import Evaluation, Progress, read_run
+from ppo_cli.runs.progress import Evaluation, Progress
 from ppo_cli.runs.store import CheckpointStore
-from ppo_cli.runs.summary import as_json
 from ppo_cli.seeding import stream_seed
+from ppo_cli.training import state
 from ppo_cli.training.callbacks import Callback, Callbacks
 from ppo_cli.training.collector import Collector
 from ppo_cli.training.episodes import EpisodeStatistics
 from ppo_cli.training.plan import Plan
-from ppo_cli.training.play import play
+from ppo_cli.training.play import evaluate_policy
 from ppo_cli.training.postmortem import located, skip_or_stop
 from ppo_cli.training.rewards import make_rewards
 from ppo_cli.training.row import make_row
@@ -84,32 +82,16 @@ class Trainer:
         self.callbacks = Callbacks(config, callbacks)
         self.rewards = make_rewards(config, plan.spec, plan.device)
         self.columns = tuple(dict.fromkeys((*COLUMNS, *self.callbacks.metrics, *self.rewards.metrics)))
-        self.episode_statistics, self._calls = EpisodeStatistics(config.num_envs), EnvCalls()
+        self.episode_statistics, self.calls = EpisodeStatistics(config.num_envs), EnvCalls()
         if saved is not None:
-            self._restore(saved)
-        parts = (self.agent, self.progress, self.episode_statistics, self._calls)
+            state.restore(self, saved)
+        parts = (self.agent, self.progress, self.episode_statistics, self.calls)
         self.collector = Collector(plan, *parts, all_finals=self.rewards.all_finals)
 
     @property
     def envs(self) -> VectorEnv:
         """The environments that it trains on, until the next checkpoint."""
         return self.collector.envs
-
-    def _restore(self, saved: dict[str, Any]) -> None:
-        """Be where :meth:`checkpoint` left off."""
-        self.agent.load_state_dict(saved["agent"])
-        run = saved["run"]
-        state = read_run(run)
-        self.progress, self.evaluation = state.progress, state.evaluation
-        self.episode_statistics.load_state_dict(state.episodes)
-        self._calls.load_state_dict(run.get("calls", []))
-        self.callbacks.load_state_dict(run.get("callbacks", {}))
-        self.rewards.load_state_dict(run.get("rewards", {}))
-        if as_json(run["config"]) == as_json(to_plain(self.config)):
-            # so it ended here; whoever changes a setting wants it to go on
-            self._stop_if_good_enough()
-            if run.get("stop_reason") is not None:
-                self.stop(str(run["stop_reason"]))
 
     def run(self, on_checkpoint: Callable[[], object] = lambda: None) -> None:
         """Train to the end of the budget, to ``target_return``, or until someone sets ``stopping``.
@@ -158,7 +140,9 @@ class Trainer:
             update = self.agent.learn()
             progress.skipped_in_a_row = 0
         except BadNumbersError as error:
-            skip_or_stop(located(error, self.agent, self._state(), before, self.run_dir), progress, config.on_nan)
+            skip_or_stop(
+                located(error, self.agent, state.state_dict(self), before, self.run_dir), progress, config.on_nan
+            )
             self.agent.memory.clear()
             clock[1:] = [time.perf_counter()]  # all of it counts as collecting
         clock.append(time.perf_counter())
@@ -199,18 +183,8 @@ class Trainer:
 
     def evaluate(self) -> Evaluation:
         """Play complete episodes in environments of their own, with streams that training never touches."""
-        config = self.config
-        seed = stream_seed(config.seed, "evaluation", self.progress.iteration)
-        played = play(
-            self.agent.policy,
-            config.env,
-            episodes=config.eval_episodes,
-            seed=seed,
-            deterministic=True,
-            num_envs=config.eval_episodes,
-            calls=self._calls.of_evaluation(),
-        )
-        return Evaluation(seed, True, played.returns, played.lengths)
+        seed = stream_seed(self.config.seed, "evaluation", self.progress.iteration)
+        return evaluate_policy(self.agent.policy, self.config, seed, self.calls.of_evaluation())
 
     def _update_best(self, evaluation: Evaluation | None) -> None:
         """Keep the best, and stop where it is good enough."""
@@ -224,10 +198,10 @@ class Trainer:
                 progress.best_training_return = training
                 if self.config.keep_best:
                     self.save("best.pt")
-            self._stop_if_good_enough()
+            self.stop_if_good_enough()
             self.callbacks.on_evaluation(evaluation, self)
 
-    def _stop_if_good_enough(self) -> None:
+    def stop_if_good_enough(self) -> None:
         """Stop where the last iteration's evaluation reaches ``target_return``."""
         target, evaluation = self.config.target_return, self.evaluation
         if target is not None and evaluation is not None and evaluation.mean >= target:
@@ -250,26 +224,13 @@ class Trainer:
     def _write(self, write: Callable[[dict[str, Any], dict[str, Any]], Path]) -> OSError | None:
         """Write a checkpoint; a disk that is full does not end the training, for it may have room again."""
         try:
-            write(self.agent.state_dict(), self._state())
+            write(self.agent.state_dict(), state.state_dict(self))
         except OSError as error:
             where = error.filename or self.store.folder
             log.error("a checkpoint could not be written (%s: %s); training goes on", where, error.strerror or error)
             self.problems.append(f"checkpoint of step {self.progress.step:,}: {error}")
             return error
         return None
-
-    def _state(self) -> dict[str, Any]:
-        """What a checkpoint holds of the run beside its agent."""
-        return {
-            "config": to_plain(self.config),
-            "progress": dataclasses.asdict(self.progress),
-            "evaluation": None if self.evaluation is None else dataclasses.asdict(self.evaluation),
-            "episodes": dataclasses.asdict(self.episode_statistics.state_dict()),
-            "stop_reason": self.stop_reason,
-            "calls": self._calls.state_dict(),
-            "callbacks": self.callbacks.state_dict(),
-            "rewards": self.rewards.state_dict(),
-        }
 
     @property
     def final_return(self) -> float | None:
