@@ -1,4 +1,4 @@
-"""Every setting, with its default, its meaning and its check: the single source of all three.
+"""Every setting, with its default, its meaning and its range: the single source of all three.
 
 Only the standard library is imported here, so that ``--help`` and ``--cfg job`` answer at once.
 """
@@ -153,7 +153,7 @@ class TrainConfig(PPOConfig):
     keep_last: int | None = setting(5, "how many of those to keep; null keeps all", ge=1)
     keep_best: bool = setting(True, "keep the checkpoint of the best evaluation too")
     on_nan: str = setting(
-        "stop", "what to do at a number that is none: stop, or skip the update", choices=("stop", "skip")
+        "stop", "what to do where a number is NaN or infinite: stop, or skip the update", choices=("stop", "skip")
     )
     log_every: int = setting(10_000, "steps between lines of plain output", ge=1)
     output_dir: str = setting("outputs", "folder under which the run gets a folder of its own")

@@ -68,7 +68,7 @@ class RunError(UserError):
 
 
 class BadNumbersError(RunError):
-    """Something that must be a finite number is none; nothing was learnt from it.
+    """Something that must be a finite number is NaN or infinite; nothing was learnt from it.
 
     Attributes:
         row: Vector step of the rollout, if it came from one.

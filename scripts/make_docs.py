@@ -1,4 +1,4 @@
-"""Write the generated tables of ``docs/configuration.md``: the settings of ``config.py`` and the presets of ``conf/``.
+"""Write the generated tables of the pages: settings, presets, and the map of the package.
 
 ``make docs`` runs it; ``tests/test_docs.py`` fails where a page is out of date.
 """
@@ -12,26 +12,30 @@ from dataclasses import Field
 from pathlib import Path
 from typing import Any
 
+import rooms
 from omegaconf import OmegaConf
 
 from ppo_cli.config import EvalConfig, PPOConfig, TrainConfig, show, walk
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "configuration.md"
+PAGES = [ROOT / "docs" / name for name in ("configuration.md", "developer.md")]
 PRESETS = ROOT / "conf" / "preset" / "tuned"
 
 KINDS = {int: "whole number", float: "number", bool: "`true`, `false`", str: "text", type(None): "`null`"}
 
 
 def main() -> None:
-    """Bring the page up to date."""
-    PAGE.write_text(render(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    """Bring the pages up to date."""
+    for page in PAGES:
+        page.write_text(render(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def render(page: str) -> str:
-    """The page with its tables made anew: each stands between ``<!-- name -->`` and ``<!-- /name -->``."""
+    """A page with its tables made anew: each stands between ``<!-- name -->`` and ``<!-- /name -->``."""
     for name, table in tables().items():
         begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        if begin not in page:
+            continue
         before, _, rest = page.partition(begin)
         _, _, after = rest.partition(end)
         page = f"{before}{begin}\n{table}\n{end}{after}"
@@ -51,7 +55,8 @@ def tables() -> dict[str, str]:
         "evaluation": [_row(EvalConfig, key, value, item) for key, value, item in walk(EvalConfig())],
     }
     head = ("key", "default", "takes", "meaning")
-    return {name: _table(head, section) for name, section in sections.items()} | {"presets": _presets()}
+    made = {name: _table(head, section) for name, section in sections.items()}
+    return made | {"presets": _presets(), "rooms": rooms.table()}
 
 
 def _row(owner: type[Any], key: str, value: Any, item: Field[Any]) -> tuple[str, ...]:

@@ -176,7 +176,7 @@ class Learnt(RewardTransform):
 
 
 class Spoils(RewardTransform):
-    """Makes rewards that are none."""
+    """Makes what are no rewards."""
 
     def __init__(self, spec: Any, device: Any, how: str) -> None:
         super().__init__(spec, device)

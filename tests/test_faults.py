@@ -298,7 +298,7 @@ SKIPPED_LEFT = "a whole run; `train/skipped_updates` counts; `postmortem.pt`"
 
 
 def _bad(fault: str, how: str, names: str, says: str, step: int, **settings: Any) -> list[Case]:
-    """A number that is none, with the run told to stop and to skip."""
+    """NaN or infinity, with the run told to stop and to skip."""
     stop = Case(
         f"{fault}, `on_nan=stop`",
         NAMED.format(names),

@@ -1,4 +1,4 @@
-"""Finding the first number that is none: in what environments send, and in what an update makes of it."""
+"""Finding the first number that is NaN or infinite: in what environments send, and in what an update makes of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The edge to Gymnasium: building environments, trying them out and reading their spaces."""
+"""Building one environment with its wrappers, and what to say where that fails."""
 
 from __future__ import annotations
 

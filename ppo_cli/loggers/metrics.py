@@ -85,7 +85,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "train/skipped_updates",
-        "Updates left out so far because of numbers that were none (`on_nan=skip`).",
+        "Updates left out so far because of NaN or infinity (`on_nan=skip`).",
         "0.",
     ),
     Metric(

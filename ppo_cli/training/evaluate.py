@@ -1,4 +1,4 @@
-"""Playing complete episodes with a fixed policy."""
+"""Evaluating a checkpoint: what ``ppo-eval`` does, for notebooks and scripts too."""
 
 from __future__ import annotations
 
