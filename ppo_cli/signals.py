@@ -11,8 +11,8 @@ from types import FrameType
 
 log = logging.getLogger("ppo_cli")
 
-# Slurm sends SIGTERM, and what --signal asks for; submitit asks for one of the other two.
-NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")
+# Slurm sends SIGTERM, and what --signal asks for; submitit asks for one of the other two. Windows has the first two.
+ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
 
 
 class Stop:
@@ -43,9 +43,8 @@ def stoppable(stop: Callable[[], None]) -> Iterator[Stop]:
         log.warning("stopping after this iteration; %s stops at once", again)
         stop()
 
-    for name in NAMES:
-        number = getattr(signal, name, None)  # Windows has two of them
-        if number is not None and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+    for number in ENDING:
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             previous[number] = signal.signal(number, on_signal)
     try:
         yield asked

@@ -61,18 +61,19 @@ def guarded(body: Callable[[], int]) -> int:
         print("Interrupted.", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
+        told = error if isinstance(error, UserError) else _unexpected(error)
         if raw:
             traceback.print_exc()
-            return error.exit_code if isinstance(error, UserError) else 1
-        show_error(error if isinstance(error, UserError) else _unexpected(error))
-        return error.exit_code if isinstance(error, UserError) else 1
+        else:
+            show_error(told)
+        return told.exit_code
 
 
 def one_line(error: BaseException) -> str:
     """The error in one line, with its type where the message alone says little."""
-    if isinstance(error, UserError):
-        return " ".join(str(error).split())
     text = " ".join(str(error).split())
+    if isinstance(error, UserError):
+        return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ppo_cli.cli.frame import INTERRUPTED, PLAIN_WIDTH, SIGNALLED, console, one_line
-from ppo_cli.errors import Problem, RunError, UserError
+from ppo_cli.errors import CheckpointError, Problem, RunError, UserError
 
 UNLIMITED = 10_000
 """Width of a table that goes to a file: nothing in it is folded."""
@@ -39,11 +40,11 @@ def show_run(outcome: Outcome) -> int:
         "best return": _number(result.best_return),
         "folder": str(folder),
     }
-    plot, checkpoint = folder / "curves.png", best_checkpoint(folder)
+    plot = folder / "curves.png"
     if plot.is_file():
         rows["plot"] = str(plot)
-    if checkpoint is not None:
-        rows["checkpoint"] = str(checkpoint)
+    with suppress(CheckpointError):  # where it has saved none
+        rows["checkpoint"] = str(result.checkpoint)
         rows["evaluate it"] = shlex.join(["ppo-eval", f"checkpoint={folder}", *outcome.named])
     again = ["ppo-train", f"resume={folder}", *outcome.named_again]
     if stopped:
@@ -51,12 +52,6 @@ def show_run(outcome: Outcome) -> int:
         rows["go on with it" if scheduled else "begin it again"] = shlex.join(again)
     _print_rows(rows)
     return SIGNALLED + result.signal if result.signal is not None else 0
-
-
-def best_checkpoint(run_dir: Path) -> Path | None:
-    """The best checkpoint of a run, else its last."""
-    files = (run_dir / "checkpoints" / name for name in ("best.pt", "last.pt"))
-    return next((path for path in files if path.is_file()), None)
 
 
 def example_checkpoint() -> str:

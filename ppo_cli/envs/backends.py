@@ -13,7 +13,7 @@ import gymnasium as gym
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from ppo_cli.config import EnvConfig
-from ppo_cli.envs.families import arguments_of, atari_arguments, name_of
+from ppo_cli.envs.families import arguments_of, atari_arguments, name_of, registered
 from ppo_cli.envs.inspect import Inspection
 from ppo_cli.envs.make import make_env
 from ppo_cli.envs.spaces import MASK_KEY, describe
@@ -35,7 +35,7 @@ def _envpool(config: EnvConfig, _: Inspection, seeds: list[int], __: AutoresetMo
     import envpool  # type: ignore[import-not-found,unused-ignore]
 
     arguments = {**arguments_of(config), **_kept_apart(len(seeds))}
-    envs = envpool.make_gymnasium(name_of(config), num_envs=len(seeds), seed=seeds, **arguments)
+    envs = envpool.make_gymnasium(name_of(config.id), num_envs=len(seeds), seed=seeds, **arguments)
     envs.observation_space  # noqa: B018 - made when first asked for, with warnings that are to fall here
     return envs, None
 
@@ -166,8 +166,8 @@ def _single_only(config: EnvConfig, keys: Sequence[str] = SINGLE_ONLY) -> str:
 def _why_not_native(config: EnvConfig) -> str:
     if reason := _single_only(config, SINGLE_ONLY[2:] if atari_arguments(config) else SINGLE_ONLY):
         return reason
-    registered = gym.registry.get(name_of(config))  # none where an id leaves its version out
-    if registered is None or registered.vector_entry_point is None:
+    known = registered(config.id)
+    if known is None or known.vector_entry_point is None:
         return f"{config.id} has no vector program of its own"
     return ""
 

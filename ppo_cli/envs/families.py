@@ -21,10 +21,8 @@ log = logging.getLogger("ppo_cli")
 
 def listen_to_mujoco(env_id: str) -> None:
     """Let MuJoCo's warnings reach the log, once a process; by itself it prints them and writes a file beside one."""
-    import gymnasium as gym
-
-    registered = gym.registry.get(env_id.rpartition(":")[2])
-    of_gymnasium = registered is not None and str(registered.entry_point).startswith("gymnasium.envs.mujoco")
+    known = registered(env_id)
+    of_gymnasium = known is not None and str(known.entry_point).startswith("gymnasium.envs.mujoco")
     if of_gymnasium and importlib.util.find_spec("mujoco") is not None:
         with suppress(Exception):  # one that is broken is answered where the environment is built
             importlib.import_module("mujoco")
@@ -55,11 +53,10 @@ def atari_arguments(config: EnvConfig) -> dict[str, Any] | None:
     Returns:
         ``None`` where the configuration asks for something else, which only the wrapper can do.
     """
-    import gymnasium as gym
     from gymnasium.vector import AutoresetMode
 
-    registered = gym.registry.get(name_of(config))
-    if registered is None or registered.vector_entry_point != ATARI_PROGRAM or len(config.wrappers) != 1:
+    known = registered(config.id)
+    if known is None or known.vector_entry_point != ATARI_PROGRAM or len(config.wrappers) != 1:
         return None
     entry = config.wrappers[0]
     name, asked = next(iter(entry.items())) if isinstance(entry, dict) else (entry, {})
@@ -81,9 +78,16 @@ def atari_arguments(config: EnvConfig) -> dict[str, Any] | None:
     }
 
 
-def name_of(config: EnvConfig) -> str:
+def name_of(env_id: str) -> str:
     """The id without the module that registers it."""
-    return config.id.rpartition(":")[2]
+    return env_id.rpartition(":")[2]
+
+
+def registered(env_id: str) -> Any:
+    """What Gymnasium knows of an id; ``None`` also where that leaves its version out."""
+    import gymnasium
+
+    return gymnasium.registry.get(name_of(env_id))
 
 
 def arguments_of(config: EnvConfig) -> dict[str, Any]:
@@ -124,5 +128,5 @@ def import_error(module: str) -> BaseException | None:
 def warn_of_raw_pictures(config: EnvConfig) -> None:
     """Say so where an Atari game is learnt from its pictures as they are, which is slow and rarely meant."""
     pictures = config.kwargs.get("obs_type") != "ram"
-    if config.id.rpartition(":")[2].startswith("ALE/") and pictures and not config.wrappers:
+    if name_of(config.id).startswith("ALE/") and pictures and not config.wrappers:
         log.warning("%s is learnt from its raw pictures; preset=atari has the usual preprocessing", config.id)

@@ -9,7 +9,7 @@ import difflib
 import re
 from pathlib import Path
 
-from ppo_cli.envs.families import import_error, import_family, package_of
+from ppo_cli.envs.families import import_error, import_family, name_of, package_of, registered
 from ppo_cli.errors import Problem
 
 _ID = re.compile(r"^(?:(?P<module>[\w.]+):)?(?P<name>(?:[\w-]+/)*[\w.-]+?)(?:-v(?P<version>\d+))?$")
@@ -17,20 +17,18 @@ _ID = re.compile(r"^(?:(?P<module>[\w.]+):)?(?P<name>(?:[\w-]+/)*[\w.-]+?)(?:-v(
 
 def is_registered(env_id: str) -> bool:
     """Whether Gymnasium can make this id; the module of ``module:Id`` is imported to find out."""
-    import gymnasium
-
     match = _ID.match(env_id)
     if match is None or (match["module"] and import_error(match["module"])):
         return False
     import_family(env_id)
-    return env_id.rpartition(":")[2] in gymnasium.registry
+    return registered(env_id) is not None
 
 
 def newer_version(env_id: str) -> str | None:
     """The registered id that replaces a registered one of an older version."""
     match = _ID.match(env_id)
     newest = _versions(match["name"])[-1:] if match is not None else []
-    return newest[0] if newest and newest[0] != env_id.rpartition(":")[2] else None
+    return newest[0] if newest and newest[0] != name_of(env_id) else None
 
 
 def unknown_id(env_id: str) -> Problem:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ppo_cli.algorithm.rollout import ObsRows
 from ppo_cli.config import EnvConfig
+from ppo_cli.envs.families import registered
 from ppo_cli.envs.make import make_env, told
 from ppo_cli.envs.spaces import MASK_KEY, describe, flat_mask, leaves, values
 from ppo_cli.errors import ConfigError, Problem
@@ -85,8 +86,8 @@ def longest_episode(config: EnvConfig) -> int | None:
     """The time limit in steps; ``None`` where none is known."""
     if config.max_episode_steps is not None:
         return config.max_episode_steps
-    registered = gym.registry.get(config.id.rpartition(":")[2])  # none where an id leaves its version out
-    return None if registered is None else registered.max_episode_steps
+    known = registered(config.id)
+    return None if known is None else known.max_episode_steps
 
 
 def _without_choice(spec: Spec, mask: ObsRows) -> str:
@@ -131,7 +132,7 @@ def _broken_promise(env: gym.Env[Any, Any], observation: Any, info: dict[str, An
         wrong = _wrong_observation(env, observation)
         if wrong:
             return f"the observation after {when} {wrong}"
-        if _has_mask(env, info):
+        if _first_mask(env, observation, info)[1] is not None:
             break  # a random action may be a forbidden one
         observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
         when = f"step {number}"
@@ -146,13 +147,6 @@ def _raised(config: EnvConfig, error: BaseException) -> ConfigError:
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
     what = f"{config.id} raises {told(error, notes)}"
     return ConfigError(Problem(what, "env.kwargs.… that it likes, or another env="), "Broken environment")
-
-
-def _has_mask(env: gym.Env[Any, Any], info: dict[str, Any]) -> bool:
-    """Whether not every action is allowed at every time."""
-    space = env.observation_space
-    in_observation = isinstance(space, gym.spaces.Dict) and MASK_KEY in space.spaces
-    return in_observation or MASK_KEY in info or env.has_wrapper_attr("action_masks")
 
 
 def _wrong_reward(reward: Any) -> str:

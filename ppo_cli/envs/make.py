@@ -61,14 +61,12 @@ def _make_bare(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
     except gym.error.UnregisteredEnv as error:
         raise ConfigError(unknown_id(config.id), "Unknown environment") from error
     except (Exception, SystemExit) as error:  # whatever a constructor raises, it is the configuration that it refuses
-        what = f"{config.id} cannot be built: {told(error)}"
+        what, fix = f"{config.id} cannot be built: {told(error)}", "env=CartPole-v1, or another environment"
         if config.kwargs:
-            raise ConfigError(
-                Problem(f"{what} (with env.kwargs={show(config.kwargs)})", "other env.kwargs.…")
-            ) from error
-        if isinstance(error, TypeError):  # most likely of an argument that is missing
-            raise ConfigError(Problem(what, "env.kwargs.<name>=<value>, as its constructor has them")) from error
-        raise ConfigError(Problem(what, "env=CartPole-v1, or another environment")) from error
+            what, fix = f"{what} (with env.kwargs={show(config.kwargs)})", "other env.kwargs.…"
+        elif isinstance(error, TypeError):  # most likely of an argument that is missing
+            fix = "env.kwargs.<name>=<value>, as its constructor has them"
+        raise ConfigError(Problem(what, fix)) from error
 
 
 _LEARNS = "learns as it goes, and an evaluation's fresh environments would know nothing"

@@ -22,7 +22,7 @@ from ppo_cli.envs.calls import EnvCall
 from ppo_cli.envs.inspect import Inspection
 from ppo_cli.envs.make import make_env
 from ppo_cli.errors import UserError
-from ppo_cli.signals import NAMES
+from ppo_cli.signals import ENDING
 
 log = logging.getLogger("ppo_cli")
 
@@ -163,9 +163,8 @@ def in_process(
         return stand_in()
     # Ctrl-C reaches every process of a terminal, and Slurm's signals every process of a job; it is the parent that
     # decides when to stop
-    for name in NAMES:
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
     return Teller(make_env(config, index=index), index)
 

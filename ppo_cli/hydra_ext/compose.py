@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 import ppo_cli
 from ppo_cli.config import EnvConfig, TrainConfig, walk
+from ppo_cli.envs.families import name_of
 from ppo_cli.envs.ids import is_registered
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.hydra_ext import gym_source, resolvers, schema
@@ -190,7 +191,7 @@ def _wrong_files(config: DictConfig, words: Sequence[str], kind: type[Any]) -> l
 
 def _wrong_env(choice: str, env_id: str) -> list[Problem]:
     """An environment's own name stands for that environment; its preset goes by the name."""
-    if choice.rpartition(":")[2] == env_id.rpartition(":")[2] or not is_registered(choice):
+    if name_of(choice) == name_of(env_id) or not is_registered(choice):
         return []
     if env_id == EnvConfig().id:
         return [Problem(f"the file env/{choice}.yaml does not say which environment it is of", f"id: {choice}")]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-import itertools
 import os
-import pickle
+import pickletools
 import reprlib
 import zipfile
 from collections.abc import Collection
@@ -16,11 +15,17 @@ import torch
 from torch import Tensor
 
 from ppo_cli.errors import CheckpointError, Problem, shortened
-from ppo_cli.runs.archive import examined
 from ppo_cli.runs.files import write_atomically
 
 FORMAT_VERSION = 1
 KIND = "ppo-cli checkpoint"
+
+DEEPEST = 50  # containers in one another: far more than a checkpoint has, far fewer than any recursion bears
+MOST_TUPLES = 50_000  # four to a tensor; as many in one another are hashed within half of the usual stack
+_PLAIN = (str, int, float, bool, type(None))
+_STORAGES = ("Double", "Float", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
+_NAMES = {"collections OrderedDict", "torch._utils _rebuild_tensor_v2", *(f"torch {kind}Storage" for kind in _STORAGES)}
+"""What ``torch.save`` refers to where it writes a dense tensor."""
 
 
 def save_checkpoint(path: Path, agent: dict[str, Any], run: dict[str, Any] | None = None) -> None:
@@ -75,11 +80,65 @@ def find_checkpoint(path: str | os.PathLike[str], key: str = "checkpoint") -> Pa
     raise CheckpointError(Problem(f"the folder {found} holds no checkpoints/best.pt or checkpoints/last.pt", fix))
 
 
-def _is_archive(content: bytes) -> bool:
-    try:
-        return zipfile.is_zipfile(io.BytesIO(content))
-    except zipfile.BadZipFile:  # which it raises where an archive claims to go on in other files
-        return False
+def _read(content: bytes) -> Any:
+    """What ``torch.save`` made of plain data and dense tensors.
+
+    Raises:
+        Exception: of many kinds, if it is anything else; the file costs no more than its own size until then.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        parts = archive.infolist()
+        if any(part.compress_type for part in parts) or sum(part.file_size for part in parts) > len(content):
+            raise ValueError("it is packed")  # as torch.save never does, and bombs are
+        if (damaged := archive.testzip()) is not None:  # torch looks at no checksums
+            raise ValueError(f"the checksum of {damaged} is wrong")
+        (pickled,) = (part for part in parts if part.filename.lower().endswith("data.pkl"))
+        _check_pickle(archive.read(pickled))
+    payload = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    _check_plain(payload, len(content))
+    return payload
+
+
+def _check_pickle(data: bytes) -> None:
+    """See that ``torch.load`` comes back from a pickle.
+
+    ``weights_only`` keeps it from running code, but not from hashing keys: tuples that each hold the one before twice
+    take for ever, and tuples in tuples the whole stack. And of other names torch's message says how to let them in.
+
+    Raises:
+        ValueError: names what a checkpoint does not have.
+    """
+    before, tuples = "", 0
+    memo: dict[Any, str] = {}
+    for code, argument, _ in pickletools.genops(data):
+        tuples += code.name.startswith("TUPLE")
+        if code.name == "GLOBAL" and argument not in _NAMES:
+            raise ValueError(f"a reference to {argument}")
+        if code.name.endswith("PUT"):
+            memo[argument] = before
+        if code.name.endswith("GET") and memo[argument] not in ("BINUNICODE", "GLOBAL"):
+            raise ValueError("one thing in two places")
+        before = code.name
+    if tuples > MOST_TUPLES:
+        raise ValueError(f"more than {MOST_TUPLES} tuples")
+
+
+def _check_plain(value: Any, room: int, depth: int = 0) -> None:
+    """See that a value is plain data and dense tensors, none of them larger than the file.
+
+    Raises:
+        ValueError: names what else there is.
+    """
+    if type(value) is Tensor:
+        if value.requires_grad or not value.is_contiguous() or value.untyped_storage().nbytes() > room:
+            raise ValueError("a tensor that is more than its elements side by side")
+    elif type(value) in (dict, list, tuple) and depth < DEEPEST:
+        if type(value) is dict and not all(type(key) in _PLAIN for key in value):
+            raise ValueError("a mapping whose keys are no names")
+        for item in value.values() if type(value) is dict else value:
+            _check_plain(item, room, depth + 1)
+    elif type(value) not in _PLAIN:
+        raise ValueError(f"a {type(value).__name__}" + f" in {depth} others" * (depth == DEEPEST))
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -94,21 +153,15 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise CheckpointError(Problem(f"{path} cannot be read: {error.strerror}", "a file that can be read")) from error
     if not content:
         raise CheckpointError(Problem(f"{path} is empty", "another checkpoint of the same run"))
-    if not _is_archive(content):
-        raise CheckpointError(
-            Problem(
-                f"{path} is no checkpoint, or was cut off while it was copied", "a .pt file from a run's checkpoints/"
-            )
-        )
     try:
-        payload = torch.load(examined(content), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        what = f"{path} holds more than plain data and tensors ({error}); nothing in it was executed"
-        raise CheckpointError(Problem(what, "a file ppo-train wrote")) from error
+        payload = _read(content)
     except Exception as error:  # a damaged archive fails in many ways, all of them the file's
-        what = f"{path} is damaged: {_brief(error)}"
+        what = (
+            f"{path} is no checkpoint, was cut off or damaged, or holds more than plain data and tensors "
+            f"({_brief(error)}); nothing in it was executed"
+        )
         raise CheckpointError(Problem(what, "another checkpoint of the same run")) from error
-    if not isinstance(payload, dict) or not isinstance(payload.get("kind"), str) or payload["kind"] != KIND:
+    if not isinstance(payload, dict) or payload.get("kind") != KIND:
         raise CheckpointError(Problem(f"{path} is a PyTorch file, but no ppo-cli checkpoint", "a file ppo-train wrote"))
     version = payload.get("format_version")
     # Whoever makes version 2 rewrites here what version 1 wrote, so that a file of any version is read for ever.
@@ -141,7 +194,7 @@ def checked_section(source: Any, name: str, keys: Collection[str]) -> dict[str, 
         what = f"the checkpoint's {name} should be a mapping, but is {_brief(source)}"
         raise CheckpointError(Problem(what, "another checkpoint"))
     missing = ", ".join(key for key in keys if key not in source)
-    unknown = ", ".join(_brief(key) for key in itertools.islice((key for key in source if key not in keys), 10))
+    unknown = ", ".join(_brief(key) for key in [key for key in source if key not in keys][:10])
     if missing or unknown:
         parts = [f"lacks {missing}"] * bool(missing) + [f"has {unknown}, which nothing here knows"] * bool(unknown)
         raise CheckpointError(Problem(f"the checkpoint's {name} {' and '.join(parts)}", "another checkpoint"))
@@ -158,7 +211,7 @@ def checked_tensor(
     section: str = "",
     least: float | None = None,
 ) -> Tensor:
-    """The tensor ``name`` of a loaded mapping: on the CPU, element beside element, and finite.
+    """The tensor ``name`` of a loaded mapping, all of it finite.
 
     Args:
         source: The mapping.
@@ -173,11 +226,8 @@ def checked_tensor(
     """
     tensor: Any = source.get(name) if isinstance(source, dict) else None
     title = f"{section}: {name}" if section else name
-    fits = type(tensor) is Tensor and tensor.layout == torch.strided and tensor.device.type == "cpu"
-    if not fits or tuple(tensor.shape) != shape or tensor.dtype != dtype or not tensor.is_contiguous():
-        came = "nothing"
-        if isinstance(tensor, Tensor):
-            came = f"{tuple(tensor.shape)} {tensor.dtype}" + ("" if fits and tensor.is_contiguous() else ", not dense")
+    if not isinstance(tensor, Tensor) or tuple(tensor.shape) != shape or tensor.dtype != dtype:
+        came = f"{tuple(tensor.shape)} {tensor.dtype}" if isinstance(tensor, Tensor) else "nothing"
         raise CheckpointError(
             Problem(f"the checkpoint's {title} should be {shape} {dtype}, but is {came}", "another checkpoint")
         )
@@ -186,5 +236,4 @@ def checked_tensor(
         raise CheckpointError(Problem(what, "an earlier checkpoint of the same run"))
     if least is not None and (tensor < least).any():
         raise CheckpointError(Problem(f"the checkpoint's {title} holds numbers below {least:g}", "another checkpoint"))
-    found: Tensor = tensor
-    return found
+    return tensor

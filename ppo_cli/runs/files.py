@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,12 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 def _flush_folder(folder: Path) -> None:
     """Bring new names to disk too, before anything is deleted in reliance on them."""
-    try:
+    with suppress(OSError):  # Windows opens no folders, nor do some network file systems flush them
         handle = os.open(folder, os.O_RDONLY)
-    except OSError:  # Windows opens no folders
-        return
-    try:
-        os.fsync(handle)
-    except OSError:  # nor do some network file systems flush them
-        pass
-    finally:
-        os.close(handle)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -234,7 +234,7 @@ def _forget_lost_best(
     """Where a run parts from what it was, know a best one only if ``best.pt`` still is that one.
 
     A ``best.pt`` that came after the checkpoint is set aside there, and the one before it is gone for ever. A run that
-    repeats what it did makes its later ones again, and must know what it knew, or it would not repeat it.
+    never changed makes its later ones again, and must know what it knew, or it would not repeat what it did.
 
     Args:
         run_dir: The run's folder.
@@ -244,19 +244,8 @@ def _forget_lost_best(
         changed: Whether settings change now.
     """
     progress = read_run(run).progress
-    resumed = summary.get("resumed") or []
-    parted: int | None = None  # the step at which the run last took another course than before
-    for entry in resumed:
-        if entry["changes"] or (parted is not None and entry["step"] < parted):
-            parted = entry["step"]
-    if not changed and (parted is None or progress.step > parted):
-        return
-    last = resumed[-1] if resumed else {}
-    if last.get("step") == progress.step and "best_step" in last and summary.get("config") == as_json(to_plain(config)):
-        kept = last["best_step"] == progress.best_step  # the same once more, so as it was decided then
-    else:
-        kept = not config.keep_best or CheckpointStore(run_dir).step_of_best() == progress.best_step
-    if not kept:
+    parted = changed or any(one["changes"] and one["step"] >= progress.step for one in summary.get("resumed") or [])
+    if parted and config.keep_best and CheckpointStore(run_dir).step_of_best() != progress.best_step:
         run["progress"] |= {"best_return": None, "best_training_return": None, "best_step": None}
 
 
