@@ -90,3 +90,35 @@ def intra_op_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+class TorchSettings:
+    """Torch's default type and whether it notes gradients, as an environment has set them: for itself alone.
+
+    They are a process's, so a simulator that changes them would change the training beside it.
+    """
+
+    def __init__(self) -> None:
+        self._outside = self._inside = self._now()
+
+    def _now(self) -> tuple[torch.dtype, bool]:
+        return torch.get_default_dtype(), torch.is_grad_enabled()
+
+    def _set(self, settings: tuple[torch.dtype, bool]) -> None:
+        torch.set_default_dtype(settings[0])
+        torch.set_grad_enabled(settings[1])
+
+    def restore(self) -> None:
+        """Remember what has been set inside, and have it as it was outside."""
+        self._inside = self._now()
+        if self._inside != self._outside:
+            self._set(self._outside)
+
+    def __enter__(self) -> None:
+        """Have it as it was set inside."""
+        if self._inside != self._outside:
+            self._set(self._inside)
+
+    def __exit__(self, *_: object) -> None:
+        """Leave."""
+        self.restore()

@@ -79,3 +79,9 @@ class BadNumbersError(RunError):
     def __init__(self, problem: Problem, row: int | None = None) -> None:
         super().__init__(problem)
         self.row = row
+
+
+class BrokenRowsError(BadNumbersError):
+    """Rows of a rollout are finite, and mean nothing: a category that is none, a mask that allows nothing."""
+
+    title = "Broken environment"

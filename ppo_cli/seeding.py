@@ -6,6 +6,8 @@ import random
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,20 +32,55 @@ def stream_generator(root: int, name: str, *index: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(high) << 32 | int(low))
 
 
+@dataclass(frozen=True)
+class Globals:
+    """States of the global generators of Python, NumPy and torch, which code of the user's draws from."""
+
+    python: Any
+    numpy: Any
+    torch: list[torch.Tensor]  # the CPU's, then each GPU's
+
+    @classmethod
+    def now(cls) -> Globals:
+        """As they are."""
+        devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        return cls(random.getstate(), np.random.get_state(), [torch.get_rng_state(), *devices])
+
+    def take_effect(self) -> None:
+        """Make the generators go on from here."""
+        random.setstate(self.python)
+        np.random.set_state(self.numpy)
+        torch.set_rng_state(self.torch[0])
+        if len(self.torch) > 1:
+            torch.cuda.set_rng_state_all(self.torch[1:])
+
+    def same_as(self, other: Globals) -> bool:
+        """Whether nothing was drawn in between."""
+        alike = self.python == other.python and all(map(np.array_equal, self.numpy, other.numpy))
+        return alike and all(map(torch.equal, self.torch, other.torch))
+
+
+def seed_globals(root: int, name: str, *index: int) -> None:
+    """Let the global generators begin anew with a named stream."""
+    seed = stream_seed(root, name, *index)
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+@contextmanager
+def kept_globals() -> Iterator[None]:
+    """Whatever is drawn inside the block, the global generators are afterwards as they were."""
+    before = Globals.now()
+    try:
+        yield
+    finally:
+        before.take_effect()
+
+
 @contextmanager
 def global_streams(root: int, name: str, *index: int) -> Iterator[None]:
-    """Let the global generators of Python, NumPy and torch draw from a named stream inside the block.
-
-    That is for code of the user's, which knows no other generators; afterwards they are as they were before.
-    """
-    python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        seed = stream_seed(root, name, *index)
-        random.seed(seed)
-        np.random.seed(seed)
-        torch.manual_seed(seed)
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
+    """Let the global generators draw from a named stream inside the block; afterwards they are as they were."""
+    with kept_globals():
+        seed_globals(root, name, *index)
+        yield

@@ -111,7 +111,7 @@ class Learner:
             BadNumbersError: if anything in them or in the update is not finite; policy, optimiser and normalisers are
                 as they were.
         """
-        check_rollout(memory, steps)
+        check_rollout(memory, steps, self.policy.spec)
         normalizers = self.policy.normalizers._asdict()
         state, updates, saved = (
             self.state,

@@ -1,4 +1,4 @@
-"""Finding the first number that is NaN or infinite: in what environments send, and in what an update makes of it."""
+"""What is looked at once a rollout: NaN and infinity, categories that are none, and masks without a choice."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from torch import Tensor
 
 from ppo_cli.algorithm import ppo
 from ppo_cli.algorithm.rollout import RolloutBuffer
-from ppo_cli.errors import BadNumbersError, Problem
+from ppo_cli.errors import BadNumbersError, BrokenRowsError, Problem
+from ppo_cli.spec import Spec
 
 MEND_ENV = "an environment (or a wrapper in env.wrappers) that sends finite numbers, or on_nan=skip"
+MEND_SPACES = "an environment that keeps to its spaces, and ends an episode in which nothing can be done"
 MEND_UPDATE = "a smaller lr, max_grad_norm=0.5, normalize_obs=true or normalize_reward=true"
 
 
-def check_rollout(memory: RolloutBuffer, steps: int) -> None:
-    """See that the first ``steps`` rows of a rollout hold finite observations and rewards.
+def check_rollout(memory: RolloutBuffer, steps: int, spec: Spec) -> None:
+    """See that the first ``steps`` rows of a rollout hold finite observations and rewards, and mean something.
 
     Raises:
         BadNumbersError: names the first that is not finite, and its environment.
+        BrokenRowsError: names the first category that is none, or the first mask that allows nothing.
     """
     found = []
     for column, name in (("observations", "observation"), ("rewards", "reward")):
@@ -40,6 +43,34 @@ def check_rollout(memory: RolloutBuffer, steps: int) -> None:
         row, env, entry, value, name = min(found, key=lambda one: one[0])
         where = f"{name}[{entry}]" if name != "reward" else name
         raise BadNumbersError(Problem(f"{where} of environment {env} is {value}", MEND_ENV), row)
+    valid = memory["weights"][:steps] > 0  # what an episode ends with is acted on by nobody
+    wrong = first_wrong(spec, memory["observations"][:steps][valid])
+    if wrong is not None:
+        number, what = wrong
+        row, env = np.argwhere(valid)[number].tolist()
+        raise BrokenRowsError(Problem(f"{what} of environment {env}", MEND_SPACES), row)
+
+
+def first_wrong(spec: Spec, rows: npt.NDArray[Any]) -> tuple[int, str] | None:
+    """The first of rows (rows, row_size) to act on that means nothing, and what is wrong with it."""
+    found = []
+    for part, columns in spec.obs_columns():
+        at = f" (at {part.name})" if part.name else ""
+        if part.kind == "categories":
+            block, counts = rows[:, columns], np.array(part.counts)
+            outside = (block < 0) | (block >= counts)
+            if outside.any():
+                row, entry = np.argwhere(outside)[0].tolist()
+                many = f"{counts[entry]} categories, counted from 0"
+                found.append((row, f"entry {entry} of the observation{at} is {block[row, entry]:g} of {many},"))
+        elif part.kind == "mask":
+            counts = np.array([count for action in spec.actions for count in action.counts])
+            allowed = np.add.reduceat(rows[:, columns] > 0, np.cumsum(counts) - counts, 1)
+            if not allowed.all():
+                row, entry = np.argwhere(allowed == 0)[0].tolist()
+                of_entry = f" for entry {entry} of the action" if len(counts) > 1 else ""
+                found.append((row, f"the action mask allows nothing{of_entry}, in an episode that goes on,"))
+    return min(found, default=None)
 
 
 def _first_bad(numbers: npt.NDArray[Any]) -> tuple[int, int, int, float] | None:

@@ -17,7 +17,7 @@ from ppo_cli.envs.families import arguments_of, atari_arguments, name_of, regist
 from ppo_cli.envs.inspect import Inspection
 from ppo_cli.envs.make import make_env
 from ppo_cli.envs.spaces import MASK_KEY, describe
-from ppo_cli.envs.workers import LOST, StandIn, Workers, in_process
+from ppo_cli.envs.workers import LOST, Workers, in_process
 from ppo_cli.errors import ConfigError, Problem, RunError
 from ppo_cli.spec import Spec
 
@@ -51,14 +51,15 @@ def _kept_apart(num_envs: int) -> dict[str, int]:
     return {"num_threads": count, "thread_affinity_offset": 0} if allowed == count <= num_envs else {}
 
 
-def _sync(config: EnvConfig, _: Inspection, seeds: list[int], autoreset: AutoresetMode) -> Built:
-    makers = [partial(make_env, config, index=index) for index in range(len(seeds))]
+def _sync(config: EnvConfig, inspection: Inspection, seeds: list[int], autoreset: AutoresetMode) -> Built:
+    spaces = (inspection.observations, inspection.actions)
+    make = partial(make_env, config, spec=inspection.spec, spaces=spaces)
+    makers = [partial(make, index=index) for index in range(len(seeds))]
     return SyncVectorEnv(makers, copy=False, autoreset_mode=autoreset), seeds
 
 
 def _async(config: EnvConfig, inspection: Inspection, seeds: list[int], autoreset: AutoresetMode) -> Built:
-    stand_in = partial(StandIn, inspection)
-    makers = [partial(in_process, config, index, os.getpid(), stand_in) for index in range(len(seeds))]
+    makers = [partial(in_process, config, index, seed, os.getpid(), inspection) for index, seed in enumerate(seeds)]
     try:
         return Workers(makers, copy=False, autoreset_mode=autoreset), seeds
     except LOST as error:

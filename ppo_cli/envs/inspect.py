@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +17,8 @@ from ppo_cli.config import EnvConfig
 from ppo_cli.envs.families import registered
 from ppo_cli.envs.make import make_env, told
 from ppo_cli.envs.spaces import MASK_KEY, describe, flat_mask, leaves, values
-from ppo_cli.errors import ConfigError, Problem
+from ppo_cli.errors import ConfigError, Problem, RunError, UserError
+from ppo_cli.seeding import global_streams
 from ppo_cli.spec import Spec
 
 log = logging.getLogger("ppo_cli")
@@ -51,23 +55,49 @@ def inspect(config: EnvConfig, trial_steps: int = TRIAL_STEPS) -> Inspection:
         ConfigError: if it cannot be built or reset, a space is of a kind the agent has no network or head for, or what
             comes is not what the spaces promise.
     """
+    with global_streams(0, "inspect"):
+        return _inspect(config, trial_steps)
+
+
+def _inspect(config: EnvConfig, trial_steps: int) -> Inspection:
     env = make_env(config)
     try:
-        try:
+        with _told(config):
+            describe(config.id, env.observation_space, env.action_space)  # before anything is compared with them
             observation, info = env.reset(seed=0)
             source, mask = _first_mask(env, observation, info)
             spaces = env.observation_space, env.action_space
-        except (Exception, SystemExit) as error:  # whatever it raises now it would raise in training
-            raise _raised(config, error) from error
         spec = describe(config.id, *spaces, source)
-        if mask is not None and len(flat_mask(mask)) != spec.num_options:
-            what = f"{config.id}: the mask has {len(flat_mask(mask))} entries for {spec.num_options} choices"
-            raise ConfigError(Problem(what, "a mask with one entry for every choice"), "Broken environment")
+        _check_mask(config, spec, mask)
         if trial_steps:
-            _try_out(config, env, spec, mask, (observation, info), trial_steps)
+            with _told(config):
+                late = _try_out(config, env, spec, observation, info, trial_steps)
+            if late is not None:  # it shows masks, if not at once; until then everything is allowed
+                spec = describe(config.id, *spaces, "info")
+                _check_mask(config, spec, late)
         return Inspection(spec, *spaces, env.metadata)
     finally:
         _close(env)
+
+
+def _check_mask(config: EnvConfig, spec: Spec, mask: Any) -> None:
+    """See that a mask fits the choices that there are."""
+    if mask is not None and len(flat_mask(mask)) != spec.num_options:
+        what = f"{config.id}: the mask has {len(flat_mask(mask))} entries for {spec.num_options} choices"
+        raise ConfigError(Problem(what, "a mask with one entry for every choice"), "Broken environment")
+
+
+@contextmanager
+def _told(config: EnvConfig) -> Iterator[None]:
+    """Whatever an environment raises now it would raise in training, and it is the configuration that names it."""
+    try:
+        yield
+    except RunError as error:  # it gave what it must not
+        raise ConfigError(error.problems, "Broken environment") from error
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise _raised(config, error) from error
 
 
 def read_spec(config: EnvConfig) -> Spec:
@@ -107,40 +137,36 @@ def _first_mask(env: gym.Env[Any, Any], observation: Any, info: dict[str, Any]) 
 
 
 def _try_out(
-    config: EnvConfig, env: gym.Env[Any, Any], spec: Spec, mask: Any, first: tuple[Any, dict[str, Any]], steps: int
-) -> None:
+    config: EnvConfig, env: gym.Env[Any, Any], spec: Spec, observation: Any, info: dict[str, Any], steps: int
+) -> Any:
     """Take random steps and compare what comes with what the spaces promise.
+
+    Returns:
+        A mask that came with a step where none came with the reset.
 
     Raises:
         ConfigError: names what is wrong with the environment.
     """
-    try:
-        lost = "" if mask is None else _without_choice(spec, flat_mask(mask))
-        wrong = f"the mask after reset allows no choice{lost}" if lost else _broken_promise(env, *first, steps)
-    except (Exception, SystemExit) as error:  # likewise
-        raise _raised(config, error) from error
-    if wrong:
-        fix = "an environment that keeps to its spaces, or a wrapper that mends it"
-        raise ConfigError(Problem(f"{config.id}: {wrong}", fix), "Broken environment")
-
-
-def _broken_promise(env: gym.Env[Any, Any], observation: Any, info: dict[str, Any], steps: int) -> str:
-    """What does not fit the spaces in the first steps; empty if all does."""
+    _, mask = _first_mask(env, observation, info)
+    lost = "" if mask is None else _without_choice(spec, flat_mask(mask))
+    wrong, late = f"the mask after reset allows no choice{lost}" if lost else "", None
     env.action_space.seed(0)
     when = "reset"
     for number in range(1, steps + 1):
-        wrong = _wrong_observation(env, observation)
-        if wrong:
-            return f"the observation after {when} {wrong}"
-        if _first_mask(env, observation, info)[1] is not None:
+        found = _wrong_observation(env, observation)
+        wrong = wrong or (f"the observation after {when} {found}" if found else "")
+        if wrong or mask is not None:
             break  # a random action may be a forbidden one
         observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
         when = f"step {number}"
-        if wrong := _wrong_reward(reward):
-            return f"the reward of {when} {wrong}"
+        wrong = "" if math.isfinite(reward) else f"the reward of {when} is {reward}"
         if terminated or truncated:
             observation, info = env.reset()
-    return ""
+        late = mask = _first_mask(env, observation, info)[1]
+    if wrong:
+        fix = "an environment that keeps to its spaces, or a wrapper that mends it"
+        raise ConfigError(Problem(f"{config.id}: {wrong}", fix), "Broken environment")
+    return late
 
 
 def _raised(config: EnvConfig, error: BaseException) -> ConfigError:
@@ -149,27 +175,15 @@ def _raised(config: EnvConfig, error: BaseException) -> ConfigError:
     return ConfigError(Problem(what, "env.kwargs.… that it likes, or another env="), "Broken environment")
 
 
-def _wrong_reward(reward: Any) -> str:
-    try:
-        number = float(reward)
-    except (TypeError, ValueError):
-        return f"is {reward!r}, which is no number"
-    return "" if np.isfinite(number) else f"is {number}"
-
-
 def _wrong_observation(env: gym.Env[Any, Any], observation: Any) -> str:
-    """How an observation breaks its space's promise; values beyond the bounds are common and do no harm."""
-    try:
-        parts = list(values(env.observation_space, observation))
-    except (LookupError, TypeError) as error:
-        return f"is {type(observation).__name__} and lacks a part of its space ({type(error).__name__}: {error})"
+    """How an observation, which has its space's types already, breaks its promise otherwise.
+
+    Values beyond the bounds are common and do no harm.
+    """
+    parts = values(env.observation_space, observation)
     for (path, space), value in zip(leaves(env.observation_space), parts, strict=True):
-        array, place = np.asarray(value), f"(at {path}) " if path else ""
-        if array.shape != (space.shape or ()):
-            return f"{place}has shape {array.shape}, and its space {space.shape}"
-        if array.dtype.kind not in "fiub":
-            return f"{place}is of type {array.dtype}, which is no number"
-        if not np.isfinite(array).all():
+        place = f"(at {path}) " if path else ""
+        if not np.isfinite(np.asarray(value)).all():
             return f"{place}is not finite"
         if isinstance(space, gym.spaces.Discrete | gym.spaces.MultiDiscrete) and not space.contains(value):
             return f"{place}is {value}, which is none of {space}"

@@ -6,47 +6,71 @@ import importlib.util
 import logging
 import traceback
 import warnings
-from functools import partial
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 
 from ppo_cli.config import EnvConfig, show
+from ppo_cli.devices import TorchSettings
+from ppo_cli.envs.edge import Edge, Kept
 from ppo_cli.envs.families import import_family, listen_to_mujoco
 from ppo_cli.envs.ids import unknown_id
 from ppo_cli.envs.restart import RestartOnError
 from ppo_cli.errors import ConfigError, Problem
+from ppo_cli.spec import Spec
 
 log = logging.getLogger("ppo_cli")
 
 
-def make_env(config: EnvConfig, render_mode: str | None = None, index: int = 0) -> RestartOnError:
+Spaces = tuple[gym.Space[Any], gym.Space[Any]]
+"""Of observations and of actions."""
+
+
+def make_env(
+    config: EnvConfig,
+    render_mode: str | None = None,
+    index: int = 0,
+    spec: Spec | None = None,
+    spaces: Spaces | None = None,
+) -> RestartOnError:
     """Build one environment with its wrappers.
 
     Args:
         config: Which, and how.
         render_mode: As Gymnasium has it.
         index: Its number among those that step side by side, for messages.
+        spec: What is known of it from another one like it: where its masks come from, above all.
+        spaces: The spaces that the other one had, to be shown in the place of its own.
 
     Raises:
         ConfigError: if Gymnasium does not know the id, a package is missing, or the constructor refuses its arguments.
     """
-    return RestartOnError(partial(_make_wrapped, config, render_mode), index, config.restart_crashed)
+
+    def make() -> gym.Env[Any, Any]:
+        mask, options = (None, 0) if spec is None else (spec.mask, spec.num_options)
+        settings = TorchSettings()
+        env = _make_wrapped(config, render_mode)
+        settings.restore()
+        return Edge(env, settings, config.id, index, spaces, mask, options)
+
+    return RestartOnError(make, index, config.restart_crashed)
 
 
 def _make_wrapped(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
     env = _make_bare(config, render_mode)
     for entry in config.wrappers:
-        env = _wrapped(env, entry)
+        env = _wrapped(env, deepcopy(entry))
     if config.frame_stack is not None:
         # before an episode's first observation there is nothing: that is what vector programs which stack show, too
-        env = gym.wrappers.FrameStackObservation(env, config.frame_stack, padding_type="zero")
+        env = gym.wrappers.FrameStackObservation(Kept(env), config.frame_stack, padding_type="zero")
     return env
 
 
 def _make_bare(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
-    kwargs = dict(config.kwargs) if render_mode is None else {**config.kwargs, "render_mode": render_mode}
+    # of each construction its own: constructors take options out of mappings, and keep what they were given
+    kwargs = deepcopy(config.kwargs) if render_mode is None else {**deepcopy(config.kwargs), "render_mode": render_mode}
     import_family(config.id)
     listen_to_mujoco(config.id)
     try:

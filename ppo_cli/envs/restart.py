@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium as gym
 
 from ppo_cli.envs.calls import EnvCall, EnvCalls
-from ppo_cli.errors import Problem, RunError
+from ppo_cli.errors import Problem, RunError, UserError
 from ppo_cli.seeding import stream_seed
 
 log = logging.getLogger("ppo_cli")
@@ -39,15 +39,15 @@ class RestartOnError(gym.Wrapper[Any, Any, Any, Any]):
         """As the environment does."""
         try:
             observation, reward, terminated, truncated, info = self.env.step(action)
+        except UserError:  # it gave what it must not, and would again
+            raise
         except Exception as error:
             self._add_note(error, "step")
             if not self._restart:
                 raise
             self._warn(error, "step")
         else:
-            if truncated:  # the reset that comes before it is read may write into the same array
-                observation = deepcopy(observation)
-            self._last = observation
+            self._keep(observation)
             return observation, reward, terminated, truncated, info
         last = self._last
         self._rebuild()
@@ -59,6 +59,8 @@ class RestartOnError(gym.Wrapper[Any, Any, Any, Any]):
         self._seed = self._seed if seed is None else seed
         try:
             return self._begin(seed, options)
+        except UserError:
+            raise
         except Exception as error:
             if not self._restart:
                 raise
@@ -89,11 +91,19 @@ class RestartOnError(gym.Wrapper[Any, Any, Any, Any]):
 
     def _begin(self, seed: int | None, options: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:
         try:
-            self._last, info = self.env.reset(seed=seed, options=options)
+            observation, info = self.env.reset(seed=seed, options=options)
+        except UserError:
+            raise
         except Exception as error:
             self._add_note(error, "reset")
             raise
-        return self._last, info
+        self._keep(observation)
+        return observation, info
+
+    def _keep(self, observation: Any) -> None:
+        """Remember the last observation: a copy, for one that breaks may have written into it before."""
+        if self._restart:
+            self._last = deepcopy(observation)
 
     def _add_note(self, error: Exception, method: str) -> None:
         note = f"in {method}() of environment {self._index}"

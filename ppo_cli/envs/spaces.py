@@ -89,6 +89,9 @@ def _obs_part(
         what = f"{name} has {sum(counts):,} categories{_at(path)}, too many to read one-hot"
         problems.append(Problem(what, "a wrapper that makes numbers of them (env.wrappers=[module:Class])"))
         return None
+    if type(space).__module__.partition(".")[0] == "gym":
+        problems.append(_of_old_gym(name, path, space))
+        return None
     what = f"{name} has observations of kind {type(space).__name__}{_at(path)}"
     fits = "Box, Discrete, MultiDiscrete, MultiBinary, and Dict and Tuple of these"
     problems.append(Problem(f"{what}; supported are {fits}", "a wrapper that makes such (env.wrappers=[module:Class])"))
@@ -105,11 +108,19 @@ def _action_part(name: str, path: str, space: spaces.Space[Any], problems: list[
     if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):
         low, high = (tuple(float(x) for x in bound.flatten()) for bound in (space.low, space.high))
         return ActionPart(path, "continuous", len(low), (), low, high)
+    if type(space).__module__.partition(".")[0] == "gym":
+        problems.append(_of_old_gym(name, path, space))
+        return None
     kind = f"Box of {space.dtype}" if isinstance(space, spaces.Box) else type(space).__name__
     fits = "Discrete, MultiDiscrete, MultiBinary, Box of floats, and Dict and Tuple of these"
     what = f"{name} has actions of kind {kind}{_at(path)}; supported are {fits}"
     problems.append(Problem(what, "a wrapper that takes such (env.wrappers=[module:Class])"))
     return None
+
+
+def _of_old_gym(name: str, path: str, space: Any) -> Problem:
+    what = f"{name} has a {type(space).__name__} of the old package gym{_at(path)}, and Gymnasium's own is needed"
+    return Problem(what, "import gymnasium as gym, in the place of import gym, where the environment is written")
 
 
 def _at(path: str) -> str:
@@ -249,4 +260,4 @@ def _only(space: spaces.Space[Any], batch: Any) -> Any:
         return {key: _only(one, batch[key]) for key, one in space.spaces.items()}
     if isinstance(space, spaces.Tuple):
         return tuple(_only(one, batch[index]) for index, one in enumerate(space.spaces))
-    return int(batch[0]) if isinstance(space, spaces.Discrete) else batch[0, ...]  # an array even without axes
+    return batch[0] if isinstance(space, spaces.Discrete) else batch[0, ...]  # an array even without axes

@@ -80,6 +80,8 @@ class VectorEnv:
         if reason := mismatch(config, spec, self._envs):
             self._envs.close()
             raise ConfigError(Problem(f"vector_backend={backend}: {reason}", "vector_backend=sync"))
+        masks = [columns for part, columns in spec.obs_columns() if part.kind == "mask"]
+        self._aside = masks[0] if spec.mask in ("info", "method") else None  # columns of masks beside observations
         self._codec = Codec(spec, self._envs.single_observation_space, self._envs.single_action_space)
         self._ended = np.zeros(self.num_envs, np.bool_)
         self._shown: ObsRows = np.empty((self.num_envs, spec.obs_size), spec.obs_dtype)
@@ -165,6 +167,8 @@ class VectorEnv:
                 valid = ~starts
             self._ended = ended
         rows = self._pack(observations, infos)
+        if any_ended and self._aside is not None and self._mode != AutoresetMode.SAME_STEP:
+            rows[ended, self._aside] = 1  # nothing is chosen where an episode is over: the same in every mode
         if any_ended and self._mode != AutoresetMode.NEXT_STEP:
             starts = ended
             where = (ended if self._all_finals else cut).nonzero()[0]
@@ -222,10 +226,10 @@ class VectorEnv:
 
     def _pack(self, observations: Any, infos: dict[str, Any]) -> ObsRows:
         masks = None
-        if self._spec.mask == "method":
-            masks = self._envs.call("action_masks")
-        elif self._spec.mask == "info" and MASK_KEY in infos:
+        if self._aside is not None and MASK_KEY in infos:
             # where an environment gave no mask, Gymnasium's batch of them holds zeros
             gave = infos.get(f"_{MASK_KEY}", np.ones(self.num_envs, np.bool_))
             masks = [mask if given else None for mask, given in zip(infos[MASK_KEY], gave, strict=True)]
+        elif self._spec.mask == "method":  # of a vector program, which shows no masks in its infos
+            masks = self._envs.call("action_masks")
         return self._codec.pack(observations, infos, masks)

@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from multiprocessing import connection
 from typing import Any
 
@@ -22,6 +22,7 @@ from ppo_cli.envs.calls import EnvCall
 from ppo_cli.envs.inspect import Inspection
 from ppo_cli.envs.make import make_env
 from ppo_cli.errors import UserError
+from ppo_cli.seeding import seed_globals
 from ppo_cli.signals import ENDING
 
 log = logging.getLogger("ppo_cli")
@@ -155,18 +156,18 @@ class StandIn(gym.Env[Any, Any]):
         self.metadata = inspection.metadata
 
 
-def in_process(
-    config: EnvConfig, index: int, parent: int, stand_in: Callable[[], gym.Env[Any, Any]]
-) -> gym.Env[Any, Any]:
+def in_process(config: EnvConfig, index: int, seed: int, parent: int, inspection: Inspection) -> gym.Env[Any, Any]:
     """Build environment ``index`` in a process of its own; in ``parent``, which reads spaces alone, a stand-in."""
     if os.getpid() == parent:
-        return stand_in()
+        return StandIn(inspection)
     # Ctrl-C reaches every process of a terminal, and Slurm's signals every process of a job; it is the parent that
     # decides when to stop
     for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
-    return Teller(make_env(config, index=index), index)
+    seed_globals(seed, "env/global")
+    spaces = (inspection.observations, inspection.actions)
+    return Teller(make_env(config, index=index, spec=inspection.spec, spaces=spaces), index)
 
 
 def _follow(parent: int) -> None:

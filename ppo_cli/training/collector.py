@@ -11,7 +11,7 @@ from ppo_cli.envs.calls import EnvCalls
 from ppo_cli.envs.vector import VectorEnv
 from ppo_cli.errors import BadNumbersError
 from ppo_cli.runs.progress import Progress
-from ppo_cli.seeding import stream_seed
+from ppo_cli.seeding import seed_globals, stream_seed
 from ppo_cli.training.episodes import EpisodeStatistics
 from ppo_cli.training.plan import Plan
 
@@ -52,6 +52,7 @@ class Collector:
         config, iteration = self._plan.config, self._progress.iteration
         stretch = (iteration,) if iteration else ()
         seeds = [stream_seed(config.seed, "env", *stretch, index) for index in range(config.num_envs)]
+        seed_globals(config.seed, "env/global", *stretch)  # many an environment draws from the global generators
         which = (config.vector_backend, config.env, self._plan.inspection, seeds)
         return VectorEnv(*which, calls=self._calls, all_finals=self._all_finals)
 
@@ -77,7 +78,7 @@ class Collector:
             self._collect()
         except Exception as error:
             try:
-                check_rollout(memory, memory.size)
+                check_rollout(memory, memory.size, self._plan.spec)
             except BadNumbersError as first:
                 raise first from error
             raise

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ppo_cli.agent.policy import Policy
+from ppo_cli.algorithm.finite import MEND_SPACES, first_wrong
 from ppo_cli.algorithm.rollout import ObsRows
 from ppo_cli.config import EnvConfig, TrainConfig
 from ppo_cli.envs.calls import EnvCall
@@ -19,8 +21,9 @@ from ppo_cli.envs.inspect import longest_episode
 from ppo_cli.envs.make import make_env
 from ppo_cli.envs.spaces import Codec
 from ppo_cli.envs.video import Film
+from ppo_cli.errors import Problem, RunError
 from ppo_cli.runs.progress import Evaluation
-from ppo_cli.seeding import stream_generator, stream_seed
+from ppo_cli.seeding import Globals, kept_globals, seed_globals, stream_generator, stream_seed
 
 log = logging.getLogger("ppo_cli")
 
@@ -47,10 +50,19 @@ class Episodes:
         return float(np.mean(self.returns))
 
 
+DRAWS: set[str] = set()
+"""Environments that are known to draw from the global generators, which makes a difference in time alone."""
+
+
+class _Drew(Exception):  # noqa: N818 - nothing is wrong
+    """An environment drew from the global generators while episodes shared them."""
+
+
 class _Slot:
     """One episode in progress, in an environment built for it alone.
 
-    A reused environment may carry state over its own ``reset(seed)`` (BipedalWalker does).
+    A reused environment may carry state over its own ``reset(seed)`` (BipedalWalker does). One that draws from the
+    global generators has states of its own for them, so that an episode does not depend on those beside it.
     """
 
     def __init__(
@@ -62,18 +74,24 @@ class _Slot:
         film: Film | None,
         human: bool,
         calls: Sequence[EnvCall],
+        apart: bool,
     ) -> None:
         self.episode, self.episode_return, self.length = episode, 0.0, 0
+        self._globals: Globals | None = None
+        if apart:
+            seed_globals(seed, "episode/global", episode)
         filmed = film is not None and episode < film.episodes
-        self.env = make_env(config, "human" if human else "rgb_array" if filmed else None)
+        self.env = make_env(config, "human" if human else "rgb_array" if filmed else None, episode, policy.spec)
         for call in calls:
             self.env.call(call)
-        self._policy, self._asks = policy, policy.spec.mask == "method"
+        self._policy = policy
         self._codec = Codec(policy.spec, self.env.observation_space, self.env.action_space)
         self._stream = stream_generator(seed, "episode/action", episode)
         self._noise: Iterator[Tensor] = iter(())
         observation, info = self.env.reset(seed=stream_seed(seed, "episode/env", episode))
         self.row = policy.compose(self._pack(observation, info), None, None)
+        if apart:
+            self._globals = Globals.now()
         self.reel = film.reel(episode, self.env) if film is not None and filmed else None
 
     def noise(self) -> Tensor:
@@ -85,13 +103,15 @@ class _Slot:
         return noise
 
     def _pack(self, observation: Any, info: dict[str, Any]) -> ObsRows:
-        return self._codec.pack_one(
-            observation, info, self.env.get_wrapper_attr("action_masks")() if self._asks else None
-        )
+        return self._codec.pack_one(observation, info)
 
     def step(self, command: ObsRows, state: ObsRows | None) -> bool:
         """Apply an action (action_size,), and remember ``state``; returns whether the episode is over."""
+        if self._globals is not None:
+            self._globals.take_effect()
         observation, reward, terminated, truncated, info = self.env.step(self._codec.unpack_one(command))
+        if self._globals is not None:
+            self._globals = Globals.now()
         self.row = self._policy.compose(self._pack(observation, info), state, None)
         self.episode_return += float(reward)
         self.length += 1
@@ -133,14 +153,33 @@ def play(
         human: Show each environment in a window.
         calls: What each environment is told before its episode.
     """
+    make = partial(_Slot, env, policy, seed, film=film, human=human, calls=calls)
+    with kept_globals():
+        if repr(env) not in DRAWS:
+            try:
+                return _play(partial(make, apart=False), policy, env, episodes, deterministic, num_envs)
+            except _Drew:
+                DRAWS.add(repr(env))
+        return _play(partial(make, apart=True), policy, env, episodes, deterministic, num_envs)
+
+
+def _play(
+    make: Callable[..., _Slot], policy: Policy, env: EnvConfig, episodes: int, deterministic: bool, num_envs: int
+) -> Episodes:
+    """Play them.
+
+    Raises:
+        _Drew: if episodes that share the global generators draw from them.
+    """
     returns, lengths, cut = [0.0] * episodes, [0] * episodes, 0
     most = MOST_STEPS if longest_episode(env) is None else None
     waiting = iter(range(episodes))
     slots: list[_Slot] = []
+    shared = None if make.keywords["apart"] else Globals.now()  # type: ignore[attr-defined]
     try:
         while True:
             while len(slots) < num_envs and (number := next(waiting, None)) is not None:
-                slots.append(_Slot(env, policy, seed, number, film, human, calls))
+                slots.append(make(episode=number))
             if not slots:
                 if cut:
                     told = "%d of an evaluation's %d episodes had not ended after %d steps and count as they stood then"
@@ -153,6 +192,8 @@ def play(
                     returns[slot.episode], lengths[slot.episode] = slot.episode_return, slot.length
                     slots.remove(slot)
                     slot.close()
+                    if shared is not None and not shared.same_as(Globals.now()):
+                        raise _Drew
     finally:
         for slot in slots:
             slot.close()
@@ -179,6 +220,10 @@ def _choose(policy: Policy, slots: list[_Slot], deterministic: bool) -> list[tup
         chunk = slots[first : first + CHUNK]
         rows = np.zeros((CHUNK, policy.row_size), policy.row_dtype)
         rows[: len(chunk)] = np.concatenate([slot.row for slot in chunk])
+        wrong = first_wrong(policy.spec, rows[: len(chunk)])
+        if wrong is not None:
+            what = f"{wrong[1]} of an evaluation's episode {chunk[wrong[0]].episode}"
+            raise RunError(Problem(what, MEND_SPACES), "Broken environment")
         noise = None
         if not deterministic:
             parts = [slot.noise() for slot in chunk]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ppo_cli.agent.agent import PPOAgent
-from ppo_cli.errors import BadNumbersError, Problem
+from ppo_cli.errors import BadNumbersError, BrokenRowsError, Problem
 from ppo_cli.runs.checkpoint import save_checkpoint
 from ppo_cli.runs.progress import Progress
 
@@ -40,7 +40,7 @@ def located(
         fix = f"{fix}; {path} holds the rollout and the agent before it"
     except OSError as unwritten:
         log.error("%s could not be written: %s", path, unwritten)
-    return BadNumbersError(Problem(f"{problem.what} at step {step:,}", fix), error.row)
+    return type(error)(Problem(f"{problem.what} at step {step:,}", fix), error.row)
 
 
 def skip_or_stop(found: BadNumbersError, progress: Progress, on_nan: str) -> None:
@@ -50,7 +50,7 @@ def skip_or_stop(found: BadNumbersError, progress: Progress, on_nan: str) -> Non
         BadNumbersError: where the run is to stop at bad numbers, or they do not end.
     """
     progress.skipped_in_a_row += 1
-    if on_nan == "stop" or progress.skipped_in_a_row > MOST_SKIPPED:
+    if isinstance(found, BrokenRowsError) or on_nan == "stop" or progress.skipped_in_a_row > MOST_SKIPPED:
         raise found
     log.warning("%s; this update is skipped, and the environments are built anew", found.problems[0].what)
     progress.skipped_updates += 1

@@ -137,7 +137,7 @@ class TransformedRewards:
             BadNumbersError: if the rollout, or what comes back, holds a number that is NaN or infinite.
             RunError: if what comes back is of another shape.
         """
-        check_rollout(memory, memory.size)
+        check_rollout(memory, memory.size, self._transform.spec)
         experience = self._experience(memory)
         try:
             with global_streams(self._seed, "reward_transform", iteration):

@@ -24,6 +24,7 @@ from ppo_cli.runs.folder import new_run_dir
 from ppo_cli.runs.lock import locked
 from ppo_cli.runs.resume import Saved, find_saved
 from ppo_cli.runs.summary import Record, fingerprint, now
+from ppo_cli.seeding import kept_globals
 from ppo_cli.signals import stoppable
 from ppo_cli.training.auto import warn_of_short_stretches
 from ppo_cli.training.callbacks import Callback
@@ -193,7 +194,7 @@ def _run(job: Job, show: bool) -> TrainResult:
 def _watched(job: Job, live: bool) -> TrainResult:
     """Train; the traceback of whatever breaks goes into ``train.log`` alone, and the person gets one message."""
     try:
-        with intra_op_threads(job.plan.config.threads):
+        with intra_op_threads(job.plan.config.threads), kept_globals():
             return _train(job, live)
     except Exception as error:
         log.debug("the run failed", exc_info=True)
