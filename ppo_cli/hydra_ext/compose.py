@@ -117,7 +117,8 @@ def composed(kind: type[Any], load: Loader, overrides: Sequence[str]) -> tuple[A
     while True:
         try:
             config = load(words)
-            own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+            keys: list[Any] = [key for key in config if key != "hydra"]  # in a file, one may be a number
+            own = OmegaConf.masked_copy(config, keys)
             plain = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
             return plain, problems + _wrong_files(config, words, kind)
         except (HydraException, OmegaConfBaseException, ValueError) as error:
