@@ -14,7 +14,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from ppo_cli.config import EvalConfig, PPOConfig, TrainConfig, show, walk
+from ppo_cli.config import EvalConfig, PPOConfig, TrainConfig, old_names, show, walk
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "configuration.md"
@@ -51,7 +51,9 @@ def tables() -> dict[str, str]:
         "evaluation": [_row(EvalConfig, key, value, item) for key, value, item in walk(EvalConfig())],
     }
     head = ("key", "default", "takes", "meaning")
-    return {name: _table(head, section) for name, section in sections.items()} | {"presets": _presets()}
+    renamed = [(f"`{old}`", f"`{new}`") for old, new in old_names(TrainConfig).items()]
+    others = {"presets": _presets(), "renamed": _table(("was called", "is called"), renamed)}
+    return {name: _table(head, section) for name, section in sections.items()} | others
 
 
 def _row(owner: type[Any], key: str, value: Any, item: Field[Any]) -> tuple[str, ...]:

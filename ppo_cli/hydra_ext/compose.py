@@ -23,7 +23,7 @@ import ppo_cli
 from ppo_cli.config import EnvConfig, TrainConfig, walk
 from ppo_cli.envs.ids import is_registered
 from ppo_cli.errors import ConfigError, Problem
-from ppo_cli.hydra_ext import gym_source, resolvers, schema
+from ppo_cli.hydra_ext import gym_source, renames, resolvers, schema
 from ppo_cli.hydra_ext.keys import choices, command, settings, unknown_key
 from ppo_cli.hydra_ext.translate import explain
 from ppo_cli.validation import validate, wrong_values
@@ -45,8 +45,9 @@ def version_base() -> dict[str, Any]:
 
 
 def prepare(user_dir: Path | None = None, eval_modules: dict[str, str] | None = None) -> None:
-    """Tell Hydra about our schemas, resolvers, and places to look for configs."""
+    """Tell Hydra about our schemas, resolvers, old names, and places to look for configs."""
     resolvers.register()
+    renames.understand_files()
     schema.register(eval_modules)
     gym_source.PpoSearchPath.user_dir = user_dir
     Plugins.instance().register(gym_source.GymSource)

@@ -30,7 +30,7 @@ def resolve(config: TrainConfig) -> tuple[TrainConfig, list[str]]:
     updates *= whole_iterations(config.buffer_size, config.batch_size)
     spec = read_spec(config.env)
     network = make_network(spec, config)
-    sequence = 1 if config.network.memory is None else sequence_length(config, config.buffer_size // config.num_envs)
+    sequence = 1 if config.network.recurrent is None else sequence_length(config, config.buffer_size // config.num_envs)
     choices: dict[str, tuple[Any, str]] = {
         "vector_backend": choose_backend(config.vector_backend, config.env, spec),
         "threads": choose_threads(config.threads, network.work, config.batch_size),
