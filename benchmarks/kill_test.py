@@ -69,7 +69,7 @@ SCENARIOS = {
     "memory": _config(
         "Pendulum-v1",
         "sync",
-        network=NetworkConfig(hidden_sizes=[16], memory="gru", memory_size=8),
+        network=NetworkConfig(hidden_sizes=[16], recurrent="gru", recurrent_size=8),
         continuous=ContinuousConfig(distribution="gsde"),
     ),
 }

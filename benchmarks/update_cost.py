@@ -21,8 +21,8 @@ from ppo_cli.spec import Spec
 CASES = {
     "64, 64": (NetworkConfig(hidden_sizes=[64, 64], shared=False), 1),
     "256, 256": (NetworkConfig(hidden_sizes=[256, 256], shared=False), 1),
-    "64 and an LSTM, sequences of 4": (NetworkConfig(hidden_sizes=[64], memory="lstm"), 4),
-    "64 and an LSTM, sequences of 16": (NetworkConfig(hidden_sizes=[64], memory="lstm"), 16),
+    "64 and an LSTM, sequences of 4": (NetworkConfig(hidden_sizes=[64], recurrent="lstm"), 4),
+    "64 and an LSTM, sequences of 16": (NetworkConfig(hidden_sizes=[64], recurrent="lstm"), 16),
 }
 BATCH, MINIBATCHES, ROUNDS = 64, 32, 9
 

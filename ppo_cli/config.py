@@ -1,6 +1,6 @@
 """Every setting, with its default, its meaning and its range: the single source of all three.
 
-Only the standard library is imported here, so that ``--help`` and ``--cfg job`` answer at once.
+Nothing but the standard library is needed here, so that ``--help`` and ``--cfg job`` answer at once.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import typing
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any
+
+from ppo_cli.renames import understands_old_names
 
 ACTIVATIONS = ("tanh", "relu", "elu", "gelu", "silu")
 LOGGERS = ("csv", "tensorboard")
@@ -33,6 +35,7 @@ def setting(
     own: bool = False,
     was: str | None = None,
     since: int = 1,
+    before: Any = ...,
 ) -> Any:
     """A dataclass field with its one line of meaning and the range its values (or a list's items) lie in.
 
@@ -46,15 +49,17 @@ def setting(
         empty: Whether a list may be empty.
         own: Whether a choice may also be a ``module:Class`` of the user's.
         was: The name it had before, which is still understood.
-        since: The checkpoint format it came with; what was saved before has none of it.
+        since: The checkpoint format it came with; what was saved before may have none of it.
+        before: Its value in what has none of it: with it, runs behave as they did then. ``...`` is the default.
     """
     metadata = {"meaning": meaning, "gt": gt, "ge": ge, "le": le, "choices": choices}
-    metadata |= {"empty": empty, "own": own, "was": was, "since": since}
+    metadata |= {"empty": empty, "own": own, "was": was, "since": since, "before": default if before is ... else before}
     if isinstance(default, list | dict):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
+@understands_old_names
 @dataclass
 class EnvConfig:
     """Which environment, and how Gymnasium builds it."""
@@ -67,6 +72,7 @@ class EnvConfig:
     restart_crashed: bool = setting(False, "build an environment that raises anew, and go on")
 
 
+@understands_old_names
 @dataclass
 class NetworkConfig:
     """The actor-critic's shape."""
@@ -76,14 +82,17 @@ class NetworkConfig:
     activation: str = setting("tanh", "nonlinearity after each hidden layer", choices=ACTIVATIONS)
     layer_norm: bool = setting(False, "normalise each hidden layer before its nonlinearity")
     shared: bool = setting(True, "one trunk under both heads (false: a trunk for each)")
-    memory: str | None = setting(None, "recurrent layer on top of the hidden ones; null is none", choices=RECURRENCES)
-    memory_size: int = setting(64, "width of the recurrent layer", ge=1)
+    recurrent: str | None = setting(
+        None, "recurrent layer on top of the hidden ones; null is none", choices=RECURRENCES, was="memory"
+    )
+    recurrent_size: int = setting(64, "width of the recurrent layer", ge=1, was="memory_size")
     sequence_length: int | None = setting(
         None, "steps that gradients flow back through; null is the longest up to 32 that fits", ge=1
     )
     module: str | None = setting(None, "module:Class, a torch module of yours that reads the observation")
 
 
+@understands_old_names
 @dataclass
 class ContinuousConfig:
     """What continuous actions are drawn from."""
@@ -96,6 +105,7 @@ class ContinuousConfig:
     resample_every: int | None = setting(4, "gsde: steps that one noise function lasts; null is a rollout", ge=1)
 
 
+@understands_old_names
 @dataclass
 class PPOConfig:
     """What the agent needs: network and algorithm. Schulman et al. 2017 (arXiv:1707.06347) unless said otherwise."""
@@ -124,6 +134,7 @@ class PPOConfig:
     normalize_value: bool = setting(True, "standardise value targets by running statistics (PopArt)")
 
 
+@understands_old_names
 @dataclass
 class TrainConfig(PPOConfig):
     """One training run."""
@@ -174,6 +185,7 @@ class TrainConfig(PPOConfig):
     reward_kwargs: dict[str, Any] = setting({}, "arguments for its constructor", since=2)
 
 
+@understands_old_names
 @dataclass
 class EvalConfig:
     """One evaluation of a checkpoint."""
@@ -209,6 +221,15 @@ def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, dataclasses.
             yield from walk(value, f"{prefix}{item.name}.")
         else:
             yield prefix + item.name, value, item
+
+
+def old_names(kind: type[Any]) -> dict[str, str]:
+    """The keys that settings had before, each with the one of today, as they are typed."""
+    return {
+        key.removesuffix(item.name) + item.metadata["was"]: key
+        for key, _, item in walk(kind())
+        if item.metadata["was"] is not None
+    }
 
 
 def own_modules(config: TrainConfig) -> dict[str, str]:

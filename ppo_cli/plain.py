@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import numbers
 import reprlib
+import typing
 from dataclasses import fields
 from typing import Any
 
@@ -34,14 +35,60 @@ def _plain(value: Any) -> Any:
     return int(value) if isinstance(value, numbers.Integral) else float(value)
 
 
+def up_to_date(kind: type[Any], plain: Any) -> Any:
+    """A saved config under the names of today, and with the settings that came after it.
+
+    A setting of the first format is never filled in: where it is missing, the file is damaged.
+
+    Args:
+        kind: The config's dataclass.
+        plain: :func:`to_plain`'s output, of this version or an earlier one; what is none is left as it is.
+    """
+    if not isinstance(plain, dict):
+        return plain
+    found, hints = dict(plain), type_hints(kind)
+    for item in fields(kind):
+        name, hint = item.name, hints[item.name]
+        if dataclasses.is_dataclass(hint):
+            group = up_to_date(typing.cast("type[Any]", hint), found.get(name, {}))
+            if name in found or group:
+                found[name] = group
+            continue
+        was = item.metadata["was"]
+        if was is not None and was in found and name not in found:
+            found[name] = found.pop(was)
+        if name not in found and item.metadata["since"] > 1:
+            found[name] = _plain(item.metadata["before"])
+    return found
+
+
+def as_first_saved(config: Any) -> dict[str, Any]:
+    """The config as the first format had it: under old names, and without later settings that are at their defaults."""
+    return _as_first_saved(config, to_plain(config))
+
+
+def _as_first_saved(config: Any, plain: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    usual = type(config)()
+    for item in fields(config):
+        name, value = item.name, getattr(config, item.name)
+        if dataclasses.is_dataclass(value):
+            group = _as_first_saved(value, plain[name])
+            found |= {name: group} if group else {}
+        elif item.metadata["since"] == 1 or value != getattr(usual, name):
+            found[item.metadata["was"] or name] = plain[name]
+    return found
+
+
 def from_plain(kind: type[Any], plain: dict[str, Any]) -> Any:
-    """Rebuild a config dataclass from :func:`to_plain`'s output.
+    """Rebuild a config dataclass from :func:`to_plain`'s output, of this version or an earlier one.
 
     Raises:
         ConfigError: if a key is missing, unknown, or its value does not fit.
     """
     if not isinstance(plain, dict):  # others may answer "in" with errors of their own
         raise ConfigError(Problem(f"in place of settings stands a {type(plain).__name__}", "another file"))
+    plain = up_to_date(kind, plain)
     names = [item.name for item in fields(kind)]
     unknown = [name for name in plain if name not in names]
     problems = [

@@ -123,7 +123,7 @@ def _bound(value: float) -> str:
 def _check_agent(config: PPOConfig) -> list[Problem]:
     problems = []
     length = config.network.sequence_length
-    if config.network.memory is not None and length is not None and config.batch_size % length:
+    if config.network.recurrent is not None and length is not None and config.batch_size % length:
         problems.append(
             Problem(
                 f"network.sequence_length={length} does not divide batch_size={config.batch_size}",

@@ -15,7 +15,7 @@ from typing import Any
 import rooms
 from omegaconf import OmegaConf
 
-from ppo_cli.config import EvalConfig, PPOConfig, TrainConfig, show, walk
+from ppo_cli.config import EvalConfig, PPOConfig, TrainConfig, old_names, show, walk
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "docs" / name for name in ("configuration.md", "developer.md")]
@@ -55,7 +55,9 @@ def tables() -> dict[str, str]:
         "evaluation": [_row(EvalConfig, key, value, item) for key, value, item in walk(EvalConfig())],
     }
     head = ("key", "default", "takes", "meaning")
+    renamed = [(f"`{old}`", f"`{new}`") for old, new in old_names(TrainConfig).items()]
     made = {name: _table(head, section) for name, section in sections.items()}
+    made["renamed"] = _table(("was called", "is called"), renamed)
     return made | {"presets": _presets(), "rooms": rooms.table()}
 
 

@@ -125,10 +125,10 @@ def config_of(case: Case) -> TrainConfig:
     )
     if case.backend == "envpool":
         env = EnvConfig(id=ENVPOOL[case.action], max_episode_steps=12)
-    memory = None if case.memory == "none" else case.memory
+    recurrent = None if case.memory == "none" else case.memory
     return TrainConfig(
         env=env,
-        network=NetworkConfig(hidden_sizes=[8], memory=memory, memory_size=4, sequence_length=4),
+        network=NetworkConfig(hidden_sizes=[8], recurrent=recurrent, recurrent_size=4, sequence_length=4),
         continuous=ContinuousConfig(distribution=distribution),
         vector_backend="sync" if case.backend in MODES else case.backend,
         num_envs=2,

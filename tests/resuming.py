@@ -51,7 +51,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "lunarlander": {"env": "LunarLander-v3"},
     "pendulum": {"env": "Pendulum-v1"},
     "gsde": {"env": "Pendulum-v1", "continuous": ContinuousConfig(distribution="gsde", resample_every=3)},
-    "lstm": {"env": "CartPole-v1", "memory": "lstm"},
+    "lstm": {"env": "CartPole-v1", "recurrent": "lstm"},
     "masked": {"env": "toys:Any-v0", "kwargs": {"mask": "info"}},
     "normalised": {"env": "CartPole-v1", "normalize_obs": True, "normalize_reward": True},
 }
@@ -66,7 +66,7 @@ def config_of(kind: Kind, rollout: int = 16) -> TrainConfig:
         rollout: Steps of each environment in an iteration.
     """
     settings = dict(SETTINGS[kind.what])
-    env_id, kwargs, memory = settings.pop("env"), settings.pop("kwargs", {}), settings.pop("memory", None)
+    env_id, kwargs, recurrent = settings.pop("env"), settings.pop("kwargs", {}), settings.pop("recurrent", None)
     if env_id == "toys:Any-v0" and kind.backend == "native":
         env_id = "toys:AnyInStep-v0"
     common: dict[str, Any] = {"num_envs": 2, "buffer_size": 2 * rollout, "batch_size": rollout, "epochs": 2}
@@ -75,7 +75,9 @@ def config_of(kind: Kind, rollout: int = 16) -> TrainConfig:
     common |= {"value_clip": 0.5, "threads": 1, "logger": ["csv"]}
     return TrainConfig(
         env=EnvConfig(id=env_id, kwargs=kwargs, max_episode_steps=rollout + 3),
-        network=NetworkConfig(hidden_sizes=[8], memory=memory, memory_size=4, sequence_length=4 if memory else None),
+        network=NetworkConfig(
+            hidden_sizes=[8], recurrent=recurrent, recurrent_size=4, sequence_length=4 if recurrent else None
+        ),
         vector_backend=kind.backend,
         compile=kind.compiled,
         **common | settings,

@@ -22,7 +22,7 @@ EDGES = {  # who may import what lies outside
     "rich": {"loggers", "cli"},
     "imageio": {"envs.video"},
 }
-STANDARD_LIBRARY_ONLY = {"config", "validation", "plain", "errors", "loggers.metrics", "runs.folder", "spec"}
+STANDARD_LIBRARY_ONLY = {"config", "renames", "validation", "plain", "errors", "loggers.metrics", "runs.folder", "spec"}
 MODULES = rooms.modules()
 
 

@@ -153,7 +153,7 @@ def start(trainer: Trainer) -> Trainer:
 
 
 EVERYTHING: dict[str, Any] = {"normalize_obs": True, "normalize_reward": True, "value_clip": 0.5}
-LSTM = NetworkConfig(hidden_sizes=[8], memory="lstm", memory_size=4)
+LSTM = NetworkConfig(hidden_sizes=[8], recurrent="lstm", recurrent_size=4)
 
 
 @pytest.mark.parametrize("settings", [{}, EVERYTHING, {"network": LSTM}], ids=["plain", "everything", "memory"])

@@ -18,6 +18,7 @@ from ppo_cli.config import EnvConfig, NetworkConfig, TrainConfig
 from ppo_cli.errors import CheckpointError
 from ppo_cli.runs.checkpoint import checked_tensor, find_checkpoint, load_checkpoint, save_checkpoint
 from ppo_cli.runs.files import write_atomically
+from ppo_cli.runs.formats import FORMAT_VERSION
 from ppo_cli.training.evaluate import evaluate
 from ppo_cli.training.run import train
 
@@ -29,9 +30,9 @@ def whole(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_checkpoint_is_plain_data_of_version_1(whole: Path) -> None:
+def test_a_checkpoint_is_plain_data_of_version_2(whole: Path) -> None:
     payload = torch.load(whole, weights_only=True)
-    assert payload["format_version"] == 1
+    assert payload["format_version"] == 2
     assert payload["run"] is None
     parts = {"config", "spec", "parameters", "first_moment", "second_moment", "updates", "normalizers", "streams"}
     assert set(payload["agent"]) == parts
@@ -100,7 +101,9 @@ def spoil(path: Path, kind: str) -> None:
         case "a list":
             torch.save([1, 2], path)
         case "another version":
-            torch.save(torch.load(path) | {"format_version": 2}, path)
+            torch.save(torch.load(path) | {"format_version": FORMAT_VERSION + 1}, path)
+        case "the version before the first":
+            torch.save(torch.load(path) | {"format_version": 0}, path)
         case "no version":
             payload = torch.load(path)
             del payload["format_version"]
@@ -125,7 +128,8 @@ def spoil(path: Path, kind: str) -> None:
         ("a bare pickle", "no checkpoint"),
         ("weights of another program", "no ppo-cli checkpoint"),
         ("a list", "no ppo-cli checkpoint"),
-        ("another version", "version 2"),
+        ("another version", "version 3.*versions up to 2"),
+        ("the version before the first", "version 0"),
         ("no version", "version None"),
         ("no agent", "lacks its agent"),
         ("run is a list", "whole.pt"),
@@ -276,5 +280,5 @@ def make_version_1(folder: Path) -> None:
 def test_a_checkpoint_of_the_first_version_does_what_it_always_did(tmp_path: Path) -> None:
     path = tmp_path / VERSION_1.name  # an evaluation writes beside it
     shutil.copy(VERSION_1, path)
-    assert load_checkpoint(path)["format_version"] == 1
+    assert torch.load(path, weights_only=True)["format_version"] == 1
     assert behaviour(path) == json.loads(VERSION_1.with_suffix(".json").read_text())

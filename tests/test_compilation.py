@@ -130,7 +130,7 @@ KINDS = [
 NETWORKS = [
     {"layer_norm": True, "activation": "gelu"},
     {"shared": False, "activation": "elu"},
-    {"memory": "gru", "memory_size": 3, "sequence_length": 2},
+    {"recurrent": "gru", "recurrent_size": 3, "sequence_length": 2},
     {"module": "toys:Mirror"},
     {"module": "toys:KeepsFeatures"},
 ]

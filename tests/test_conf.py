@@ -67,9 +67,9 @@ def test_plain_defaults_are_the_dataclass() -> None:
         ("mlp", NetworkConfig(encoder="mlp")),
         ("cnn", NetworkConfig(encoder="cnn", hidden_sizes=[512], activation="relu")),
         ("impala", NetworkConfig(encoder="impala", hidden_sizes=[256], activation="relu")),
-        ("lstm", NetworkConfig(memory="lstm")),
-        ("gru", NetworkConfig(memory="gru")),
-        ("cnn_lstm", NetworkConfig("cnn", [512], "relu", memory="lstm", memory_size=256)),
+        ("lstm", NetworkConfig(recurrent="lstm")),
+        ("gru", NetworkConfig(recurrent="gru")),
+        ("cnn_lstm", NetworkConfig("cnn", [512], "relu", recurrent="lstm", recurrent_size=256)),
         ("toys:Halves", NetworkConfig(module="toys:Halves")),
     ],
 )
@@ -86,8 +86,10 @@ def test_continuous_is_a_choice_that_wins_over_the_preset(env: str, choice: str)
 
 
 def test_network_is_a_choice_that_wins_over_the_preset_and_leaves_the_rest() -> None:
-    config = compose("train", TrainConfig, "env=CartPole-v1", "preset=atari", "network=impala", "network.memory_size=8")
-    assert (config.network.hidden_sizes, config.network.memory_size) == ([256], 8)
+    config = compose(
+        "train", TrainConfig, "env=CartPole-v1", "preset=atari", "network=impala", "network.recurrent_size=8"
+    )
+    assert (config.network.hidden_sizes, config.network.recurrent_size) == ([256], 8)
     assert compose("train", TrainConfig, "env=CartPole-v1", "network=lstm").network.shared is False
     assert compose("train", TrainConfig, "env=Pendulum-v1").continuous.distribution == "gsde"
 
@@ -193,6 +195,27 @@ def test_users_files_that_mean_something_else_than_they_say(
     (problem,) = caught.value.problems
     assert what in problem.what
     assert fix in problem.fix
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "typed", "named"),
+    [
+        ("network/mine.yaml", "hiden_sizes: [8]", "network=mine", ["network.hidden_sizes=[8]"]),
+        ("group/a.yaml", "learning_rate: 0.1\ngama: 1\nnetwork: {shard: true}", "+group=a",
+         ["lr=0.1", "gamma=1", "network.shared=true"]),
+        ("group/a.yaml", "network: null", "+group=a", ["the same without network=null"]),
+        ("group/a.yaml", "1: 2", "+group=a", ["ppo-train --help, which lists them all"]),
+        ("env/Mine.yaml", "id: CartPole-v1\nkwarg: {x: 1}", "env=Mine", ["env.kwargs={x:1}"]),
+    ],
+)  # fmt: skip
+def test_users_files_that_misspell_settings_are_answered_as_if_those_were_typed(
+    tmp_path: Path, file: str, text: str, typed: str, named: list[str]
+) -> None:
+    write(tmp_path, {file: ("# @package _global_\n" if file.startswith("group") else "") + text + "\n"})
+    prepare(tmp_path)
+    with loader("train") as load, pytest.raises(ConfigError) as caught:
+        checked(TrainConfig, load, [typed])
+    assert [problem.fix for problem in caught.value.problems] == named
 
 
 def test_users_files_may_choose_and_change_an_environment(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_a_config_survives_becoming_plain_data() -> None:
     )
     plain = to_plain(config)
     assert from_plain(TrainConfig, plain) == config
-    untouched = {"encoder": "auto", "activation": "tanh", "layer_norm": False, "memory": None, "memory_size": 64}
+    untouched = {"encoder": "auto", "activation": "tanh", "layer_norm": False, "recurrent": None, "recurrent_size": 64}
     untouched |= {"sequence_length": None, "module": None}
     assert plain["network"] == {"hidden_sizes": [5], "shared": False} | untouched
     plain["network"]["hidden_sizes"].append(1)

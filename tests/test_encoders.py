@@ -262,26 +262,26 @@ def test_two_pictures_are_read_by_parameters_of_their_own() -> None:
     torch.testing.assert_close(right, NatureCNN(EYE, 1)(parameters[6:], picture)[0])
 
 
-@pytest.mark.parametrize("memory", [None, "lstm"])
+@pytest.mark.parametrize("recurrent", [None, "lstm"])
 @pytest.mark.parametrize("shared", [True, False])
-def test_the_policy_alone_sees_what_the_whole_network_sees(memory: str | None, shared: bool) -> None:
-    config = NetworkConfig(hidden_sizes=[8], shared=shared, memory=memory, memory_size=4)
+def test_the_policy_alone_sees_what_the_whole_network_sees(recurrent: str | None, shared: bool) -> None:
+    config = NetworkConfig(hidden_sizes=[8], shared=shared, recurrent=recurrent, recurrent_size=4)
     network = ActorCritic(PARTS, partial(make_head, PARTS, PPOConfig().continuous), config)
     parameters = network.unflatten(network.init(stream()))
-    rows = torch.cat((ROW, torch.zeros(4, 1 + network.state_size)), 1) if memory else ROW
+    rows = torch.cat((ROW, torch.zeros(4, 1 + network.state_size)), 1) if recurrent else ROW
     outputs, values, states = network.forward(parameters, rows)
     assert outputs.shape == (4, 3)
     assert torch.isfinite(values).all()
-    assert (states is None) == (memory is None)
+    assert (states is None) == (recurrent is None)
     assert outputs[:, 1].unique().tolist() == [-1e8]
-    if memory is None:
+    if recurrent is None:
         torch.testing.assert_close(network.policy(network.acting(parameters), rows), outputs)
 
 
-@pytest.mark.parametrize("memory", [None, "gru"])
-def test_where_there_is_nothing_but_a_mask_it_is_what_is_seen(memory: str | None) -> None:
+@pytest.mark.parametrize("recurrent", [None, "gru"])
+def test_where_there_is_nothing_but_a_mask_it_is_what_is_seen(recurrent: str | None) -> None:
     spec = describe("Env-v0", Dict(action_mask=MultiBinary(40)), Discrete(40))
-    policy = Policy(spec, PPOConfig(NetworkConfig(hidden_sizes=[8], memory=memory)), CPU, 0, 2)
+    policy = Policy(spec, PPOConfig(NetworkConfig(hidden_sizes=[8], recurrent=recurrent)), CPU, 0, 2)
     rows = np.eye(2, 40).astype(spec.obs_dtype)
     acted = policy.act(policy.compose(rows, None, None), policy.noise(1, 2)[0])
     assert acted.actions.tolist() == [[0], [1]]
@@ -321,11 +321,13 @@ def test_a_module_of_ones_own_draws_its_first_weights_from_the_stream_alone() ->
     assert first["inner.weight"].abs().max() <= 1 / 2**0.5  # torch's own range for two inputs
 
 
-@pytest.mark.parametrize("memory", [None, "lstm"])
+@pytest.mark.parametrize("recurrent", [None, "lstm"])
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("name", ["Mirror", "Squares"])
-def test_a_module_of_ones_own_learns(name: str, shared: bool, memory: str | None) -> None:
-    network = NetworkConfig(hidden_sizes=[8], shared=shared, memory=memory, memory_size=4, module=f"toys:{name}")
+def test_a_module_of_ones_own_learns(name: str, shared: bool, recurrent: str | None) -> None:
+    network = NetworkConfig(
+        hidden_sizes=[8], shared=shared, recurrent=recurrent, recurrent_size=4, module=f"toys:{name}"
+    )
     config = PPOConfig(network, buffer_size=16, batch_size=8, epochs=1)
     agent = PPOAgent.from_spec(spec_of(SPEED), config, seed=0, num_envs=2)
     generator = np.random.default_rng(0)

@@ -328,7 +328,10 @@ def test_a_death_among_steps_that_only_fetch_an_observation_cuts_no_episode_twic
 
 def test_a_run_goes_on_past_a_death(tmp_path: Path) -> None:
     env = EnvConfig(id="toys:Dies-v0", kwargs={"at_step": 20, "seed": third_seed()}, restart_crashed=True)
-    settings = {"vector_backend": "async", "network": NetworkConfig(hidden_sizes=[8], memory="gru", memory_size=4)}
+    settings = {
+        "vector_backend": "async",
+        "network": NetworkConfig(hidden_sizes=[8], recurrent="gru", recurrent_size=4),
+    }
     result = train(train_config(env, **settings), tmp_path / "run", show=False)
     assert (result.status, result.step) == ("finished", 144)
     assert (tmp_path / "run" / "train.log").read_text().count("are built anew") == 1

@@ -495,7 +495,23 @@ VALUES = st.one_of(
 )
 GROUPS = ["env", "network", "continuous", "hyperparameters", "preset", "hydra", "hydra/launcher", "hydra.run.dir"]
 GROUPS += ["hydra.job.chdir", "env@x", "env/x", "_self_", "env.kwargs.x", "env.kwargs.a.b"]
-STRANGE = ["lrr", "learning_rate", "network.dropout", "lr.x", "a.b.c", "", ".", "..", "ü", "hidden dim", "0", "seed@x"]
+STRANGE = [
+    "network.memory",
+    "network.memory_size",
+    "memory",
+    "lrr",
+    "learning_rate",
+    "network.dropout",
+    "lr.x",
+    "a.b.c",
+    "",
+    ".",
+    "..",
+    "ü",
+    "hidden dim",
+    "0",
+    "seed@x",
+]
 
 
 def keys_of(kind: type[Any]) -> list[str]:
@@ -541,7 +557,7 @@ def answered(body: Callable[[], Any]) -> Any:
         return None
 
 
-SMALL_ENOUGH = {"num_envs": 64, "frame_stack": 16, "buffer_size": 10_000, "memory_size": 128, "hidden_sizes": 128}
+SMALL_ENOUGH = {"num_envs": 64, "frame_stack": 16, "buffer_size": 10_000, "recurrent_size": 128, "hidden_sizes": 128}
 
 
 def is_cheap(config: TrainConfig) -> bool:

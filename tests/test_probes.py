@@ -228,14 +228,14 @@ def test_values_beyond_a_time_limit(tmp_path: Path) -> None:
     assert values_of(agent, [[0.0]]) == pytest.approx([5.0], abs=0.2)
 
 
-@pytest.mark.parametrize("memory", ["lstm", "gru", None])
-def test_two_step_memory(memory: str | None, tmp_path: Path) -> None:
-    network = NetworkConfig(hidden_sizes=[16], memory=memory, memory_size=16, sequence_length=4)
+@pytest.mark.parametrize("recurrent", ["lstm", "gru", None])
+def test_two_step_memory(recurrent: str | None, tmp_path: Path) -> None:
+    network = NetworkConfig(hidden_sizes=[16], recurrent=recurrent, recurrent_size=16, sequence_length=4)
     settings = {"num_envs": 16, "batch_size": 128, "entropy_coef": 0.01, "total_timesteps": 5120}
     agent = trained(tmp_path, "ProbeRecall-v0", network=network, **settings)
     env = EnvConfig(id="ProbeRecall-v0")
     played = play(agent.policy, env, episodes=100, seed=0, deterministic=True, num_envs=16)
-    if memory is None:  # one symbol in four is guessed
+    if recurrent is None:  # one symbol in four is guessed
         assert played.mean < 0.5
     else:
         assert played.mean > 0.9

@@ -139,7 +139,7 @@ def test_the_gru_is_torchs() -> None:
 
 def network_of(kind: str, *, shared: bool) -> tuple[ActorCritic, list[Tensor]]:
     spec = Spec.simple(INPUTS, 3)
-    config = NetworkConfig(hidden_sizes=[7], memory=kind, memory_size=WIDTH, shared=shared)
+    config = NetworkConfig(hidden_sizes=[7], recurrent=kind, recurrent_size=WIDTH, shared=shared)
     network = ActorCritic(spec, lambda width: make_head(spec, ContinuousConfig(), width), config)
     return network, network.unflatten(random(network.num_parameters) * 0.7)
 
@@ -147,10 +147,10 @@ def network_of(kind: str, *, shared: bool) -> tuple[ActorCritic, list[Tensor]]:
 def test_the_forget_gate_starts_open_and_every_gate_orthogonal() -> None:
     network, _ = network_of("lstm", shared=False)
     named = network.named(network.init(torch.Generator().manual_seed(0)))
-    bias = named["memory.bias"]
+    bias = named["recurrent.bias"]
     assert bias[..., :WIDTH].unique().tolist() == [1.0]
     assert not bias[..., WIDTH:].any()
-    for block in named["memory.recurrent"].unflatten(-1, (4, WIDTH)).permute(0, 2, 1, 3).flatten(0, 1):
+    for block in named["recurrent.recurrent"].unflatten(-1, (4, WIDTH)).permute(0, 2, 1, 3).flatten(0, 1):
         torch.testing.assert_close(block @ block.T, torch.eye(WIDTH), rtol=1e-5, atol=1e-5)
 
 
@@ -251,7 +251,7 @@ def test_the_longest_sequence_that_fills_minibatches_is_taken(
 def trainer_of(kind: str, backend: str, folder: Path, *, shared: bool, **settings: int | float | bool) -> Trainer:
     config = TrainConfig(
         env=EnvConfig(id="WalkInStep-v0" if backend == "native" else "Walk-v0", max_episode_steps=9),
-        network=NetworkConfig(hidden_sizes=[8], memory=kind, memory_size=6, shared=shared),
+        network=NetworkConfig(hidden_sizes=[8], recurrent=kind, recurrent_size=6, shared=shared),
         vector_backend=backend,
         num_envs=3,
         buffer_size=3 * 30,

@@ -512,7 +512,7 @@ def test_a_budget_that_was_raised_stays_so_after_a_stop_before_the_next_checkpoi
         ("env.kwargs", {"render_mode": None}),
         ("env.max_episode_steps", 7),
         ("network.hidden_sizes", [9]),
-        ("network.memory", "lstm"),
+        ("network.recurrent", "lstm"),
         ("network.module", "toys:Mirror"),
         ("continuous.distribution", "beta"),
         ("normalize_obs", False),

@@ -13,6 +13,7 @@ from typing import Any
 from ppo_cli.config import ARGUMENTS, TrainConfig
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.hydra_ext.keys import command, unknown_key
+from ppo_cli.hydra_ext.renames import with_new_names
 
 _SWITCHES = ("--multirun", "-m", "--run", "-r", "--resolve", "--hydra-help", "--shell-completion", "-sc")
 _WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd")
@@ -66,7 +67,7 @@ def parse(argv: Sequence[str], kind: type[Any]) -> CommandLine:
     """Sort a command line and rewrite what Hydra would misread.
 
     Raises:
-        ConfigError: if a flag does not exist or lacks its value.
+        ConfigError: if a flag does not exist or lacks its value, or a setting has two values under two names.
     """
     if "-sc" in argv or "--shell-completion" in argv:
         return CommandLine(flags=list(argv), overrides=[])
@@ -80,6 +81,7 @@ def parse(argv: Sequence[str], kind: type[Any]) -> CommandLine:
         problems.append(Problem("a sweep has many configurations, and one can be shown", "the same without -m"))
     if problems:
         raise ConfigError(problems)
+    line.overrides = with_new_names(line.overrides, kind)
     chosen = any(word.startswith("env=") for word in line.overrides)
     line.overrides = [_rewrite(word, chosen, line.multirun, kind) for word in line.overrides]
     return line

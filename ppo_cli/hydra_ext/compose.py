@@ -24,7 +24,7 @@ from ppo_cli.config import EnvConfig, TrainConfig, walk
 from ppo_cli.envs.families import name_of
 from ppo_cli.envs.ids import is_registered
 from ppo_cli.errors import ConfigError, Problem
-from ppo_cli.hydra_ext import gym_source, resolvers, schema
+from ppo_cli.hydra_ext import gym_source, renames, resolvers, schema
 from ppo_cli.hydra_ext.keys import choices, command, settings, unknown_key
 from ppo_cli.hydra_ext.translate import explain
 from ppo_cli.validation import validate, wrong_values
@@ -46,8 +46,9 @@ def version_base() -> dict[str, Any]:
 
 
 def prepare(user_dir: Path | None = None, eval_modules: dict[str, str] | None = None) -> None:
-    """Tell Hydra about our schemas, resolvers, and places to look for configs."""
+    """Tell Hydra about our schemas, resolvers, old names, and places to look for configs."""
     resolvers.register()
+    renames.understand_files()
     schema.register(eval_modules)
     gym_source.PpoSearchPath.user_dir = user_dir
     Plugins.instance().register(gym_source.GymSource)
@@ -118,7 +119,8 @@ def composed(kind: type[Any], load: Loader, overrides: Sequence[str]) -> tuple[A
     while True:
         try:
             config = load(words)
-            own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+            keys: list[Any] = [key for key in config if key != "hydra"]  # in a file, one may be a number
+            own = OmegaConf.masked_copy(config, keys)
             plain = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
             return plain, problems + _wrong_files(config, words, kind)
         except (HydraException, OmegaConfBaseException, ValueError) as error:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
-from ppo_cli.config import TrainConfig, walk
+from ppo_cli.config import TrainConfig, old_names, walk
 from ppo_cli.errors import Problem
+from ppo_cli.renames import told
 
 ELSEWHERE = {
     "learning_rate": "lr",
@@ -83,6 +84,9 @@ def command(kind: type[Any]) -> str:
 def unknown_key(key: str, value: str, kind: type[Any]) -> Problem:
     """Name the setting that was probably meant."""
     known = settings(kind)
+    for old, new in old_names(kind).items():
+        if key in (old, old.rpartition(".")[2]):
+            return Problem(told(old, new), f"{new}={value}")
     ours = ELSEWHERE.get(key.rpartition(".")[2])
     if ours in known:
         right = _COUNTED_OTHERWISE.get(key, value)

@@ -1,7 +1,8 @@
 """The dataclasses of ``config.py`` as Hydra's schema, and back from Hydra's plain values to the dataclasses.
 
-The schema decides which keys exist. It leaves the types open, because OmegaConf stops at the first value that does not
-fit and turns ``epochs=1.5`` into 1; ``config.validate`` names every such value at once.
+The schema is plain data: what may be typed without a ``+``. It leaves the types open, because OmegaConf stops at the
+first value that does not fit and turns ``epochs=1.5`` into 1, and the keys of files, because it stops at the first of
+those too; :func:`build` and ``validation.validate`` name all of them at once.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-from ppo_cli.config import EvalConfig, TrainConfig
+from ppo_cli.config import EvalConfig, TrainConfig, show
 from ppo_cli.errors import Problem
 from ppo_cli.hydra_ext.keys import unknown_key
+from ppo_cli.plain import to_plain
 
 SWEEPER = {"_target_": "hydra_plugins.ppo_cli_plugin.PpoSweeper", "params": None}
 
@@ -23,45 +25,35 @@ SWEEPER = {"_target_": "hydra_plugins.ppo_cli_plugin.PpoSweeper", "params": None
 def register(eval_modules: dict[str, str] | None = None) -> None:
     """Put the schemas, the sweeper and ppo-eval's ``env`` and ``network`` where ``conf/`` refers to them."""
     store = ConfigStore.instance()
-    store.store(name="train_schema", node=_untyped(TrainConfig))
-    store.store(name="eval_schema", node=_untyped(EvalConfig))
+    store.store(name="train_schema", node=to_plain(TrainConfig()))
+    store.store(name="eval_schema", node=to_plain(EvalConfig()))
     store.store(name="eval_modules", node=eval_modules or {})
     store.store(group="hydra/sweeper", name="ppo", node=SWEEPER)
 
 
-def _untyped(kind: type[Any]) -> type[Any]:
-    """The same dataclass with every leaf's type left open."""
-    hints = typing.get_type_hints(kind)
-    columns: list[tuple[str, Any, Any]] = []
-    for item in dataclasses.fields(kind):
-        if dataclasses.is_dataclass(hints[item.name]):
-            inner = _untyped(hints[item.name])
-            columns.append((item.name, inner, dataclasses.field(default_factory=inner)))
-        else:
-            copy = dataclasses.field(default=item.default, default_factory=item.default_factory)
-            columns.append((item.name, Any, copy))
-    return dataclasses.make_dataclass(kind.__name__, columns)
-
-
-def build(kind: type[Any], plain: Any, prefix: str = "") -> tuple[Any, list[Problem]]:
+def build(kind: type[Any], plain: Any) -> tuple[Any, list[Problem]]:
     """Turn a composed config into its dataclass.
 
     Returns:
         The config, in which whatever did not fit kept its default, and what is wrong with the keys. Values are left
-        for :func:`ppo_cli.config.validate`.
+        for :func:`ppo_cli.validation.validate`.
     """
+    return _build(kind, plain, "", kind)
+
+
+def _build(kind: type[Any], plain: Any, prefix: str, root: type[Any]) -> tuple[Any, list[Problem]]:
     config = kind()
     if not isinstance(plain, dict):
-        given = f"{prefix.rstrip('.')}={plain}"
+        given = f"{prefix.rstrip('.')}={show(plain)}"
         return config, [Problem(f"{given} is not a group of settings", f"the same without {given}")]
     hints = typing.get_type_hints(kind)
-    problems = [unknown_key(prefix + str(key), str(value), kind) for key, value in plain.items() if key not in hints]
+    problems = [unknown_key(f"{prefix}{key}", show(value), root) for key, value in plain.items() if key not in hints]
     for name, hint in hints.items():
         if name not in plain:
             what = f"{prefix}{name} was removed, and every setting is needed"
             problems.append(Problem(what, f"the same without ~{prefix}{name}"))
         elif dataclasses.is_dataclass(hint):
-            value, inner = build(typing.cast("type[Any]", hint), plain[name], f"{prefix}{name}.")
+            value, inner = _build(typing.cast("type[Any]", hint), plain[name], f"{prefix}{name}.", root)
             setattr(config, name, value)
             problems += inner
         else:

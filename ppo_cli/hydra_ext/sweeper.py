@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from ppo_cli.config import TrainConfig
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.hydra_ext.compose import Loader, checked, reusing
+from ppo_cli.hydra_ext.renames import with_new_names
 from ppo_cli.hydra_ext.task import Outcome, SweepJob, SweepRecord, Task
 
 
@@ -38,7 +39,7 @@ class Sweep(BasicSweeper):
         """
         assert self.config is not None
         assert self.task is not None
-        jobs = self._jobs(self._parse_config() + arguments)
+        jobs = self._jobs(with_new_names(self._parse_config() + arguments, TrainConfig))
         self._check(jobs)
         folder = Path(self.config.hydra.sweep.dir)
         if (folder / "multirun.yaml").exists():

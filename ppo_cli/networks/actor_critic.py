@@ -66,9 +66,9 @@ class ActorCritic:
         self.num_layers = len(config.hidden_sizes)
         self.recurrence: Recurrence | None = None
         width = widths[-1]
-        if config.memory is not None:
-            self.recurrence = KINDS[config.memory](width, config.memory_size, self.trunks)
-            width = config.memory_size
+        if config.recurrent is not None:
+            self.recurrence = KINDS[config.recurrent](width, config.recurrent_size, self.trunks)
+            width = config.recurrent_size
         self.head = make_head(width)
         self._mask = next((columns for part, columns in spec.obs_columns() if part.kind == "mask"), None)
         self._obs_size = spec.obs_size
@@ -80,7 +80,7 @@ class ActorCritic:
             if config.layer_norm:
                 self.shapes[f"body.{layer}.gain"] = self.shapes[f"body.{layer}.shift"] = (self.trunks, 1, width_out)
         if self.recurrence is not None:
-            self.shapes |= {f"memory.{name}": shape for name, shape in self.recurrence.shapes.items()}
+            self.shapes |= {f"recurrent.{name}": shape for name, shape in self.recurrence.shapes.items()}
         self.shapes |= {f"policy.{name}": shape for name, shape in self.head.shapes.items()}
         self.shapes["value.weight"] = (width, 1)
         self.shapes["value.bias"] = (1,)
@@ -89,7 +89,7 @@ class ActorCritic:
         ends = [len(self.encoder.shapes), self._per_layer * self.num_layers]
         ends += [len(self.recurrence.shapes) if self.recurrence else 0, len(self.head.shapes)]
         starts = [sum(ends[:index]) for index in range(len(ends) + 1)]
-        self._at_encoder, self._at_body, self._at_memory, self._at_head = (slice(*pair) for pair in pairwise(starts))
+        self._at_encoder, self._at_body, self._at_recurrent, self._at_head = (slice(*pair) for pair in pairwise(starts))
 
     @property
     def num_parameters(self) -> int:
@@ -118,7 +118,7 @@ class ActorCritic:
                 part = own[rest]
             elif name.endswith("gain"):
                 part = torch.ones(shape)
-            elif room == "memory" and name.endswith("bias"):
+            elif room == "recurrent" and name.endswith("bias"):
                 assert self.recurrence is not None
                 part[..., : self.recurrence.width] = self.recurrence.first_bias
             elif name.endswith(("weight", "input", "recurrent")):
@@ -190,7 +190,7 @@ class ActorCritic:
         assert self.recurrence is not None
         memory = rows[:, self._obs_size :].view(-1, steps, 1 + self.state_size)
         features = features.view(self.trunks, -1, steps, features.shape[-1])
-        outputs, states = self.recurrence(parameters[self._at_memory], features, memory[:, 0, 1:], memory[:, :, 0])
+        outputs, states = self.recurrence(parameters[self._at_recurrent], features, memory[:, 0, 1:], memory[:, :, 0])
         return outputs.flatten(1, 2), states
 
 
@@ -214,11 +214,11 @@ def _normed(hidden: Tensor, norm: Sequence[Tensor]) -> Tensor:
 def _orthogonal(part: Tensor, name: str, generator: torch.Generator) -> None:
     """Fill a weight, or a stack of them, with orthogonal matrices."""
     room = name.partition(".")[0]
-    gain = {"policy": POLICY_GAIN, "value": VALUE_GAIN, "memory": RECURRENT_GAIN}.get(room, BODY_GAIN)
-    stacked = room in ("encoder", "body", "memory")
+    gain = {"policy": POLICY_GAIN, "value": VALUE_GAIN, "recurrent": RECURRENT_GAIN}.get(room, BODY_GAIN)
+    stacked = room in ("encoder", "body", "recurrent")
     for matrix in part if stacked else (part,):
         # a gate's block is a matrix of its own
-        blocks = matrix.split(matrix.shape[0], 1) if name == "memory.recurrent" else (matrix,)
+        blocks = matrix.split(matrix.shape[0], 1) if name == "recurrent.recurrent" else (matrix,)
         for block in blocks:
             fresh = torch.empty(block.shape)
             torch.nn.init.orthogonal_(fresh, gain, generator=generator)

@@ -195,7 +195,7 @@ def make_encoder(spec: Spec, config: NetworkConfig, trunks: int) -> Encoder:
     if config.encoder in ("cnn", "impala") and all(part.kind != "image" for part in spec.observations):
         what = f"network.encoder={config.encoder} reads pictures, and these observations have none"
         raise ConfigError(Problem(what, "network.encoder=auto"))
-    if len(spec.observations) == 1 and config.memory is None:  # nothing else stands in the row
+    if len(spec.observations) == 1 and config.recurrent is None:  # nothing else stands in the row
         return _reader(spec.observations[0], config, trunks)
     return AllParts(spec, config, trunks)
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from ppo_cli.errors import CheckpointError, Problem, shortened
 from ppo_cli.runs.files import write_atomically
+from ppo_cli.runs.formats import FORMAT_VERSION, current
 
-FORMAT_VERSION = 1
 KIND = "ppo-cli checkpoint"
 
 DEEPEST = 50  # containers in one another: far more than a checkpoint has, far fewer than any recursion bears
@@ -142,7 +142,7 @@ def _check_plain(value: Any, room: int, depth: int = 0) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint; ``agent`` and ``run`` are as they were given to :func:`save_checkpoint`.
+    """Read a checkpoint; ``agent`` and ``run`` are as they were given to :func:`save_checkpoint`, or would be today.
 
     Raises:
         CheckpointError: if the file is damaged, no checkpoint, of another version, or holds anything but plain data.
@@ -164,19 +164,18 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(payload, dict) or payload.get("kind") != KIND:
         raise CheckpointError(Problem(f"{path} is a PyTorch file, but no ppo-cli checkpoint", "a file ppo-train wrote"))
     version = payload.get("format_version")
-    # Whoever makes version 2 rewrites here what version 1 wrote, so that a file of any version is read for ever.
-    if type(version) is not int or version != FORMAT_VERSION:
+    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         newer = type(version) is int and version > FORMAT_VERSION
         raise CheckpointError(
             Problem(
-                f"{path} has format version {_brief(version)}, and this ppo-cli reads version {FORMAT_VERSION}",
+                f"{path} has format version {_brief(version)}, and this ppo-cli reads versions up to {FORMAT_VERSION}",
                 "pip install --upgrade ppo-cli" if newer else "another checkpoint of the same run",
             )
         )
     if not isinstance(payload.get("agent"), dict) or not isinstance(payload.get("run"), dict | None):
         raise CheckpointError(Problem(f"{path} lacks its agent", "another checkpoint of the same run"))
     checked_section(payload, path.name, ("kind", "format_version", "agent", "run"))
-    return payload
+    return current(payload)
 
 
 def _brief(value: Any) -> str:

@@ -8,9 +8,10 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from ppo_cli.config import ARGUMENTS, TrainConfig, own_modules, show, walk, whole_iterations
+from ppo_cli.config import ARGUMENTS, TrainConfig, old_names, own_modules, show, walk, whole_iterations
 from ppo_cli.errors import CheckpointError, ConfigError, Problem
 from ppo_cli.plain import from_plain, to_plain
+from ppo_cli.renames import check_agreed, warn
 from ppo_cli.runs.checkpoint import load_checkpoint
 from ppo_cli.runs.folder import slug
 from ppo_cli.runs.progress import Progress, read_run
@@ -71,6 +72,7 @@ def find_saved(run: str | os.PathLike[str], changes: dict[str, Any]) -> Saved:
     Raises:
         ConfigError: if there is none, or a change does not fit it.
     """
+    changes = _with_new_names(changes)
     named = Path(run).expanduser()
     run_dir, path, content, passed_over = _locate(named)
     if passed_over and path is None:
@@ -97,6 +99,14 @@ def find_saved(run: str | os.PathLike[str], changes: dict[str, Any]) -> Saved:
         _check_more_to_do(run_dir if finished else path, before, config, progress, finished)
         finished = False
     return Saved(run_dir, config, summary, path, content, progress, finished, changed, passed_over)
+
+
+def _with_new_names(changes: dict[str, Any]) -> dict[str, Any]:
+    names = old_names(TrainConfig)
+    check_agreed(changes, names)
+    for old in names.keys() & changes.keys():
+        warn(old, names[old], stacklevel=4)  # which is where resume() was called
+    return {names.get(key, key): value for key, value in changes.items()}
 
 
 def _settings(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ppo_cli.config import TrainConfig
-from ppo_cli.plain import to_plain
+from ppo_cli.plain import as_first_saved, to_plain, up_to_date
 from ppo_cli.runs.files import write_json
 
 PACKAGES = ("ppo-cli", "torch", "numpy", "gymnasium", "hydra-core", "omegaconf")
@@ -22,8 +22,11 @@ ELSEWHERE = ("output_dir", "resume")  # settings that say where a run is kept, n
 
 
 def fingerprint(config: TrainConfig) -> str:
-    """The same text for the same run: all its settings as they were asked for."""
-    plain = {key: value for key, value in to_plain(config).items() if key not in ELSEWHERE}
+    """The same text for the same run: all its settings as they were asked for.
+
+    It is taken of the first format's settings, so that a run is found which an earlier version made.
+    """
+    plain = {key: value for key, value in as_first_saved(config).items() if key not in ELSEWHERE}
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=repr).encode()).hexdigest()
 
 
@@ -33,12 +36,14 @@ def as_json(settings: Any) -> Any:
 
 
 def read_summary(run_dir: Path) -> dict[str, Any] | None:
-    """What ``summary.json`` says; ``None`` if there is none that can be read."""
+    """What ``summary.json`` says, its settings up to date; ``None`` if there is none that can be read."""
     try:
         content = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return content if isinstance(content, dict) else None
+    if not isinstance(content, dict):
+        return None
+    return {**content, "config": up_to_date(TrainConfig, content.get("config"))}
 
 
 class Record:

@@ -21,7 +21,7 @@ def count_updates(config: TrainConfig) -> tuple[int, int]:
     updates = whole_iterations(config.total_timesteps, config.buffer_size) * config.epochs
     updates *= whole_iterations(config.buffer_size, config.batch_size)
     steps = config.buffer_size // config.num_envs
-    return updates, 1 if config.network.memory is None else sequence_length(config, steps)
+    return updates, 1 if config.network.recurrent is None else sequence_length(config, steps)
 
 
 STRETCH = 10  # longest episodes of each environment that should fit between two scheduled checkpoints, or more
