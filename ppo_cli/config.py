@@ -70,6 +70,9 @@ class EnvConfig:
     wrappers: list[Any] = setting([], "wrappers, inner ones first: names or {name: {argument: value}}", empty=True)
     frame_stack: int | None = setting(None, "observations shown together, the newest last; null is off", ge=2, le=1000)
     restart_crashed: bool = setting(False, "build an environment that raises anew, and go on")
+    start_timeout: float = setting(
+        300.0, "seconds that building environments in processes may take (vector_backend=async)", gt=0, since=2
+    )
 
 
 @understands_old_names

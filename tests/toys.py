@@ -168,6 +168,9 @@ class Bytes(Toy):
 
     observation_space = Box(0, 255, (3,), np.uint8)
 
+    def observe(self) -> Any:
+        return np.full(3, 7, np.uint8)
+
 
 class Named(Toy):
     """Observations with names."""

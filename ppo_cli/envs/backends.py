@@ -17,7 +17,7 @@ from ppo_cli.envs.families import arguments_of, atari_arguments, name_of, regist
 from ppo_cli.envs.inspect import Inspection
 from ppo_cli.envs.make import make_env
 from ppo_cli.envs.spaces import MASK_KEY, describe
-from ppo_cli.envs.workers import LOST, Workers, in_process
+from ppo_cli.envs.workers import Workers, in_process
 from ppo_cli.errors import ConfigError, Problem, RunError
 from ppo_cli.spec import Spec
 
@@ -61,10 +61,10 @@ def _sync(config: EnvConfig, inspection: Inspection, seeds: list[int], autoreset
 def _async(config: EnvConfig, inspection: Inspection, seeds: list[int], autoreset: AutoresetMode) -> Built:
     makers = [partial(in_process, config, index, seed, os.getpid(), inspection) for index, seed in enumerate(seeds)]
     try:
-        return Workers(makers, copy=False, autoreset_mode=autoreset), seeds
-    except LOST as error:
-        what = f"vector_backend=async: a process died while it built {config.id}"
-        raise RunError(Problem(what, "vector_backend=sync")) from error
+        return Workers(makers, config.start_timeout, copy=False, autoreset_mode=autoreset), seeds
+    except OSError as error:  # too many processes, or files
+        what = f"vector_backend=async: the processes of {len(seeds)} environments cannot be started: {error}"
+        raise RunError(Problem(what, "a smaller num_envs, or vector_backend=sync")) from error
 
 
 _BUILDERS = {"native": _native, "envpool": _envpool, "sync": _sync, "async": _async}

@@ -213,7 +213,7 @@ class VectorEnv:
         if self._config.restart_crashed:
             fix = "an environment that survives being built anew"
         if isinstance(error, WorkerError):
-            return RunError(Problem(str(error), fix))
+            return RunError(Problem(str(error), error.fix or fix))
         dead = self._envs.terminate_all() if isinstance(self._envs, Workers) else []
         if not dead:  # an environment of this very process lost a connection of its own
             raise error

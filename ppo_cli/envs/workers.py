@@ -9,9 +9,9 @@ import threading
 import time
 import traceback
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from multiprocessing import connection
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 from gymnasium.vector import AsyncVectorEnv
@@ -21,7 +21,7 @@ from ppo_cli.config import EnvConfig
 from ppo_cli.envs.calls import EnvCall
 from ppo_cli.envs.inspect import Inspection
 from ppo_cli.envs.make import make_env
-from ppo_cli.errors import UserError
+from ppo_cli.errors import Problem, RunError, UserError
 from ppo_cli.seeding import seed_globals
 from ppo_cli.signals import ENDING
 
@@ -31,6 +31,8 @@ LOST = (EOFError, BrokenPipeError, ConnectionResetError)
 """What reading from or writing to a process that has died raises."""
 HEARTBEAT = 1.0  # seconds between two looks at whether the parent lives
 PATIENCE = 5.0  # seconds that a process may take to end
+SLOW = 10.0  # seconds of building after which a line says so
+SYNC = "vector_backend=sync, which builds them one after another in this process"
 
 
 class WorkerError(Exception):
@@ -39,12 +41,18 @@ class WorkerError(Exception):
     Args:
         told: The environment, the method and the error; or the same error, as Gymnasium raises it once more.
         trace: The traceback.
+        fix: What to do, where the environment's side knows that.
     """
 
-    def __init__(self, told: str | WorkerError, trace: str = "") -> None:
+    def __init__(self, told: str | WorkerError, trace: str = "", fix: str = "") -> None:
         if isinstance(told, WorkerError):
-            told, trace = told.args
-        super().__init__(told, trace)
+            told, trace, fix = told.args
+        super().__init__(told, trace, fix)
+
+    @property
+    def fix(self) -> str:
+        """What to do; empty where nothing is known."""
+        return str(self.args[2])
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -78,9 +86,12 @@ class Teller(gym.Wrapper[Any, Any, Any, Any]):
         except Exception as error:
             raise self._told(error, call.name) from None
 
+    def built(self) -> None:
+        """It is built: there is nothing to say."""
+
     def _told(self, error: Exception, method: str) -> WorkerError:
         if isinstance(error, UserError):
-            return WorkerError(error.problems[0].what)
+            return WorkerError(error.problems[0].what, "", error.problems[0].fix)
         told = f"environment {self._index} raised {type(error).__name__} in {method}(): {error}"
         return WorkerError(told, "".join(traceback.format_exception(error)))
 
@@ -88,10 +99,46 @@ class Teller(gym.Wrapper[Any, Any, Any, Any]):
 class Workers(AsyncVectorEnv):
     """Gymnasium's processes, one per environment, that say less about errors and more about deaths."""
 
-    def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        super().__init__(*arguments, **keywords)
-        # Whoever forgets to close them would wait for them at the interpreter's end: its SIGTERM does not reach them.
+    def __init__(self, makers: Sequence[Callable[[], gym.Env[Any, Any]]], timeout: float, **keywords: Any) -> None:
+        self._timeout = timeout
+        self.processes: list[Any] = []
+        try:
+            super().__init__(makers, **keywords)
+        except BaseException:  # whoever is left would be waited for at the interpreter's end
+            self._end()
+            raise
+        # So would whoever is forgotten: the SIGTERM of the interpreter's end does not reach them.
         weakref.finalize(self, _kill, self.processes)
+
+    def _check_spaces(self) -> None:
+        """Wait until all are built; that they are of one form, they have seen to themselves.
+
+        Raises:
+            RunError: names the first that could not be built, died or took too long.
+        """
+        began = time.monotonic()
+        for pipe in self.parent_pipes:
+            pipe.send(("_call", ("built", (), {})))
+        for index, pipe in enumerate(self.parent_pipes):
+            self._await(index, pipe, began)
+            try:
+                answer, _ = pipe.recv()
+            except LOST as error:
+                what = f"the process of environment {index} died ({_cause(self.processes[index])}) while it was built"
+                raise RunError(Problem(what, SYNC)) from error
+            if answer is not None and answer.told is not None:
+                log.debug("from the environment's process:\n%s", answer.trace)
+                raise RunError(Problem(answer.told, SYNC))
+
+    def _await(self, index: int, pipe: Any, began: float) -> None:
+        patience = SLOW
+        while not pipe.poll(max(0.0, began + patience - time.monotonic())):
+            if patience >= self._timeout:
+                what = f"environment {index} is not built after env.start_timeout={self._timeout:g} seconds"
+                raise RunError(Problem(what, f"env.start_timeout={10 * self._timeout:g}, or {SYNC}"))
+            if patience == SLOW:
+                log.warning("environments take long to build; env.start_timeout=%g ends the wait", self._timeout)
+            patience = min(self._timeout, patience + SLOW)
 
     def _raise_if_errors(self, successes: Iterable[bool]) -> None:
         level, gym.logger.min_level = gym.logger.min_level, gym.logger.ERROR + 1
@@ -116,8 +163,9 @@ class Workers(AsyncVectorEnv):
     def _end(self) -> None:
         _kill(self.processes)
         for process in self.processes:
-            process.join(PATIENCE)
-        for pipe in self.parent_pipes:
+            if process.pid is not None:  # the last one may not have been started
+                process.join(PATIENCE)
+        for pipe in getattr(self, "parent_pipes", []):
             if pipe is not None:
                 pipe.close()
         self.closed = True
@@ -133,7 +181,8 @@ class Workers(AsyncVectorEnv):
 def _kill(processes: Sequence[Any]) -> None:
     """End processes that ignore whatever is more polite."""
     for process in processes:
-        process.kill()
+        if process.pid is not None:
+            process.kill()
 
 
 def _cause(process: Any) -> str:
@@ -148,12 +197,26 @@ def _cause(process: Any) -> str:
     return f"{name}: perhaps the memory was full" if name == "SIGKILL" else name
 
 
-class StandIn(gym.Env[Any, Any]):
-    """Has an environment's spaces and nothing else: what Gymnasium builds beside the processes, to read them."""
+class Unbuilt(NamedTuple):
+    """Why an environment could not be built."""
 
-    def __init__(self, inspection: Inspection) -> None:
+    told: str | None
+    trace: str
+
+
+class StandIn(gym.Env[Any, Any]):
+    """Has an environment's spaces and nothing else: what Gymnasium builds beside the processes, to read them.
+
+    In a process it stands for an environment that could not be built, and says why.
+    """
+
+    def __init__(self, inspection: Inspection, why: Unbuilt | None = None) -> None:
         self.observation_space, self.action_space = inspection.observations, inspection.actions
-        self.metadata = inspection.metadata
+        self.metadata, self._why = inspection.metadata, why
+
+    def built(self) -> Unbuilt | None:
+        """Why there is none."""
+        return self._why
 
 
 def in_process(config: EnvConfig, index: int, seed: int, parent: int, inspection: Inspection) -> gym.Env[Any, Any]:
@@ -167,7 +230,12 @@ def in_process(config: EnvConfig, index: int, seed: int, parent: int, inspection
     threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
     seed_globals(seed, "env/global")
     spaces = (inspection.observations, inspection.actions)
-    return Teller(make_env(config, index=index, spec=inspection.spec, spaces=spaces), index)
+    try:
+        return Teller(make_env(config, index=index, spec=inspection.spec, spaces=spaces), index)
+    except (Exception, SystemExit) as error:  # the process would die of it, and nobody know why
+        told = error.problems[0].what if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        trace = "".join(traceback.format_exception(error))
+        return StandIn(inspection, Unbuilt(f"environment {index}: {told}", trace))
 
 
 def _follow(parent: int) -> None:

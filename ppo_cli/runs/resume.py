@@ -21,7 +21,7 @@ from ppo_cli.runs.summary import as_json, fingerprint, now, read_summary
 FIXED = ("env.", "network.", "continuous.", "normalize_")
 """Beginnings of settings that what was learnt so far depends on."""
 FIXED_KEYS = ("seed", "num_envs", "buffer_size", "output_dir", "init_from", "resume")
-FREE = ("network.sequence_length", "continuous.resample_every", "env.restart_crashed")
+FREE = ("network.sequence_length", "continuous.resample_every", "env.restart_crashed", "env.start_timeout")
 
 
 @dataclass(frozen=True)
