@@ -44,15 +44,20 @@ def check_rollout(memory: RolloutBuffer, steps: int, spec: Spec) -> None:
         where = f"{name}[{entry}]" if name != "reward" else name
         raise BadNumbersError(Problem(f"{where} of environment {env} is {value}", MEND_ENV), row)
     valid = memory["weights"][:steps] > 0  # what an episode ends with is acted on by nobody
-    wrong = first_wrong(spec, memory["observations"][:steps][valid])
+    places, rows = np.argwhere(valid), memory["observations"][:steps][valid]
+    if memory.next_observations is not None and steps == memory.size:
+        following = np.asarray(memory.next_observations)
+        rows = np.concatenate((rows, following))
+        places = np.concatenate((places, [(steps, env) for env in range(len(following))]))
+    wrong = first_wrong(spec, rows)
     if wrong is not None:
-        number, what = wrong
-        row, env = np.argwhere(valid)[number].tolist()
-        raise BrokenRowsError(Problem(f"{what} of environment {env}", MEND_SPACES), row)
+        number, where, what = wrong
+        row, env = places[number].tolist()
+        raise BrokenRowsError(Problem(f"{where} of environment {env} {what}", MEND_SPACES), row)
 
 
-def first_wrong(spec: Spec, rows: npt.NDArray[Any]) -> tuple[int, str] | None:
-    """The first of rows (rows, row_size) to act on that means nothing, and what is wrong with it."""
+def first_wrong(spec: Spec, rows: npt.NDArray[Any]) -> tuple[int, str, str] | None:
+    """The first of rows (rows, row_size) to act on that means nothing: its number, the place, and what is wrong."""
     found = []
     for part, columns in spec.obs_columns():
         at = f" (at {part.name})" if part.name else ""
@@ -61,15 +66,15 @@ def first_wrong(spec: Spec, rows: npt.NDArray[Any]) -> tuple[int, str] | None:
             outside = (block < 0) | (block >= counts)
             if outside.any():
                 row, entry = np.argwhere(outside)[0].tolist()
-                many = f"{counts[entry]} categories, counted from 0"
-                found.append((row, f"entry {entry} of the observation{at} is {block[row, entry]:g} of {many},"))
+                what = f"is {block[row, entry]:g}, and its {counts[entry]} categories are counted from 0"
+                found.append((row, f"entry {entry} of the observation{at}", what))
         elif part.kind == "mask":
             counts = np.array([count for action in spec.actions for count in action.counts])
             allowed = np.add.reduceat(rows[:, columns] > 0, np.cumsum(counts) - counts, 1)
             if not allowed.all():
                 row, entry = np.argwhere(allowed == 0)[0].tolist()
                 of_entry = f" for entry {entry} of the action" if len(counts) > 1 else ""
-                found.append((row, f"the action mask allows nothing{of_entry}, in an episode that goes on,"))
+                found.append((row, "the action mask", f"allows nothing{of_entry}, in an episode that goes on,"))
     return min(found, default=None)
 
 

@@ -120,8 +120,8 @@ class Edge(gym.Wrapper[Any, Any, Any, Any]):
         if wrong:
             when = "reset" if method == "reset" else f"step {self._steps}"
             what = f"{self._name}: the observation after {when} {wrong}"
-            if self.env.observation_space != space and form(self.env.observation_space) != form(space):
-                what += "; the space was another when it was built, and must be set in __init__ for good"
+            if form(self.env.observation_space) != form(space):
+                what += f"; it was {space} when it was built, and must be set in __init__ for good"
             raise Misfit(Problem(what, MEND))
         return fitted
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from ppo_cli.algorithm.rollout import ObsRows
 from ppo_cli.config import EnvConfig
+from ppo_cli.envs.edge import form
 from ppo_cli.envs.families import registered
 from ppo_cli.envs.make import make_env, told
 from ppo_cli.envs.spaces import MASK_KEY, describe, flat_mask, leaves, values
@@ -24,6 +25,7 @@ from ppo_cli.spec import Spec
 log = logging.getLogger("ppo_cli")
 
 
+BROKEN = "Broken environment"
 TRIAL_STEPS = 16  # random steps that an environment is tried for before training
 
 
@@ -63,10 +65,14 @@ def _inspect(config: EnvConfig, trial_steps: int) -> Inspection:
     env = make_env(config)
     try:
         with _told(config):
-            describe(config.id, env.observation_space, env.action_space)  # before anything is compared with them
-            observation, info = env.reset(seed=0)
-            source, mask = _first_mask(env, observation, info)
             spaces = env.observation_space, env.action_space
+            describe(config.id, *spaces)  # before anything is compared with them
+            before = str(spaces[0])
+            observation, info = env.reset(seed=0)
+            if form(env.observation_space) != form(spaces[0]):
+                what = f"{config.id}: reset() changes the observation space from {before} to {env.observation_space}"
+                raise ConfigError(Problem(what, "an observation_space that is set in __init__ for good"), BROKEN)
+            source, mask = _first_mask(env, observation, info)
         spec = describe(config.id, *spaces, source)
         _check_mask(config, spec, mask)
         if trial_steps:
@@ -84,7 +90,7 @@ def _check_mask(config: EnvConfig, spec: Spec, mask: Any) -> None:
     """See that a mask fits the choices that there are."""
     if mask is not None and len(flat_mask(mask)) != spec.num_options:
         what = f"{config.id}: the mask has {len(flat_mask(mask))} entries for {spec.num_options} choices"
-        raise ConfigError(Problem(what, "a mask with one entry for every choice"), "Broken environment")
+        raise ConfigError(Problem(what, "a mask with one entry for every choice"), BROKEN)
 
 
 @contextmanager
@@ -93,7 +99,7 @@ def _told(config: EnvConfig) -> Iterator[None]:
     try:
         yield
     except RunError as error:  # it gave what it must not
-        raise ConfigError(error.problems, "Broken environment") from error
+        raise ConfigError(error.problems, BROKEN) from error
     except UserError:
         raise
     except (Exception, SystemExit) as error:
@@ -165,14 +171,14 @@ def _try_out(
         late = mask = _first_mask(env, observation, info)[1]
     if wrong:
         fix = "an environment that keeps to its spaces, or a wrapper that mends it"
-        raise ConfigError(Problem(f"{config.id}: {wrong}", fix), "Broken environment")
+        raise ConfigError(Problem(f"{config.id}: {wrong}", fix), BROKEN)
     return late
 
 
 def _raised(config: EnvConfig, error: BaseException) -> ConfigError:
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
     what = f"{config.id} raises {told(error, notes)}"
-    return ConfigError(Problem(what, "env.kwargs.… that it likes, or another env="), "Broken environment")
+    return ConfigError(Problem(what, "env.kwargs.… that it likes, or another env="), BROKEN)
 
 
 def _wrong_observation(env: gym.Env[Any, Any], observation: Any) -> str:

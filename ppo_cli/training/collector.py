@@ -88,8 +88,8 @@ class Collector:
         noise = policy.noise(memory.steps, memory.num_envs).unbind(0)
         rows = self.rows
         for step_noise in noise:
+            memory.next_observations = rows  # for whoever wants to know what network or environment broke of
             actions, env_actions, states = policy.act(rows, step_noise)
-            memory.next_observations = rows  # for whoever wants to know what an environment broke of
             result = self.envs.step(env_actions)
             memory.append(
                 rows,

@@ -222,7 +222,8 @@ def _choose(policy: Policy, slots: list[_Slot], deterministic: bool) -> list[tup
         rows[: len(chunk)] = np.concatenate([slot.row for slot in chunk])
         wrong = first_wrong(policy.spec, rows[: len(chunk)])
         if wrong is not None:
-            what = f"{wrong[1]} of an evaluation's episode {chunk[wrong[0]].episode}"
+            number, where, how = wrong
+            what = f"{where} of an evaluation's episode {chunk[number].episode} {how}".rstrip(",")
             raise RunError(Problem(what, MEND_SPACES), "Broken environment")
         noise = None
         if not deterministic:
