@@ -43,7 +43,7 @@ def main() -> None:
 def _time(steps: ppo.UpdateSteps, policy: Policy) -> tuple[float, float]:
     """Seconds of the first call, and the median round's microseconds a step."""
     first_moment, second_moment = torch.zeros_like(policy.parameters), torch.zeros_like(policy.parameters)
-    state = ppo.LearnerState(policy.parameters, first_moment, second_moment)
+    state = adam.LearnerState(policy.parameters, first_moment, second_moment)
     shape = (MINIBATCHES, BATCH)
     batches = ppo.Minibatch(
         torch.randn(*shape, policy.row_size),

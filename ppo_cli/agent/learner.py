@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from ppo_cli.agent.policy import Policy
-from ppo_cli.algorithm import minibatches, ppo
+from ppo_cli.algorithm import adam, minibatches, ppo
+from ppo_cli.algorithm.adam import LearnerState
 from ppo_cli.algorithm.compiled import accelerated
 from ppo_cli.algorithm.finite import check_rollout, check_update
 from ppo_cli.algorithm.minibatches import Minibatch
-from ppo_cli.algorithm.ppo import Coefficients, LearnerState, PolicyLoss
+from ppo_cli.algorithm.ppo import Coefficients, PolicyLoss
 from ppo_cli.algorithm.rollout import ObsRows, RolloutBuffer
 from ppo_cli.config import PPOConfig
 from ppo_cli.errors import BadNumbersError
@@ -229,6 +230,6 @@ class Learner:
             config.entropy_coef,
             config.max_grad_norm or 0.0,  # likewise
         )
-        sizes = ppo.adam_sizes(self.lr, self.updates, count).to(self.policy.device)
+        sizes = adam.adam_sizes(self.lr, self.updates, count).to(self.policy.device)
         constants = torch.tensor(fixed, device=self.policy.device)
         return Coefficients(*sizes.unbind(1), *(number.expand(count) for number in constants.unbind()))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ppo_cli.agent.learner import Learner
-from ppo_cli.algorithm.ppo import LearnerState
+from ppo_cli.algorithm.adam import LearnerState
 from ppo_cli.config import ContinuousConfig, NetworkConfig, PPOConfig, show
 from ppo_cli.errors import CheckpointError, ConfigError, Problem, UserError
 from ppo_cli.networks.actor_critic import make_network

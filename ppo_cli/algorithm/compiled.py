@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from ppo_cli.algorithm import ppo
+from ppo_cli.algorithm.adam import LearnerState
 from ppo_cli.algorithm.cuda_graph import Replayed, record_cuda
 from ppo_cli.algorithm.minibatches import Minibatch
-from ppo_cli.algorithm.ppo import Coefficients, LearnerState, UpdateStep, UpdateSteps
+from ppo_cli.algorithm.ppo import Coefficients, UpdateStep, UpdateSteps
 
 log = logging.getLogger("ppo_cli")
 
