@@ -13,7 +13,7 @@ from functools import partial
 import torch
 
 from ppo_cli.agent.policy import Policy
-from ppo_cli.algorithm import objectives, ppo
+from ppo_cli.algorithm import adam, minibatches, objectives, ppo
 from ppo_cli.algorithm.compiled import accelerated
 from ppo_cli.config import NetworkConfig, PPOConfig
 from ppo_cli.spec import Spec
@@ -45,7 +45,7 @@ def _time(steps: ppo.UpdateSteps, policy: Policy) -> tuple[float, float]:
     first_moment, second_moment = torch.zeros_like(policy.parameters), torch.zeros_like(policy.parameters)
     state = adam.LearnerState(policy.parameters, first_moment, second_moment)
     shape = (MINIBATCHES, BATCH)
-    batches = ppo.Minibatch(
+    batches = minibatches.Minibatch(
         torch.randn(*shape, policy.row_size),
         torch.zeros(*shape, 1, dtype=torch.int64),
         torch.zeros(shape) - 1.0,

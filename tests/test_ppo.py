@@ -13,7 +13,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.func import vmap
 
-from ppo_cli.algorithm import minibatches, objectives, ppo
+from ppo_cli.algorithm import adam, minibatches, objectives, ppo
 from ppo_cli.algorithm.adam import LearnerState
 from ppo_cli.algorithm.minibatches import Minibatch
 from ppo_cli.algorithm.ppo import Coefficients, PolicyLoss
