@@ -13,7 +13,7 @@ from functools import partial
 import torch
 
 from ppo_cli.agent.policy import Policy
-from ppo_cli.algorithm import ppo
+from ppo_cli.algorithm import adam, minibatches, objectives, ppo
 from ppo_cli.algorithm.compiled import accelerated
 from ppo_cli.config import NetworkConfig, PPOConfig
 from ppo_cli.spec import Spec
@@ -33,7 +33,8 @@ def main() -> None:
     print(f"{'hidden layers':>32}  {'eager µs':>9}  {'compiled µs':>11}  {'saved ms':>8}  {'first call s':>12}")
     for name, (network, length) in CASES.items():
         policy = Policy(Spec.simple(8, 4), PPOConfig(network=network), torch.device("cpu"), 0, 1)
-        step = ppo.make_update_step(partial(policy.score, length), clip_value=False, clip_gradient=True)
+        evaluate = partial(policy.score, length)
+        step = ppo.make_update_step(evaluate, objectives.clip, clip_value=False, clip_gradient=True)
         _, eager = _time(accelerated(step, False, MINIBATCHES), policy)
         first, compiled = _time(accelerated(step, True, MINIBATCHES), policy)
         print(f"{name:>32}  {eager:9.0f}  {compiled:11.0f}  {(eager - compiled) / 1000:8.2f}  {first:12.1f}")
@@ -42,9 +43,9 @@ def main() -> None:
 def _time(steps: ppo.UpdateSteps, policy: Policy) -> tuple[float, float]:
     """Seconds of the first call, and the median round's microseconds a step."""
     first_moment, second_moment = torch.zeros_like(policy.parameters), torch.zeros_like(policy.parameters)
-    state = ppo.LearnerState(policy.parameters, first_moment, second_moment)
+    state = adam.LearnerState(policy.parameters, first_moment, second_moment)
     shape = (MINIBATCHES, BATCH)
-    batches = ppo.Minibatch(
+    batches = minibatches.Minibatch(
         torch.randn(*shape, policy.row_size),
         torch.zeros(*shape, 1, dtype=torch.int64),
         torch.zeros(shape) - 1.0,
@@ -53,7 +54,7 @@ def _time(steps: ppo.UpdateSteps, policy: Policy) -> tuple[float, float]:
         torch.randn(shape),
         torch.full(shape, 1.0 / BATCH),
     )
-    fixed = (3e-4, 1e-5, 0.8, 1.2, 0.0, 0.5, 0.01, 0.5)
+    fixed = (3e-4, 1e-5, 0.2, 0.8, 1.2, 0.0, 0.5, 0.01, 0.5)
     coefficients = ppo.Coefficients(*(torch.full((MINIBATCHES,), number) for number in fixed))
     began = time.perf_counter()
     steps(state, batches, coefficients)

@@ -18,6 +18,7 @@ LOGGERS = ("csv", "tensorboard")
 ENCODERS = ("auto", "mlp", "cnn", "impala")
 RECURRENCES = ("lstm", "gru")
 DISTRIBUTIONS = ("gaussian", "squashed", "beta", "gsde")
+OBJECTIVES = ("clip", "spo")
 BACKENDS = ("auto", "native", "envpool", "sync", "async")
 ARGUMENTS = ("env.kwargs", "callback_kwargs", "reward_kwargs")
 """The settings that hold arguments of any name, typed as ``env.kwargs.size=5``."""
@@ -32,7 +33,7 @@ def setting(
     le: float | None = None,
     choices: tuple[str, ...] | None = None,
     empty: bool = False,
-    own: bool = False,
+    own: str | None = None,
     was: str | None = None,
     since: int = 1,
     before: Any = ...,
@@ -47,7 +48,7 @@ def setting(
         le: What values are less than or equal to.
         choices: The values that there are.
         empty: Whether a list may be empty.
-        own: Whether a choice may also be a ``module:Class`` of the user's.
+        own: What a choice may also be, of the user's: ``module:Class`` or ``module:function``.
         was: The name it had before, which is still understood.
         since: The checkpoint format it came with; what was saved before may have none of it.
         before: Its value in what has none of it: with it, runs behave as they did then. ``...`` is the default.
@@ -118,7 +119,14 @@ class PPOConfig:
     lr: float = setting(3e-4, "Adam's step size", gt=0)
     gamma: float = setting(0.99, "discount per step", ge=0, le=1)
     lam: float = setting(0.95, "lambda of generalised advantage estimation", ge=0, le=1)
-    clip_ratio: float = setting(0.2, "epsilon of the clipped surrogate", gt=0)
+    objective: str = setting(
+        "clip",
+        "what the policy maximises: the clipped surrogate, or spo; module:function is one of yours",
+        choices=OBJECTIVES,
+        own="module:function",
+        since=2,
+    )
+    clip_ratio: float = setting(0.2, "epsilon of the clipped surrogate and of spo", gt=0)
     value_clip: float | None = setting(None, "clip of the value's change per update; null is off", gt=0)
     value_coef: float = setting(0.5, "weight of the value loss, which has no factor 1/2", ge=0)
     entropy_coef: float = setting(0.01, "weight of the entropy bonus", ge=0)
@@ -176,7 +184,10 @@ class TrainConfig(PPOConfig):
         None, "run folder or step_….pt to go on with; auto: this command's own run, if there is one"
     )
     logger: list[str] = setting(
-        ["csv", "tensorboard"], "where metrics are written; module:Class is one of yours", choices=LOGGERS, own=True
+        ["csv", "tensorboard"],
+        "where metrics are written; module:Class is one of yours",
+        choices=LOGGERS,
+        own="module:Class",
     )
     callbacks: list[str] = setting(
         [], "module:Class of each callback of yours, called as the run goes on", empty=True, since=2

@@ -50,7 +50,7 @@ def _check(config: Any, key: str, value: Any, item: dataclasses.Field[Any]) -> I
         yield Problem(f"{key}=[] is empty", fix)
     for entry in entries:
         choices = item.metadata["choices"]
-        own = item.metadata["own"] and ":" in str(entry)
+        own = item.metadata["own"] is not None and ":" in str(entry)
         if choices is not None and entry is not None and entry not in choices and not own:
             yield Problem(
                 f"{key}={show(value)} is none of {', '.join(choices)}", _closest_fix(key, entry, choices, value, fix)

@@ -82,8 +82,9 @@ def _takes(kind: Any, item: Field[Any]) -> str:
     if typing.get_origin(kind) is dict:
         return "mapping"
     if kind is str and item.metadata["choices"]:
-        own = ("module:Class",) if item.metadata["own"] else ()
-        return ", ".join(f"`{choice}`" for choice in (*item.metadata["choices"], *own))
+        own = item.metadata["own"]
+        choices = (*item.metadata["choices"], *([own] if own else []))
+        return ", ".join(f"`{choice}`" for choice in choices)
     return " ".join([KINDS[kind], *_range(item)]) if kind in (int, float) else KINDS[kind]
 
 

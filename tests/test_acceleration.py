@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from functools import partial
 
@@ -11,8 +12,8 @@ import torch
 
 from ppo_cli.agent.agent import PPOAgent
 from ppo_cli.agent.learner import UpdateResult
-from ppo_cli.algorithm import ppo
-from ppo_cli.algorithm.compiled import Compiled
+from ppo_cli.algorithm import objectives, ppo
+from ppo_cli.algorithm.compiled import Compiled, run_steps
 from ppo_cli.algorithm.cuda_graph import Compute, Recorded, Replayed
 from ppo_cli.algorithm.ppo import UpdateStep
 from ppo_cli.config import NetworkConfig, PPOConfig
@@ -107,7 +108,10 @@ def step_of(agent: PPOAgent) -> UpdateStep:
     config = agent.config
     evaluate = partial(agent.policy.score, 1)
     return ppo.make_update_step(
-        evaluate, clip_value=config.value_clip is not None, clip_gradient=config.max_grad_norm is not None
+        evaluate,
+        objectives.make_policy_loss(config.objective, named=True),
+        clip_value=config.value_clip is not None,
+        clip_gradient=config.max_grad_norm is not None,
     )
 
 
@@ -127,9 +131,11 @@ def replay_in_place(compute: Compute) -> Recorded:
     return replay, (after, metrics)
 
 
-def test_a_replayed_step_equals_the_step_itself() -> None:
-    eager, replayed = (PPOAgent.from_spec(Spec.simple(3, 4), TANH, seed=0, num_envs=2) for _ in range(2))
-    replayed.learner._update_steps = ppo.run_steps(Replayed(step_of(replayed), replay_in_place))
+@pytest.mark.parametrize("objective", ["clip", "spo"])
+def test_a_replayed_step_equals_the_step_itself(objective: str) -> None:
+    config = dataclasses.replace(TANH, objective=objective)
+    eager, replayed = (PPOAgent.from_spec(Spec.simple(3, 4), config, seed=0, num_envs=2) for _ in range(2))
+    replayed.learner._update_steps = run_steps(Replayed(step_of(replayed), replay_in_place))
     for seed in range(3):
         kept = replayed.learner.state
         copies = [part.clone() for part in kept]
@@ -143,7 +149,7 @@ def test_a_step_that_cannot_be_recorded_runs_as_it_is(caplog: pytest.LogCaptureF
         raise RuntimeError("no graph for you")
 
     eager, other = (PPOAgent.from_spec(Spec.simple(3, 4), TANH, seed=0, num_envs=2) for _ in range(2))
-    other.learner._update_steps = ppo.run_steps(Replayed(step_of(other), refuse))
+    other.learner._update_steps = run_steps(Replayed(step_of(other), refuse))
     with caplog.at_level("WARNING", logger="ppo_cli"):
         assert update(eager, 1) == update(other, 1)
     assert [record.message for record in caplog.records] == [
@@ -152,10 +158,11 @@ def test_a_step_that_cannot_be_recorded_runs_as_it_is(caplog: pytest.LogCaptureF
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
-def test_a_cuda_graph_equals_the_step_itself() -> None:
-    spec = Spec.simple(3, 4)
+@pytest.mark.parametrize("objective", ["clip", "spo"])
+def test_a_cuda_graph_equals_the_step_itself(objective: str) -> None:
+    spec, config = Spec.simple(3, 4), dataclasses.replace(TANH, objective=objective)
     eager, recorded = (
-        PPOAgent.from_spec(spec, TANH, seed=0, num_envs=2, device="cuda", compiled=compiled)
+        PPOAgent.from_spec(spec, config, seed=0, num_envs=2, device="cuda", compiled=compiled)
         for compiled in (False, True)
     )
     for seed in range(3):

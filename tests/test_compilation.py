@@ -16,9 +16,10 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from ppo_cli.algorithm import ppo
+from ppo_cli.algorithm.adam import LearnerState
 from ppo_cli.algorithm.compiled import Compiled
 from ppo_cli.algorithm.minibatches import Minibatch
-from ppo_cli.algorithm.ppo import Coefficients, LearnerState
+from ppo_cli.algorithm.ppo import Coefficients
 from ppo_cli.config import NetworkConfig
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no compiler")
@@ -141,13 +142,15 @@ def as_traced(graph: GraphModule, arguments: Sequence[Tensor], options: dict[str
     return graph
 
 
-def both_ways(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **network: Any) -> list[LearnerState]:
+def both_ways(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objective: str = "clip", **network: Any
+) -> list[LearnerState]:
     """What two iterations come to, step by step and by the program as it was traced."""
     monkeypatch.setattr("torch._inductor.compile", as_traced)
     states = []
     for compiled in (False, True):
         config = matrix.config_of(case)
-        config.compile, config.epochs = compiled, 2
+        config.compile, config.epochs, config.objective = compiled, 2, objective
         if network:
             config.network = NetworkConfig(**{"hidden_sizes": [8], **network})
         mode = matrix.MODES.get(case.backend, AutoresetMode.SAME_STEP)
@@ -172,3 +175,9 @@ def test_so_can_a_step_of_every_network(
 ) -> None:
     case = Case("discrete", "float32", "none", "none", "same_step")
     torch.testing.assert_close(*both_ways(case, tmp_path, monkeypatch, **network), rtol=0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("objective", ["spo", "toys:kept_near"])
+def test_so_can_a_step_by_every_objective(objective: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case("discrete", "float32", "none", "none", "same_step")
+    torch.testing.assert_close(*both_ways(case, tmp_path, monkeypatch, objective), rtol=0.0, atol=1e-6)

@@ -19,11 +19,12 @@ from resuming import differences, metrics, signalled
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ppo_cli.config import EnvConfig, NetworkConfig, TrainConfig
+from ppo_cli.envs.calls import EnvCall, EnvCalls
 from ppo_cli.envs.inspect import inspect
 from ppo_cli.envs.vector import VectorEnv
 from ppo_cli.errors import ConfigError, RunError
 from ppo_cli.loggers.curves import CurvesLogger
-from ppo_cli.runs.checkpoint import load_checkpoint
+from ppo_cli.runs.checkpoint import load_checkpoint, save_checkpoint
 from ppo_cli.training.evaluate import evaluate
 from ppo_cli.training.run import resume, train
 
@@ -265,6 +266,16 @@ def test_what_cannot_be_kept_is_not_called() -> None:
         envs.call("set_level", np.zeros(1))
     assert envs.call("level") == [0.0, 0.0]
     envs.close()
+
+
+def test_one_list_told_twice_and_changed_later_is_kept_as_it_was_told(tmp_path: Path) -> None:
+    calls, level = EnvCalls(), [1, 2]
+    for name in ("a", "b"):
+        calls.keep(EnvCall(name, (level,), {}, False))
+    level.append(3)
+    save_checkpoint(tmp_path / "told.pt", {}, {"calls": calls.state_dict()})
+    held = load_checkpoint(tmp_path / "told.pt")["run"]["calls"]
+    assert held == [["a", ([1, 2],), {}, False], ["b", ([1, 2],), {}, False]]
 
 
 def test_programs_without_python_environments_refuse_by_name() -> None:

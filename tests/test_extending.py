@@ -46,6 +46,19 @@ def test_an_environment_of_ones_own_is_trained_and_evaluated(folder: Path) -> No
     assert len(json.loads((folder / "run" / "eval.json").read_text())["episode_returns"]) == 2
 
 
+def test_a_loss_of_ones_own_is_learnt_by_and_not_needed_to_evaluate(folder: Path) -> None:
+    answer = run(
+        folder, *shown(PAGES[1], "ppo-train", " objective=my_loss"), "hyperparameters=default", "logger=[]", *SHORT
+    )
+    assert answer.code == 0, answer.err
+    summary = json.loads((folder / "run" / "summary.json").read_text())
+    assert (summary["status"], summary["config"]["objective"]) == ("finished", "my_loss:kl_penalty")
+    (folder / "my_loss.py").unlink()
+    answer = run(folder, "ppo-eval", "checkpoint=run", "episodes=2")
+    assert answer.code == 0, answer.err
+    assert len(json.loads((folder / "run" / "eval.json").read_text())["episode_returns"]) == 2
+
+
 def test_a_network_and_a_logger_of_ones_own_are_used(folder: Path) -> None:
     train, logger = shown(PAGES[1], "ppo-train", "network=my_net"), shown(PAGES[1], "ppo-train", "my_log")[-1]
     answer = run(folder, *train, logger, "hyperparameters=default", *SHORT)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ppo_cli import PPOAgent, TrainConfig, train
-from ppo_cli.config import EnvConfig, EvalConfig, NetworkConfig, own_modules
+from ppo_cli.config import EnvConfig, EvalConfig, NetworkConfig, PPOConfig, own_modules
 from ppo_cli.errors import CheckpointError, ConfigError
+from ppo_cli.runs.checkpoint import load_checkpoint
+from ppo_cli.spec import Spec
 from ppo_cli.training.evaluate import run_eval
 from ppo_cli.training.preflight import preflight
 
@@ -45,6 +49,12 @@ class Log:
 
     def close(self, summary):
         self.path.write_text(summary["status"])
+"""
+
+
+LOSS = """
+def worth(log_probs, old_log_probs, advantages, clip_ratio):
+    return (log_probs - old_log_probs) * advantages
 """
 
 
@@ -89,6 +99,58 @@ def test_an_agent_does_not_import_what_a_file_names(run_dir: Path, module: str) 
     with pytest.raises(CheckpointError, match="network is users_own:Net, and this agent's None"):
         PPOAgent(5, 2).load(run_dir)
     assert module not in sys.modules
+
+
+@pytest.fixture
+def with_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run whose objective is a function of the user's, after which its module is forgotten."""
+    (tmp_path / "users_loss.py").write_text(LOSS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    result = train(small(tmp_path, objective="users_loss:worth"), tmp_path / "run", show=False)
+    monkeypatch.delitem(sys.modules, "users_loss")
+    return result.run_dir
+
+
+def small(folder: Path, **settings: Any) -> TrainConfig:
+    common = {"num_envs": 2, "buffer_size": 32, "batch_size": 16, "epochs": 1, "total_timesteps": 32}
+    common |= {"eval_every": None, "logger": [], "output_dir": str(folder)}
+    return TrainConfig(network=NetworkConfig(hidden_sizes=[8]), **{**common, **settings})
+
+
+def test_neither_an_evaluation_nor_a_start_from_its_weights_needs_the_objective(
+    with_loss: Path, tmp_path: Path
+) -> None:
+    assert len(run_eval(EvalConfig(str(with_loss), episodes=1)).episode_returns) == 1
+    result = train(small(tmp_path, objective="spo", init_from=str(with_loss)), tmp_path / "other", show=False)
+    assert result.status == "finished"
+    assert "users_loss" not in sys.modules
+
+
+def test_who_learns_by_an_objective_of_the_users_has_named_it(with_loss: Path) -> None:
+    saved = load_checkpoint(with_loss / "checkpoints" / "last.pt")["agent"]
+    config, spec = PPOConfig(network=NetworkConfig(hidden_sizes=[8])), Spec.simple(4, 2)
+    with pytest.raises(CheckpointError, match="objective is users_loss:worth, and this agent's clip"):
+        PPOAgent.from_spec(spec, config, seed=0).load(with_loss)
+    agent = PPOAgent.from_state_dict(saved)
+    action, log_prob, value = agent.get_action([0.0] * 4)
+    agent.store_experience([0.0] * 4, action, 1.0, value, log_prob, done=True)
+    with pytest.raises(
+        ConfigError, match="objective=users_loss:worth lives in a module that only the checkpoint names"
+    ):
+        agent.update()
+    assert "users_loss" not in sys.modules
+    named = PPOAgent.from_spec(spec, dataclasses.replace(config, objective="users_loss:worth"), seed=0)
+    named.load(with_loss)
+    named.store_experience([0.0] * 4, action, 1.0, value, log_prob, done=True)
+    assert named.update() is not None
+
+
+def test_an_agent_takes_over_an_objective_that_everybody_has(tmp_path: Path) -> None:
+    config, spec = PPOConfig(network=NetworkConfig(hidden_sizes=[8])), Spec.simple(4, 2)
+    PPOAgent.from_spec(spec, dataclasses.replace(config, objective="spo"), seed=0).save(tmp_path / "agent.pt")
+    agent = PPOAgent.from_spec(spec, config, seed=1)
+    agent.load(tmp_path / "agent.pt")
+    assert agent.config.objective == "spo"
 
 
 @pytest.mark.parametrize("name", ["nowhere:Log", "users_own:Nope"])

@@ -11,10 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.func import vmap
 
-from ppo_cli.algorithm import minibatches, ppo
+from ppo_cli.algorithm import adam, minibatches, objectives, ppo
+from ppo_cli.algorithm.adam import LearnerState
 from ppo_cli.algorithm.minibatches import Minibatch
-from ppo_cli.algorithm.ppo import Coefficients, LearnerState
+from ppo_cli.algorithm.ppo import Coefficients, PolicyLoss
 from ppo_cli.config import NetworkConfig
 from ppo_cli.networks.actor_critic import ActorCritic
 from ppo_cli.networks.categorical import CategoricalHead
@@ -314,7 +316,7 @@ def make_case(dtype: torch.dtype = torch.float64, *, shared: bool = True) -> tup
 
 
 def coefficients(dtype: torch.dtype = torch.float64, **changes: float) -> Coefficients:
-    values = {"step_size": 0.01, "eps": 1e-5, "clip_low": 0.8, "clip_high": 1.2, "value_clip": 0.1}
+    values = {"step_size": 0.01, "eps": 1e-5, "clip_ratio": 0.2, "clip_low": 0.8, "clip_high": 1.2, "value_clip": 0.1}
     values |= {"value_coef": 0.7, "entropy_coef": 0.3, "max_grad_norm": 0.05} | changes
     return Coefficients(**{name: torch.tensor(value, dtype=dtype) for name, value in values.items()})
 
@@ -329,7 +331,7 @@ def gradient_of(state: LearnerState) -> Tensor:
 def test_the_gradient_of_the_whole_step_agrees_with_finite_differences(clip_value: bool, shared: bool) -> None:
     score, state, batch = make_case(shared=shared)
     coef = coefficients()
-    step = ppo.make_update_step(score, clip_value=clip_value, clip_gradient=False)
+    step = ppo.make_update_step(score, objectives.clip, clip_value=clip_value, clip_gradient=False)
 
     def total(parameters: Tensor) -> float:
         metrics = dict(zip(ppo.LOSS_METRICS, step(state._replace(parameters=parameters), batch, coef)[1], strict=True))
@@ -348,8 +350,10 @@ def test_the_gradient_of_the_whole_step_agrees_with_finite_differences(clip_valu
 
 def test_the_gradient_is_scaled_down_to_the_largest_norm_and_reported_unscaled() -> None:
     score, state, batch = make_case()
-    plain, metrics = ppo.make_update_step(score, clip_value=False, clip_gradient=False)(state, batch, coefficients())
-    step = ppo.make_update_step(score, clip_value=False, clip_gradient=True)
+    plain, metrics = ppo.make_update_step(score, objectives.clip, clip_value=False, clip_gradient=False)(
+        state, batch, coefficients()
+    )
+    step = ppo.make_update_step(score, objectives.clip, clip_value=False, clip_gradient=True)
     clipped, clipped_metrics = step(state, batch, coefficients(max_grad_norm=0.05))
     norm = torch.linalg.vector_norm(gradient_of(plain)).item()
     assert norm > 0.5
@@ -362,7 +366,7 @@ def test_the_gradient_is_scaled_down_to_the_largest_norm_and_reported_unscaled()
 @pytest.mark.parametrize("clip_value", [False, True])
 def test_rows_of_weight_0_count_for_nothing_whatever_they_hold(clip_value: bool) -> None:
     score, state, batch = make_case()
-    step = ppo.make_update_step(score, clip_value=clip_value, clip_gradient=True)
+    step = ppo.make_update_step(score, objectives.clip, clip_value=clip_value, clip_gradient=True)
     keep = 4
     quarters = torch.full((keep,), 0.25, dtype=torch.float64)
     short = Minibatch(*(column[:keep] for column in batch))._replace(mean_weights=quarters)
@@ -393,20 +397,20 @@ def test_adam_takes_the_steps_of_torchs_adam() -> None:
         theirs.grad = gradient
         before = (state.parameters, theirs.detach().clone())
         optimizer.step()
-        state = ppo.adam(state, gradient, *ppo.adam_sizes(lr, number, 1)[0])
+        state = adam.adam(state, gradient, *adam.adam_sizes(lr, number, 1)[0])
         moved = state.parameters - before[0]
         # the sizes are float32, all else is float64
         torch.testing.assert_close(moved, theirs.detach() - before[1], rtol=1e-6, atol=1e-12)
 
 
 def test_adams_sizes_of_an_epoch_are_those_of_its_steps_one_by_one() -> None:
-    sizes = ppo.adam_sizes(0.1, 0, 6)
+    sizes = adam.adam_sizes(0.1, 0, 6)
     assert sizes.shape == (6, 2)
     for step in range(6):
-        assert torch.equal(ppo.adam_sizes(0.1, step, 1)[0], sizes[step])
+        assert torch.equal(adam.adam_sizes(0.1, step, 1)[0], sizes[step])
     # first step: 0.1·√0.001/0.1 and 1e-5·√0.001; after very many: the step size and epsilon themselves
     assert sizes[0].tolist() == pytest.approx([0.001**0.5, 1e-5 * 0.001**0.5], rel=1e-6)
-    assert ppo.adam_sizes(0.1, 10**7, 1)[0].tolist() == pytest.approx([0.1, 1e-5], rel=1e-6)
+    assert adam.adam_sizes(0.1, 10**7, 1)[0].tolist() == pytest.approx([0.1, 1e-5], rel=1e-6)
 
 
 def test_the_update_step_changes_none_of_its_inputs_and_draws_nothing() -> None:
@@ -414,7 +418,7 @@ def test_the_update_step_changes_none_of_its_inputs_and_draws_nothing() -> None:
     coef = coefficients()
     before = [tensor.clone() for tensor in (*state, *batch, *coef)]
     rng = torch.get_rng_state()
-    step = ppo.make_update_step(score, clip_value=True, clip_gradient=True)
+    step = ppo.make_update_step(score, objectives.clip, clip_value=True, clip_gradient=True)
     first, second = step(state, batch, coef), step(state, batch, coef)
     assert all(torch.equal(*pair) for pair in zip((*state, *batch, *coef), before, strict=True))
     assert torch.equal(torch.get_rng_state(), rng)
@@ -422,10 +426,49 @@ def test_the_update_step_changes_none_of_its_inputs_and_draws_nothing() -> None:
     assert not torch.equal(first[0].parameters, state.parameters)
 
 
+def step_of_many(
+    score: Any, policy_loss: PolicyLoss, state: LearnerState, batch: Minibatch, coef: Coefficients
+) -> tuple[LearnerState, Tensor]:
+    """The step of as many runs as the first axis of everything counts, as the module's first lines say."""
+    losses = partial(ppo.loss_derivatives, policy_loss=policy_loss, clip_value=True)
+    parameters = state.parameters.detach().requires_grad_()
+    scores = vmap(score)(parameters, batch.observations, batch.actions)
+    terms, derivatives, metrics = vmap(losses)(scores, batch, coef)
+    (gradient,) = torch.autograd.grad(terms, parameters, derivatives)
+    after, norm = vmap(partial(ppo.descend, clip_gradient=True))(state, gradient, coef)
+    return after, torch.stack((*metrics, norm), 1)
+
+
+@pytest.mark.parametrize(
+    "policy_loss", [objectives.clip, objectives.differentiated(objectives.spo)], ids=["clip", "spo"]
+)
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_step_is_taken_for_many_runs_at_once_each_with_its_own_coefficients(
+    policy_loss: PolicyLoss, shared: bool
+) -> None:
+    score, state, batch = make_case(shared=shared)
+    members, settings = range(4), [(0.01, 0.2), (0.03, 0.2), (0.01, 0.05), (0.002, 0.5)]
+    coefs = [
+        coefficients(step_size=lr, clip_ratio=ratio, clip_low=1 - ratio, clip_high=1 + ratio) for lr, ratio in settings
+    ]
+    batches = [batch._replace(advantages=batch.advantages.roll(member)) for member in members]
+    alone = [state._replace(parameters=state.parameters * (1 + 0.1 * member)) for member in members]
+    many = LearnerState(*map(torch.stack, zip(*alone, strict=True)))
+    coef, each_batch = Coefficients(*map(torch.stack, zip(*coefs, strict=True))), zip(*batches, strict=True)
+    rows = Minibatch(*map(torch.stack, each_batch))
+    step = ppo.make_update_step(score, policy_loss, clip_value=True, clip_gradient=True)
+    for _ in range(3):
+        many, metrics = step_of_many(score, policy_loss, many, rows, coef)
+        for member in members:
+            alone[member], expected = step(alone[member], batches[member], coefs[member])
+            found = LearnerState(*(part[member] for part in many))
+            torch.testing.assert_close((*found, metrics[member]), (*alone[member], expected), rtol=1e-12, atol=1e-14)
+
+
 def run_without_numbers(wrap: Callable[[Any], Any]) -> tuple[LearnerState, Tensor]:
     """An update step on tensors that have shapes but no content."""
     score, state, batch = make_case()
-    step = ppo.make_update_step(wrap(score), clip_value=True, clip_gradient=True)
+    step = ppo.make_update_step(wrap(score), objectives.clip, clip_value=True, clip_gradient=True)
     with FakeTensorMode() as mode:
         inputs = [kind(*map(mode.from_tensor, part)) for kind, part in
                   ((LearnerState, state), (Minibatch, batch), (Coefficients, coefficients()))]  # fmt: skip

@@ -394,6 +394,13 @@ def test_a_changed_setting_counts_from_the_checkpoint_on_and_is_recorded(
     assert load_checkpoint(folder / "checkpoints" / "last.pt")["run"]["config"]["lr"] == 0.5
 
 
+def test_an_objective_may_change(tmp_path: Path, half: Path, undisturbed: Path) -> None:
+    folder = copy_of(half, tmp_path / "run")
+    assert go_on(folder, objective="spo").status == "finished"
+    assert metrics(folder)[4]["train/policy_loss"] != metrics(undisturbed)[4]["train/policy_loss"]
+    assert summary(folder)["resumed"][0]["changes"] == {"objective": "spo"}
+
+
 @pytest.mark.parametrize("stop", [False, True], ids=["at once", "stopped again"])
 def test_a_best_that_was_set_aside_is_no_longer_the_best(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: bool
@@ -569,6 +576,9 @@ class Log:
     def close(self, summary):
         pass
 
+def worth(log_probs, old_log_probs, advantages, clip_ratio):
+    return (log_probs - old_log_probs) * advantages
+
 class Net(toys.Mirror):
     pass
 
@@ -581,7 +591,7 @@ gym.register("Mine-v0", entry_point=toys.Walk)
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A stopped run whose environment, wrappers, network and logger live in a module that says when it is imported."""
+    """A stopped run; environment, wrappers, network, objective and logger live in a module that tells of its import."""
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "ownresumed.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path / "code")
@@ -590,6 +600,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         "ownresumed:Mine-v0",
         of_env={"wrappers": wrappers},
         network=NetworkConfig(module="ownresumed:Net", hidden_sizes=[8]),
+        objective="ownresumed:worth",
         logger=["csv", "ownresumed:Log"],
     )
     run(tmp_path / "whole", config)
@@ -606,13 +617,14 @@ def test_modules_that_a_run_names_are_imported_only_if_they_are_typed(own: Path)
         "env.id": "ownresumed:Mine-v0",
         "env.wrappers": ["ownresumed:Twice", {"ownresumed:Twice": {"factor": 0.5}}],
         "network.module": "ownresumed:Net",
+        "objective": "ownresumed:worth",
         "logger": ["csv", "ownresumed:Log"],
     }
     for left_out in [None, *named]:
         typed = {key: value for key, value in named.items() if left_out is not None and key != left_out}
         with pytest.raises(ConfigError) as caught:
             resume(own, typed, show=False)
-        assert len(caught.value.problems) == 4 - len(typed)
+        assert len(caught.value.problems) == 5 - len(typed)
     (problem,) = caught.value.problems
     assert problem.fix == "logger=[csv,ownresumed:Log]"
     assert "ownresumed" not in sys.modules

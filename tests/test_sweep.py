@@ -61,6 +61,15 @@ def test_two_by_three_with_one_that_breaks(tmp_path: Path) -> None:
     assert (sweep / "multirun.yaml").is_file()
 
 
+def test_objectives_are_compared_by_a_sweep(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def worth(new, old, advantages, _):\n    return (new - old) * advantages\n")
+    answer = run(tmp_path, "ppo-train", "-m", "objective=clip,spo,mine:worth", "env=CartPole-v1", "num_envs=1", *TINY)
+    assert answer.code == 0, answer.err
+    summaries = sorted((tmp_path / "outputs/multirun").glob("*/*/summary.json"))
+    found = [json.loads(path.read_text())["config"]["objective"] for path in summaries]
+    assert found == ["clip", "spo", "mine:worth"]
+
+
 def test_every_bad_job_is_named_before_any_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     answer = run(tmp_path, "ppo-train", "-m", "batch_size=256,63", "env=CartPole-v1,CartPol-v1,toys:Dial-v0")

@@ -561,6 +561,14 @@ for toy in (Nested, Masked):
     gym.register(f"{toy.__name__}-v0", entry_point=toy)
 
 
+def kept_near(
+    log_probs: torch.Tensor, old_log_probs: torch.Tensor, advantages: torch.Tensor, clip_ratio: torch.Tensor
+) -> torch.Tensor:
+    """An objective of somebody's, with a number of its own in it."""
+    moved = log_probs - old_log_probs
+    return moved * advantages - torch.tensor(0.5) * moved.square() / clip_ratio
+
+
 class Mirror(torch.nn.Module):
     """A network of somebody's: the absolute value of a linear map of the observation."""
 

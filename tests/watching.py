@@ -7,8 +7,9 @@ from collections.abc import Callable
 from torch import Tensor
 
 from ppo_cli.agent.learner import Learner
+from ppo_cli.algorithm.adam import LearnerState
 from ppo_cli.algorithm.minibatches import Minibatch
-from ppo_cli.algorithm.ppo import Coefficients, LearnerState
+from ppo_cli.algorithm.ppo import Coefficients
 
 
 def watch_steps(learner: Learner, tell: Callable[[Minibatch, Coefficients, Tensor], object]) -> None:

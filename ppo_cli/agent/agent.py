@@ -87,9 +87,16 @@ class PPOAgent(Agent):
         self._build(spec, config, resolve_device(str(device)), _count("seed", seed, least=0), num_envs=1)
 
     def _build(
-        self, spec: Spec, config: PPOConfig, device: torch.device, seed: int, num_envs: int, compiled: bool = False
+        self,
+        spec: Spec,
+        config: PPOConfig,
+        device: torch.device,
+        seed: int,
+        num_envs: int,
+        compiled: bool = False,
+        named: bool = True,
     ) -> None:
-        super()._build(spec, config, device, seed, num_envs, compiled)
+        super()._build(spec, config, device, seed, num_envs, compiled, named)
         self._states: ObsRows | None = None  # what the network remembers of the episode that get_action is in
         self._begins = True
         self._acted_on = np.zeros((1, self.policy.row_size), self.policy.row_dtype)
@@ -223,7 +230,8 @@ class PPOAgent(Agent):
         Network, settings, normalisers and optimiser come from the file; the device stays, and the memory starts empty.
 
         Raises:
-            CheckpointError: if the file is unusable or its agent has other spaces.
+            CheckpointError: if the file is unusable, its agent has other spaces, or it names a module of the user's
+                that this agent was not made with.
         """
         self.become(load_checkpoint(find_checkpoint(filepath))["agent"])
 

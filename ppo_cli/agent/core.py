@@ -10,6 +10,7 @@ import torch
 from ppo_cli.agent import state
 from ppo_cli.agent.learner import Learner, UpdateResult
 from ppo_cli.agent.policy import Policy
+from ppo_cli.algorithm import objectives
 from ppo_cli.algorithm.rollout import RolloutBuffer
 from ppo_cli.config import PPOConfig, show
 from ppo_cli.errors import CheckpointError, Problem
@@ -47,7 +48,14 @@ class Agent:
         return agent
 
     def _build(
-        self, spec: Spec, config: PPOConfig, device: torch.device, seed: int, num_envs: int, compiled: bool = False
+        self,
+        spec: Spec,
+        config: PPOConfig,
+        device: torch.device,
+        seed: int,
+        num_envs: int,
+        compiled: bool = False,
+        named: bool = True,
     ) -> None:
         self.spec = spec
         self._compiled = compiled
@@ -56,7 +64,8 @@ class Agent:
         self.policy = Policy(spec, self.config, device, seed, num_envs)
         row, action = (self.policy.row_size, self.policy.row_dtype), (spec.action_size, spec.action_dtype)
         self.memory = RolloutBuffer(-(-config.buffer_size // num_envs), num_envs, row, action)
-        self.learner = Learner(self.policy, self.config, seed, compiled, self.memory.steps)
+        policy_loss = objectives.make_policy_loss(self.config.objective, named)
+        self.learner = Learner(self.policy, self.config, seed, compiled, self.memory.steps, policy_loss)
 
     def learn(self) -> UpdateResult:
         """Learn from a memory that was filled without values and log-probabilities, and empty it."""
@@ -83,6 +92,8 @@ class Agent:
     ) -> Self:
         """The agent that :meth:`state_dict` described, for one environment.
 
+        One that learnt by an ``objective`` of the user's acts, but does not learn: that module is not imported.
+
         Args:
             saved: What it described.
             device: Where tensors live.
@@ -95,11 +106,16 @@ class Agent:
         if config.network.module != module:
             what = f"the checkpoint's network is {show(config.network.module)}, and the one asked for {show(module)}"
             raise CheckpointError(Problem(what, f"network={config.network.module}, if you trust that module"))
-        return cls._rebuilt(config, spec, saved, device=device)
+        return cls._rebuilt(config, spec, saved, device=torch.device(device), num_envs=1, named=False)
 
     @classmethod
     def _rebuilt(cls: type[Self], config: PPOConfig, spec: Spec, saved: dict[str, Any], **keywords: Any) -> Self:
-        agent = state.buildable(config, spec, saved, lambda: cls.from_spec(spec, config, seed=0, **keywords))
+        def build() -> Self:
+            agent = cls.__new__(cls)
+            agent._build(spec, config, seed=0, **keywords)
+            return agent
+
+        agent = state.buildable(config, spec, saved, build)
         agent.load_state_dict(saved)
         return agent
 
@@ -120,7 +136,8 @@ class Agent:
         """Be the agent that was saved: network and settings come from there, the device stays, the memory is empty.
 
         Raises:
-            CheckpointError: if the spaces' sizes differ, or anything is missing or has another shape or type.
+            CheckpointError: if the spaces' sizes differ, it names a module of the user's that this agent was not made
+                with, or anything is missing or has another shape or type.
         """
         config, spec = state.read_description(saved)
         state.check_same_kind(self.config, self.spec, config, spec)

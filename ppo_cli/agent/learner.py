@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from ppo_cli.agent.policy import Policy
-from ppo_cli.algorithm import minibatches, ppo
+from ppo_cli.algorithm import adam, minibatches, ppo
+from ppo_cli.algorithm.adam import LearnerState
 from ppo_cli.algorithm.compiled import accelerated
 from ppo_cli.algorithm.finite import check_rollout, check_update
 from ppo_cli.algorithm.minibatches import Minibatch
-from ppo_cli.algorithm.ppo import Coefficients, LearnerState
+from ppo_cli.algorithm.ppo import Coefficients, PolicyLoss
 from ppo_cli.algorithm.rollout import ObsRows, RolloutBuffer
 from ppo_cli.config import PPOConfig
 from ppo_cli.errors import BadNumbersError
@@ -59,6 +60,7 @@ class Learner:
         seed: Root of the stream that minibatches are shuffled by.
         compiled: Compile the gradient step as one graph.
         steps: Steps of each environment in a rollout.
+        policy_loss: What the objective comes to.
 
     Attributes:
         lr: Step size of the next update; schedules change it.
@@ -67,7 +69,9 @@ class Learner:
         updates: Gradient steps taken so far.
     """
 
-    def __init__(self, policy: Policy, config: PPOConfig, seed: int, compiled: bool, steps: int) -> None:
+    def __init__(
+        self, policy: Policy, config: PPOConfig, seed: int, compiled: bool, steps: int, policy_loss: PolicyLoss
+    ) -> None:
         self.policy, self.config = policy, config
         self.lr, self.clip_ratio = config.lr, config.clip_ratio
         self._reward_limit = math.inf if config.reward_clip is None else config.reward_clip
@@ -78,7 +82,10 @@ class Learner:
             return policy.score(length, parameters, rows, actions)
 
         step = ppo.make_update_step(
-            evaluate, clip_value=config.value_clip is not None, clip_gradient=config.max_grad_norm is not None
+            evaluate,
+            policy_loss,
+            clip_value=config.value_clip is not None,
+            clip_gradient=config.max_grad_norm is not None,
         )
         sequences = -(-steps // length) * -(-config.buffer_size // steps)
         full = -(-sequences // (config.batch_size // length))
@@ -215,6 +222,7 @@ class Learner:
         """Those of the next ``count`` gradient steps, (count,) each."""
         config = self.config
         fixed = (
+            self.clip_ratio,
             1.0 - self.clip_ratio,
             1.0 + self.clip_ratio,
             config.value_clip or 0.0,  # not read where it is off
@@ -222,6 +230,6 @@ class Learner:
             config.entropy_coef,
             config.max_grad_norm or 0.0,  # likewise
         )
-        sizes = ppo.adam_sizes(self.lr, self.updates, count).to(self.policy.device)
+        sizes = adam.adam_sizes(self.lr, self.updates, count).to(self.policy.device)
         constants = torch.tensor(fixed, device=self.policy.device)
         return Coefficients(*sizes.unbind(1), *(number.expand(count) for number in constants.unbind()))

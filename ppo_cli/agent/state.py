@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ppo_cli.agent.learner import Learner
-from ppo_cli.algorithm.ppo import LearnerState
+from ppo_cli.algorithm.adam import LearnerState
 from ppo_cli.config import ContinuousConfig, NetworkConfig, PPOConfig, show
 from ppo_cli.errors import CheckpointError, ConfigError, Problem, UserError
 from ppo_cli.networks.actor_critic import make_network
@@ -109,12 +109,16 @@ def check_same_kind(config: PPOConfig, spec: Spec, saved_config: PPOConfig, save
     """See that an agent may become the saved one.
 
     Raises:
-        CheckpointError: if the spaces' sizes differ, or the file names another module for the network.
+        CheckpointError: if the spaces' sizes differ, or the file names a module that this agent does not.
     """
     theirs, ours = saved_config.network.module, config.network.module
     if theirs != ours:  # importing it would be running code that a file names
         what = f"the checkpoint's network is {theirs}, and this agent's {ours}"
         raise CheckpointError(Problem(what, "an agent with the same network.module"))
+    theirs, ours = saved_config.objective, config.objective
+    if ":" in theirs and theirs != ours:  # likewise
+        what = f"the checkpoint's objective is {theirs}, and this agent's {ours}"
+        raise CheckpointError(Problem(what, "an agent with the same objective"))
     if _dims(saved_spec) != _dims(spec):
         what = f"the checkpoint is of an agent with {_dims(saved_spec)}, and this one has {_dims(spec)}"
         raise CheckpointError(Problem(what, f"PPOAgent({_dims(saved_spec)})"))

@@ -1,4 +1,7 @@
-"""Gradient steps as one compiled program: a loop around the step's graph, with the gradient and Adam in it."""
+"""Gradient steps in turn: one call each, or all by one compiled program.
+
+The program is a loop around the step's graph, with the gradient and Adam in it.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,33 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from ppo_cli.algorithm import ppo
+from ppo_cli.algorithm.adam import LearnerState
 from ppo_cli.algorithm.cuda_graph import Replayed, record_cuda
 from ppo_cli.algorithm.minibatches import Minibatch
-from ppo_cli.algorithm.ppo import Coefficients, LearnerState, UpdateStep, UpdateSteps
+from ppo_cli.algorithm.ppo import Coefficients, UpdateStep, UpdateSteps
 
 log = logging.getLogger("ppo_cli")
 
 STATES, FIELDS = len(LearnerState._fields), len(Minibatch._fields)
+
+
+def run_steps(step: UpdateStep) -> UpdateSteps:
+    """One call of ``step`` after another."""
+
+    def update_steps(state: LearnerState, batches: Minibatch, coefs: Coefficients) -> tuple[LearnerState, Tensor]:
+        history = []
+        columns = zip(*(column.unbind(0) for column in batches), strict=True)
+        sizes = zip(*map(each, coefs), strict=True)
+        for batch, coef in zip(columns, sizes, strict=True):
+            state, metrics = step(state, Minibatch(*batch), Coefficients(*coef))
+            history.append(metrics)
+        return state, torch.stack(history)
+
+    def each(column: Tensor) -> Sequence[Tensor]:
+        """A number for each step; one that was expanded is one number, and views of it would only cost time."""
+        return [column[0]] * len(column) if column.stride(0) == 0 else column.unbind(0)
+
+    return update_steps
 
 
 class Compiled:
@@ -40,7 +63,7 @@ class Compiled:
         self.works: bool | None = None
 
     def __call__(self, state: LearnerState, batches: Minibatch, coefs: Coefficients) -> tuple[LearnerState, Tensor]:
-        """As :func:`ppo_cli.algorithm.ppo.run_steps` does."""
+        """As :func:`run_steps` does."""
         if self._steps is None:
             self._steps = self._prepare(state, (*batches, *coefs))
         return self._steps(state, batches, coefs)
@@ -61,7 +84,7 @@ class Compiled:
         self.works = False
         why = f"{type(failure).__name__}: {str(failure).strip()}".partition("\n")[0][:200]
         log.warning("the gradient step cannot be compiled and runs without: %s", why)
-        return ppo.run_steps(self._step)
+        return run_steps(self._step)
 
 
 Program = Callable[..., Sequence[Tensor]]
@@ -170,7 +193,7 @@ def accelerated(step: UpdateStep, compiled: bool, full: int, device: torch.devic
         device: Where it runs.
     """
     if not compiled:
-        return ppo.run_steps(step)
+        return run_steps(step)
     if device.type == "cuda":
-        return ppo.run_steps(Replayed(step, record_cuda))
+        return run_steps(Replayed(step, record_cuda))
     return Compiled(step, full)

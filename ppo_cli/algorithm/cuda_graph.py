@@ -8,8 +8,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ppo_cli.algorithm.adam import LearnerState
 from ppo_cli.algorithm.minibatches import Minibatch
-from ppo_cli.algorithm.ppo import Coefficients, LearnerState, UpdateStep
+from ppo_cli.algorithm.ppo import Coefficients, UpdateStep
 
 log = logging.getLogger("ppo_cli")
 

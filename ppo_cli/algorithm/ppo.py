@@ -4,21 +4,24 @@ Schulman et al. 2017, "Proximal Policy Optimization Algorithms" (arXiv:1707.0634
 "High-Dimensional Continuous Control Using Generalized Advantage Estimation" (arXiv:1506.02438).
 
 Nothing here draws random numbers, reads a tensor back to Python, or keeps state: randomness comes in as tensors,
-metrics go out as tensors. That is what lets one update step be tested by hand, compiled as one graph, or run for many
-runs at once. Every mean is weighted, because minibatches have one static shape and rows that only fill it weigh 0.
+metrics go out as tensors. That is what lets one update step be tested by hand, compiled as one graph, or taken for many
+runs at once: ``torch.func.vmap`` goes around :data:`Evaluate`, :func:`loss_derivatives` and :func:`descend`, and
+autograd, between the last two, takes all runs together.
+
+Every mean is weighted, because minibatches have one static shape and rows that only fill it weigh 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ppo_cli.algorithm.adam import LearnerState, adam
 from ppo_cli.algorithm.minibatches import Minibatch, as_mean_weights
 
-ADAM_BETA1, ADAM_BETA2, ADAM_EPS = 0.9, 0.999, 1e-5
 LOSS_METRICS = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction", "grad_norm")
 
 
@@ -27,6 +30,7 @@ class Coefficients(NamedTuple):
 
     step_size: Tensor  # of Adam, bias correction included; see adam_sizes
     eps: Tensor  # Adam's epsilon, likewise
+    clip_ratio: Tensor
     clip_low: Tensor  # 1 − clip_ratio
     clip_high: Tensor  # 1 + clip_ratio
     value_clip: Tensor
@@ -35,25 +39,26 @@ class Coefficients(NamedTuple):
     max_grad_norm: Tensor
 
 
-class LearnerState(NamedTuple):
-    """All that an update step changes."""
-
-    parameters: Tensor  # (parameters,) flat
-    first_moment: Tensor  # (parameters,) Adam's mean of gradients
-    second_moment: Tensor  # (parameters,) Adam's mean of squared gradients
-
-
 class Surrogate(NamedTuple):
     """The policy's loss and what is reported with it."""
 
     loss: Tensor  # ()
-    gradient: Tensor  # (batch,) derivative of the loss by each row's log-probability
+    gradient: Tensor  # (batch,) derivative of the loss by each row's term: by its log-probability, of the closed form
     approx_kl: Tensor  # () mean of (ratio − 1) − ln ratio, which estimates KL(old, new) and is never negative
     clip_fraction: Tensor  # () share of rows whose ratio left the clip range
 
 
-Evaluate = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
-"""(flat parameters, observations, actions) → (log_probs, entropies, values), each of shape (batch,)."""
+Scores = tuple[Tensor, Tensor, Tensor]
+"""(log_probs, entropies, values), each of shape (batch,)."""
+
+Evaluate = Callable[[Tensor, Tensor, Tensor], Scores]
+"""(flat parameters, observations, actions) → scores."""
+
+PolicyLoss = Callable[[Tensor, Minibatch, Coefficients], tuple[Tensor, Surrogate]]
+"""(log_probs, …) → terms (batch,), from which autograd goes back, and the loss with its derivative by them.
+
+:mod:`ppo_cli.algorithm.objectives` has those that there are.
+"""
 
 UpdateStep = Callable[[LearnerState, Minibatch, Coefficients], tuple[LearnerState, Tensor]]
 """One gradient step; the tensor holds the :data:`LOSS_METRICS` in their order."""
@@ -127,12 +132,15 @@ def surrogate(
     clipped = ratio.clamp(clip_low, clip_high)
     plain_gain, clipped_gain = ratio * advantages, clipped * advantages
     counted = plain_gain * mean_weights
-    return Surrogate(
-        loss=-mean(torch.minimum(plain_gain, clipped_gain), mean_weights),
-        gradient=counted * (plain_gain <= clipped_gain) * -1.0,
-        approx_kl=mean(ratio - 1.0 - log_ratio, mean_weights),
-        clip_fraction=mean((ratio != clipped).to(ratio.dtype), mean_weights),
-    )
+    loss = -mean(torch.minimum(plain_gain, clipped_gain), mean_weights)
+    gradient = counted * (plain_gain <= clipped_gain) * -1.0
+    return Surrogate(loss, gradient, *ratio_metrics(log_ratio, ratio, clipped, mean_weights))
+
+
+def ratio_metrics(log_ratio: Tensor, ratio: Tensor, clipped: Tensor, mean_weights: Tensor) -> tuple[Tensor, Tensor]:
+    """``approx_kl`` and ``clip_fraction`` of a :class:`Surrogate`, from ratios (batch,) and the same ones clipped."""
+    approx_kl = mean(ratio - 1.0 - log_ratio, mean_weights)
+    return approx_kl, mean((ratio != clipped).to(ratio.dtype), mean_weights)
 
 
 def value_loss(values: Tensor, returns: Tensor, mean_weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -173,90 +181,84 @@ def explained_variance(values: Tensor, returns: Tensor, weights: Tensor) -> Tens
     return torch.where(total > rounding, 1.0 - variance(returns - values) / total, torch.zeros_like(total))
 
 
-def adam_sizes(lr: float, done: int, count: int) -> Tensor:
-    """Step sizes and epsilons of Adam with bias correction (Kingma & Ba 2015, end of section 2).
+def loss_derivatives(
+    scores: Scores, batch: Minibatch, coef: Coefficients, policy_loss: PolicyLoss, clip_value: bool
+) -> tuple[Scores, Scores, tuple[Tensor, ...]]:
+    """How the loss changes with each row, found without autograd; only what the policy's terms are made of is recorded.
 
-    With them, ``parameters − size · m / (√v + epsilon)`` equals algorithm 1 exactly.
+    The loss is policy loss + value_coef · value loss − entropy_coef · mean entropy.
 
     Args:
-        lr: Adam's step size α.
-        done: Steps taken before.
-        count: Steps to come.
+        scores: Of the minibatch's rows.
+        batch: The rows.
+        coef: The weights of the losses, and what they read.
+        policy_loss: The policy's.
+        clip_value: Use :func:`clipped_value_loss` with ``Coefficients.value_clip``.
 
     Returns:
-        (count, 2).
+        The policy's terms, entropies and values; the loss's derivatives by them; and all of the
+        :data:`LOSS_METRICS` but ``grad_norm``.
     """
-    steps = torch.arange(done + 1, done + count + 1, dtype=torch.float64)
-    second = (1.0 - ADAM_BETA2**steps).sqrt()
-    return torch.stack((lr * second / (1.0 - ADAM_BETA1**steps), ADAM_EPS * second), 1).float()
+    log_probs, entropies, values = scores
+    with torch.no_grad():
+        mean_weights = batch.mean_weights
+        terms, policy = policy_loss(log_probs, batch, coef)
+        if clip_value:
+            value, by_value = clipped_value_loss(values, batch.values, batch.returns, coef.value_clip, mean_weights)
+        else:
+            value, by_value = value_loss(values, batch.returns, mean_weights)
+        derivatives = (policy.gradient, mean_weights * -coef.entropy_coef, by_value * coef.value_coef)
+        metrics = (policy.loss, value, mean(entropies, mean_weights), policy.approx_kl, policy.clip_fraction)
+    return (terms, entropies, values), derivatives, metrics
 
 
-def adam(state: LearnerState, gradient: Tensor, step_size: Tensor, eps: Tensor) -> LearnerState:
-    """One step of Adam (Kingma & Ba 2015) on flat parameters, with :func:`adam_sizes`."""
-    first = torch.lerp(state.first_moment, gradient, 1.0 - ADAM_BETA1)
-    second = torch.addcmul(state.second_moment * ADAM_BETA2, gradient, gradient, value=1.0 - ADAM_BETA2)
-    parameters = torch.addcdiv(state.parameters, first * step_size, second.sqrt() + eps, value=-1.0)
-    return LearnerState(parameters, first, second)
+def descend(
+    state: LearnerState, gradient: Tensor, coef: Coefficients, clip_gradient: bool
+) -> tuple[LearnerState, Tensor]:
+    """A step of Adam against the loss's gradient, (parameters,).
+
+    Args:
+        state: Before the step.
+        gradient: Of the loss, by the parameters.
+        coef: Adam's sizes, and the largest norm.
+        clip_gradient: Scale the gradient down to ``Coefficients.max_grad_norm`` where its global norm is larger.
+
+    Returns:
+        The state after it, and the gradient's norm before it was scaled.
+    """
+    norm = torch.linalg.vector_norm(gradient)
+    if clip_gradient:
+        gradient = gradient * (coef.max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
+    return adam(state, gradient, coef.step_size, coef.eps), norm
 
 
-def make_update_step(evaluate: Evaluate, *, clip_value: bool, clip_gradient: bool) -> UpdateStep:
+def make_update_step(
+    evaluate: Evaluate, policy_loss: PolicyLoss, *, clip_value: bool, clip_gradient: bool
+) -> UpdateStep:
     """The gradient step for one network; what is switched off here costs nothing in the loop.
 
-    The loss is policy loss + value_coef · value loss − entropy_coef · mean entropy. Its derivatives by log-probability,
-    value and entropy are short formulas, so only the network is differentiated by machine.
+    Autograd goes back through the network once, from the loss's derivatives by the scores, which are short formulas.
 
     Args:
         evaluate: Scores actions under given parameters.
-        clip_value: Use :func:`clipped_value_loss` with ``Coefficients.value_clip``.
-        clip_gradient: Scale the gradient down to ``Coefficients.max_grad_norm`` where its global norm is larger.
+        policy_loss: As in :func:`loss_derivatives`.
+        clip_value: Likewise.
+        clip_gradient: As in :func:`descend`.
     """
 
     def update_step(state: LearnerState, batch: Minibatch, coef: Coefficients) -> tuple[LearnerState, Tensor]:
         with torch.enable_grad():
             parameters = state.parameters.detach().requires_grad_()
             scores = evaluate(parameters, batch.observations, batch.actions)
-        with torch.no_grad():
-            log_probs, entropies, values = (score.detach() for score in scores)
-            mean_weights = batch.mean_weights
-            policy = surrogate(
-                log_probs, batch.log_probs, batch.advantages, coef.clip_low, coef.clip_high, mean_weights
-            )
-            if clip_value:
-                value, by_value = clipped_value_loss(values, batch.values, batch.returns, coef.value_clip, mean_weights)
-            else:
-                value, by_value = value_loss(values, batch.returns, mean_weights)
-            derivatives = (policy.gradient, mean_weights * -coef.entropy_coef, by_value * coef.value_coef)
-        with torch.enable_grad():
+            terms, derivatives, metrics = loss_derivatives(scores, batch, coef, policy_loss, clip_value)
             # a function with the loss's gradient; derivatives handed to autograd instead would make it import sympy
-            slope = torch.cat(scores) @ torch.cat(derivatives)
+            slope = torch.cat(terms) @ torch.cat(derivatives)
         (gradient,) = torch.autograd.grad(slope, parameters)
         with torch.no_grad():
-            norm = torch.linalg.vector_norm(gradient)
-            metrics = (policy.loss, value, mean(entropies, mean_weights), policy.approx_kl, policy.clip_fraction, norm)
-            if clip_gradient:
-                gradient = gradient * (coef.max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
-            return adam(state, gradient, coef.step_size, coef.eps), torch.stack(metrics)
+            after, norm = descend(state, gradient, coef, clip_gradient)
+            return after, torch.stack((*metrics, norm))
 
     return update_step
-
-
-def run_steps(step: UpdateStep) -> UpdateSteps:
-    """One call of ``step`` after another."""
-
-    def update_steps(state: LearnerState, batches: Minibatch, coefs: Coefficients) -> tuple[LearnerState, Tensor]:
-        history = []
-        columns = zip(*(column.unbind(0) for column in batches), strict=True)
-        sizes = zip(*map(each, coefs), strict=True)
-        for batch, coef in zip(columns, sizes, strict=True):
-            state, metrics = step(state, Minibatch(*batch), Coefficients(*coef))
-            history.append(metrics)
-        return state, torch.stack(history)
-
-    def each(column: Tensor) -> Sequence[Tensor]:
-        """A number for each step; one that was expanded is one number, and views of it would only cost time."""
-        return [column[0]] * len(column) if column.stride(0) == 0 else column.unbind(0)
-
-    return update_steps
 
 
 def annealed(initial: float, done: int, total: int) -> float:

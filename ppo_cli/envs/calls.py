@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 from ppo_cli.errors import CheckpointError, Problem, RunError
@@ -37,7 +38,7 @@ class EnvCalls:
                 what = f"call({call.name!r}, …) has an argument {value!r:.60} of type {type(value).__name__}"
                 raise RunError(Problem(what, "numbers, texts, and lists and mappings of them, which can be kept"))
         self._last.pop(call.name, None)
-        self._last[call.name] = call
+        self._last[call.name] = deepcopy(call)  # whoever called may go on to change a list, or tell it twice
 
     def of_evaluation(self) -> list[EnvCall]:
         """Those that evaluations' environments are told."""

@@ -182,6 +182,7 @@ def _changed(before: TrainConfig, changes: dict[str, Any]) -> TrainConfig:
 def modules_to_name(config: TrainConfig) -> dict[str, str]:
     """The settings that name modules of the user's, which ``resume`` imports only if they are typed again."""
     named = own_modules(config)
+    named |= {"objective": config.objective} if ":" in config.objective else {}
     named |= {"logger": show(config.logger)} if ":" in show(config.logger) else {}
     named |= {"callbacks": show(config.callbacks)} if config.callbacks else {}
     named |= {"reward_transform": config.reward_transform} if config.reward_transform is not None else {}

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from ppo_cli.agent.agent import PPOAgent
+from ppo_cli.algorithm.objectives import own_objective
 from ppo_cli.config import TrainConfig
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.loggers.hub import own_logger
@@ -31,6 +32,8 @@ def preflight(config: TrainConfig, planner: Planner | None = None) -> Plan:
     for name in config.logger:
         if ":" in name:
             planner.once(f"logger {name}", lambda name=name: own_logger(name))  # type: ignore[misc]
+    if ":" in config.objective:
+        planner.once(f"objective {config.objective}", lambda: own_objective(config.objective))
     callback_classes(config)
     transform_class(config)
     if config.init_from is not None:
