@@ -44,7 +44,7 @@ def main() -> None:
         config = TrainConfig(env=env, network=network, eval_every=None, normalize_value=False, **spec)
         loggers = make_loggers(config, Path(folder), False)
         trainer = Trainer(Planner().plan(config), Path(folder), loggers)
-        trainer.iterations = WARM_UP
+        trainer.total_timesteps = WARM_UP * config.buffer_size
         trainer.run()
         before, began = trainer.progress.step, time.perf_counter()
         _iterate(trainer)

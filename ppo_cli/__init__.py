@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from ppo_cli.config import EnvConfig, EvalConfig, NetworkConfig, TrainConfig
     from ppo_cli.training.callbacks import Callback
     from ppo_cli.training.evaluate import EvalResult, evaluate
+    from ppo_cli.training.result import TrainResult
     from ppo_cli.training.rewards import RewardTransform
-    from ppo_cli.training.run import TrainResult, resume, train
+    from ppo_cli.training.run import resume, train
 
 __version__ = "0.1.0"
 
@@ -27,7 +28,7 @@ _HOMES = {
     "PPOAgent": "agent.agent",
     "RewardTransform": "training.rewards",
     "TrainConfig": "config",
-    "TrainResult": "training.run",
+    "TrainResult": "training.result",
     "evaluate": "training.evaluate",
     "resume": "training.run",
     "train": "training.run",

@@ -168,6 +168,9 @@ class TrainConfig(PPOConfig):
     anneal_clip: bool = setting(False, "let clip_ratio fall linearly to 0 over the run")
     eval_every: int | None = setting(25_000, "steps between evaluations; null is off", ge=1)
     eval_episodes: int = setting(10, "episodes per evaluation", ge=1)
+    eval_deterministic: bool = setting(
+        True, "evaluations take the most probable action (false: sample, as training does)", since=2
+    )
     target_return: float | None = setting(None, "stop when an evaluation's mean return reaches this; null is off")
     checkpoint_every: int | str | None = setting(
         "auto", "steps between checkpoints to resume from; null is off, auto never disturbs learning", ge=1

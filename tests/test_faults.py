@@ -33,7 +33,8 @@ from ppo_cli.runs.store import CheckpointStore
 from ppo_cli.seeding import stream_seed
 from ppo_cli.training.collector import Collector
 from ppo_cli.training.postmortem import MOST_SKIPPED
-from ppo_cli.training.run import TrainResult, resume, train
+from ppo_cli.training.result import TrainResult
+from ppo_cli.training.run import resume, train
 from ppo_cli.training.trainer import Trainer
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reliability.md"

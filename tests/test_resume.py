@@ -36,7 +36,8 @@ from ppo_cli.runs.checkpoint import load_checkpoint
 from ppo_cli.runs.progress import Evaluation
 from ppo_cli.runs.resume import find_saved
 from ppo_cli.training.plan import Planner
-from ppo_cli.training.run import TrainResult, resume, train
+from ppo_cli.training.result import TrainResult
+from ppo_cli.training.run import resume, train
 from ppo_cli.training.trainer import Trainer
 
 ROLLOUT = 32  # steps of an iteration; checkpoints after 64, 128, 192 and 224

@@ -21,7 +21,8 @@ from ppo_cli.errors import CheckpointError, ConfigError, RunError
 from ppo_cli.loggers.metrics import COLUMNS
 from ppo_cli.runs.checkpoint import load_checkpoint
 from ppo_cli.training.plan import Planner
-from ppo_cli.training.run import TrainResult, train
+from ppo_cli.training.result import TrainResult
+from ppo_cli.training.run import train
 from ppo_cli.training.trainer import Trainer
 
 assert toys.TOYS

@@ -112,6 +112,8 @@ def show_evaluation(result: EvalResult) -> None:
         "min, max": f"{result.episode_return_min:.2f}, {result.episode_return_max:.2f}",
         "mean length": f"{sum(lengths) / len(lengths):.1f} steps",
     }
+    if result.success_rate is not None:
+        rows["success rate"] = f"{result.success_rate:.0%}"
     if result.written is not None:
         rows["written"] = str(result.written)
     if result.video is not None:

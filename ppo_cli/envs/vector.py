@@ -14,6 +14,7 @@ from ppo_cli.algorithm.rollout import FinalObservations, ObsRows
 from ppo_cli.config import EnvConfig
 from ppo_cli.envs.backends import build, mismatch
 from ppo_cli.envs.calls import EnvCall, EnvCalls
+from ppo_cli.envs.edge import SUCCESS_KEY
 from ppo_cli.envs.inspect import Inspection
 from ppo_cli.envs.spaces import MASK_KEY, Codec
 from ppo_cli.envs.workers import LOST, WorkerError, Workers
@@ -34,6 +35,7 @@ class Transition(NamedTuple):
     starts: npt.NDArray[np.bool_] | None  # (envs,) whose ``observations`` begin an episode; None: none does
     valid: npt.NDArray[np.bool_] | None  # (envs,) false where the step only fetched an observation; None: all are
     finals: FinalObservations | None  # of the truncated, where ``observations`` begins the next episode already
+    successes: dict[int, bool]  # by environment, of the episodes that ended and say whether the task was solved
 
 
 class VectorEnv:
@@ -85,6 +87,11 @@ class VectorEnv:
         self._codec = Codec(spec, self._envs.single_observation_space, self._envs.single_action_space)
         self._ended = np.zeros(self.num_envs, np.bool_)
         self._shown: ObsRows = np.empty((self.num_envs, spec.obs_size), spec.obs_dtype)
+
+    @property
+    def fetches(self) -> bool:
+        """Whether some steps are no transitions, but only fetch an episode's first observation."""
+        return bool(self._mode == AutoresetMode.NEXT_STEP)
 
     def _build(self, seeds: list[int]) -> None:
         self._envs, self._reset_seed = build(self._backend, self._config, self._inspection, seeds, self._autoreset)
@@ -179,7 +186,18 @@ class VectorEnv:
             elif len(where):
                 lasts = [self._codec.pack_one(infos["final_obs"][index], {}) for index in where]
                 finals = FinalObservations(where, np.concatenate(lasts))
-        return Transition(rows, rewards, terminated, cut, ended if any_ended else None, starts, valid, finals)
+        solved = self._solved(infos, ended) if any_ended else {}
+        ends = ended if any_ended else None
+        return Transition(rows, rewards, terminated, cut, ends, starts, valid, finals, solved)
+
+    def _solved(self, infos: dict[str, Any], ended: npt.NDArray[np.bool_]) -> dict[int, bool]:
+        """What the infos of the steps that ended episodes say of success."""
+        if self._mode == AutoresetMode.SAME_STEP:
+            infos = infos.get("final_info", {})
+        if not isinstance(infos, dict) or SUCCESS_KEY not in infos:
+            return {}
+        told = infos.get(f"_{SUCCESS_KEY}", ended)
+        return {int(env): bool(infos[SUCCESS_KEY][env]) for env in (ended & told).nonzero()[0]}
 
     def _cut(self) -> Transition:
         """Build all environments anew; every episode that was in progress is cut short where it was last seen."""
@@ -190,7 +208,8 @@ class VectorEnv:
         valid = None if cut.all() else cut
         rows = self._start_over()
         none, all_ = np.zeros(self.num_envs, np.bool_), np.ones(self.num_envs, np.bool_)
-        return Transition(rows, np.zeros(self.num_envs), none, cut, cut if cut.any() else None, all_, valid, finals)
+        ends = cut if cut.any() else None
+        return Transition(rows, np.zeros(self.num_envs), none, cut, ends, all_, valid, finals, {})
 
     def _start_over(self) -> ObsRows:
         self._restarts += 1

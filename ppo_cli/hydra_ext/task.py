@@ -14,7 +14,7 @@ from ppo_cli.runs.folder import slug
 
 if TYPE_CHECKING:
     from ppo_cli.training.plan import Plan
-    from ppo_cli.training.run import TrainResult
+    from ppo_cli.training.result import TrainResult
 
 
 @dataclass(frozen=True)

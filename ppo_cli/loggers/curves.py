@@ -24,6 +24,7 @@ MOST_MARKERS = 40
 INK, GREY, GRID = "#222222", "#666666", "#E6E6E6"
 
 RETURN, EVAL, EVAL_STD = "rollout/episode_return_mean", "eval/episode_return_mean", "eval/episode_return_std"
+SUCCESS = "rollout/success_rate"
 PANELS = (
     ("policy loss", "train/policy_loss", BLUE),
     ("value loss", "train/value_loss", BLUE),
@@ -48,7 +49,7 @@ class CurvesLogger:
         self._path = path
         self._run: RunInfo | None = None
         self._columns = {
-            name: array("d") for name in ("step", RETURN, EVAL, EVAL_STD, *(name for _, name, _ in PANELS))
+            name: array("d") for name in ("step", RETURN, EVAL, EVAL_STD, SUCCESS, *(name for _, name, _ in PANELS))
         }
 
     def start(self, run: RunInfo) -> None:
@@ -128,6 +129,7 @@ def _draw_returns(axes: Axes, run: RunInfo, series: dict[str, Series]) -> None:
             steps[known], means, "o-", color=ORANGE, linewidth=1.6, markersize=size, markeredgecolor="white",
             zorder=3, label=label,
         )  # fmt: skip
+    _draw_success(axes, steps, series)
     if run.config.target_return is not None:
         axes.axhline(run.config.target_return, color=GREY, linewidth=1.2, linestyle=(0, (4, 3)), label="target")
     if not known.any() and not np.isfinite(series[RETURN]).any():
@@ -137,6 +139,20 @@ def _draw_returns(axes: Axes, run: RunInfo, series: dict[str, Series]) -> None:
     axes.tick_params(labelsize=11)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="best", frameon=True, facecolor="white", edgecolor="none", framealpha=0.85, fontsize=11)
+
+
+def _draw_success(axes: Axes, steps: Series, series: dict[str, Series]) -> None:
+    """The share of episodes that solved their task, on an axis of its own at the right, where episodes say so."""
+    import numpy as np
+
+    if not np.isfinite(series[SUCCESS]).any():
+        return
+    right = axes.twinx()
+    right.set_ylim(0.0, 1.02)
+    right.spines[["top", "left"]].set_visible(False)
+    right.tick_params(colors=GREEN, length=0, labelsize=10)
+    right.set_ylabel("success rate", size=11, color=GREEN)
+    _draw_line(right, steps, series[SUCCESS], GREEN, 2.0)
 
 
 def _style(axes: Axes, title: str, size: int, end: float) -> None:

@@ -36,6 +36,11 @@ METRICS: tuple[Metric, ...] = (
         "Depends on the task: grows where survival is rewarded, falls where speed is.",
     ),
     Metric(
+        "rollout/success_rate",
+        "Share of the last 100 finished episodes whose last `info` says `is_success`; empty where none says.",
+        "Rises to 1; where returns are shaped, this is what counts.",
+    ),
+    Metric(
         "rollout/episodes",
         "Episodes finished so far.",
         "Grows; if it stays at 0 the rollouts are shorter than an episode.",
@@ -96,6 +101,11 @@ METRICS: tuple[Metric, ...] = (
     Metric("eval/episode_return_std", "Standard deviation of those returns.", "Shrinks as the task is solved."),
     Metric(
         "eval/episode_length_mean", "Mean length of the evaluation's episodes.", "As `rollout/episode_length_mean`."
+    ),
+    Metric(
+        "eval/success_rate",
+        "Share of the evaluation's episodes that say they were solved; empty where none says.",
+        "As `rollout/success_rate`.",
     ),
     Metric(
         "time/steps_per_second",

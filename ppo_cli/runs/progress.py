@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 from ppo_cli.config import type_hints
@@ -33,6 +33,7 @@ class Evaluation:
     deterministic: bool
     returns: list[float]
     lengths: list[int]
+    successes: list[bool] = field(default_factory=list)  # of the episodes that say so
 
     @property
     def mean(self) -> float:
@@ -47,6 +48,7 @@ class LastEpisodes:
     finished: int
     returns: list[float]
     lengths: list[int]
+    successes: list[bool] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ def read_run(run: Any) -> RunState:
 def _read(kind: Any, plain: Any, name: str) -> Any:
     names = [item.name for item in fields(kind)]
     hints = type_hints(kind)
-    if not isinstance(plain, dict) or set(plain) != set(names):
+    later = {item.name for item in fields(kind) if item.default_factory is not MISSING}  # than the first checkpoints
+    if not isinstance(plain, dict) or not set(names) - later <= set(plain) <= set(names):
         raise CheckpointError(Problem(f"the checkpoint's {name} should hold {', '.join(names)}", "another checkpoint"))
     for key, value in plain.items():
         if not fits_type(value, hints[key]):

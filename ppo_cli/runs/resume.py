@@ -8,7 +8,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from ppo_cli.config import ARGUMENTS, TrainConfig, old_names, own_modules, show, walk, whole_iterations
+from ppo_cli.config import ARGUMENTS, TrainConfig, old_names, own_modules, show, walk
 from ppo_cli.errors import CheckpointError, ConfigError, Problem
 from ppo_cli.plain import from_plain, to_plain
 from ppo_cli.renames import check_agreed, warn
@@ -228,9 +228,9 @@ def _check_more_to_do(
         reason = "checkpoint_every=null" if before.checkpoint_every is None else "its checkpoints/ holds none"
         what = f"{place} is finished, and has no step_….pt to go on from ({reason})"
         raise ConfigError(Problem(what, f"a new run with init_from={place}"))
-    if whole_iterations(config.total_timesteps, config.buffer_size) > progress.iteration:
+    if config.total_timesteps > progress.step:
         return
-    more = f"total_timesteps={2 * max(config.total_timesteps, progress.iteration * config.buffer_size)}"
+    more = f"total_timesteps={2 * max(config.total_timesteps, progress.step)}"
     if finished:
         raise ConfigError(
             Problem(f"{place} is finished at step {progress.step}; to change anything it has to go on", more)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -26,6 +28,7 @@ class EpisodeStatistics:
         self.finished = 0
         self._returns: deque[float] = deque(maxlen=WINDOW)
         self._lengths: deque[int] = deque(maxlen=WINDOW)
+        self._successes: deque[bool] = deque(maxlen=WINDOW)
         self._running_return = np.zeros(num_envs)
         self._running_length = np.zeros(num_envs, np.int64)
 
@@ -41,6 +44,7 @@ class EpisodeStatistics:
             returns = self._running_return[ended]
             self._returns.extend(returns[np.isfinite(returns)].tolist())
             self._lengths.extend(self._running_length[ended].tolist())
+            self._successes.extend(result.successes.values())
             self.finished += int(ended.sum())
             self._running_return[ended] = 0.0
             self._running_length[ended] = 0
@@ -50,6 +54,16 @@ class EpisodeStatistics:
         """Every environment begins an episode; those in progress are cut and enter nothing."""
         self._running_return[:] = 0.0
         self._running_length[:] = 0
+
+    @property
+    def returns(self) -> list[float]:
+        """Returns of the last episodes."""
+        return list(self._returns)
+
+    @property
+    def success_rate(self) -> float | None:
+        """Share of the last episodes that solved their task; ``None`` where none says."""
+        return float(np.mean(self._successes)) if self._successes else None
 
     @property
     def mean_return(self) -> float | None:
@@ -63,10 +77,20 @@ class EpisodeStatistics:
 
     def state_dict(self) -> LastEpisodes:
         """What a checkpoint keeps; episodes in progress are cut there."""
-        return LastEpisodes(self.finished, list(self._returns), list(self._lengths))
+        return LastEpisodes(self.finished, list(self._returns), list(self._lengths), list(self._successes))
 
     def load_state_dict(self, state: LastEpisodes) -> None:
         """Take :meth:`state_dict` over."""
         self.finished = state.finished
         self._returns.extend(state.returns)
         self._lengths.extend(state.lengths)
+        self._successes.extend(state.successes)
+
+
+def far_below(ones: Sequence[float], others: Sequence[float]) -> bool:
+    """Whether the mean of some returns lies far below that of others: by 20 % of it, and by three standard errors."""
+    if len(ones) < 2 or len(others) < 2:
+        return False
+    gap = float(np.mean(others)) - float(np.mean(ones))
+    error = math.sqrt(np.var(ones, ddof=1) / len(ones) + np.var(others, ddof=1) / len(others))
+    return gap > 0.2 * abs(float(np.mean(others))) and gap > 3.0 * error

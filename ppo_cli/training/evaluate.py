@@ -41,6 +41,7 @@ class EvalResult:
     episode_return_ci95: tuple[float, float]
     episode_returns: list[float]
     episode_lengths: list[int]
+    success_rate: float | None
     seed: int
     episodes: int
     deterministic: bool
@@ -185,6 +186,7 @@ def _summarise(played: Episodes, seed: int, deterministic: bool, path: Path, vid
         episode_return_ci95=(float(low), float(high)),
         episode_returns=played.returns,
         episode_lengths=played.lengths,
+        success_rate=float(np.mean(played.successes)) if played.successes else None,
         seed=seed,
         episodes=len(returns),
         deterministic=deterministic,

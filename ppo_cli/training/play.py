@@ -17,6 +17,7 @@ from ppo_cli.algorithm.finite import MEND_SPACES, first_wrong
 from ppo_cli.algorithm.rollout import ObsRows
 from ppo_cli.config import EnvConfig, TrainConfig
 from ppo_cli.envs.calls import EnvCall
+from ppo_cli.envs.edge import SUCCESS_KEY
 from ppo_cli.envs.inspect import longest_episode
 from ppo_cli.envs.make import make_env
 from ppo_cli.envs.spaces import Codec
@@ -43,6 +44,7 @@ class Episodes:
 
     returns: list[float]
     lengths: list[int]
+    successes: list[bool]  # of those that say whether they were solved
 
     @property
     def mean(self) -> float:
@@ -77,6 +79,7 @@ class _Slot:
         apart: bool,
     ) -> None:
         self.episode, self.episode_return, self.length = episode, 0.0, 0
+        self.success: bool | None = None
         self._globals: Globals | None = None
         if apart:
             seed_globals(seed, "episode/global", episode)
@@ -115,6 +118,7 @@ class _Slot:
         self.row = self._policy.compose(self._pack(observation, info), state, None)
         self.episode_return += float(reward)
         self.length += 1
+        self.success = info.get(SUCCESS_KEY)
         if self.reel is not None:
             self.reel.add()
         return bool(terminated or truncated)
@@ -172,6 +176,7 @@ def _play(
         _Drew: if episodes that share the global generators draw from them.
     """
     returns, lengths, cut = [0.0] * episodes, [0] * episodes, 0
+    solved: list[bool | None] = [None] * episodes
     most = MOST_STEPS if longest_episode(env) is None else None
     waiting = iter(range(episodes))
     slots: list[_Slot] = []
@@ -184,12 +189,13 @@ def _play(
                 if cut:
                     told = "%d of an evaluation's %d episodes had not ended after %d steps and count as they stood then"
                     log.warning(told + "; env.max_episode_steps=1000 ends them earlier", cut, episodes, MOST_STEPS)
-                return Episodes(returns, lengths)
+                return Episodes(returns, lengths, [one for one in solved if one is not None])
             for slot, (command, state) in zip(list(slots), _choose(policy, slots, deterministic), strict=True):
                 over = slot.step(command, state)
                 if over or slot.length == most:
                     cut += not over
                     returns[slot.episode], lengths[slot.episode] = slot.episode_return, slot.length
+                    solved[slot.episode] = slot.success
                     slots.remove(slot)
                     slot.close()
                     if shared is not None and not shared.same_as(Globals.now()):
@@ -206,11 +212,11 @@ def evaluate_policy(policy: Policy, config: TrainConfig, seed: int, calls: Seque
         config.env,
         episodes=config.eval_episodes,
         seed=seed,
-        deterministic=True,
+        deterministic=config.eval_deterministic,
         num_envs=config.eval_episodes,
         calls=calls,
     )
-    return Evaluation(seed, True, played.returns, played.lengths)
+    return Evaluation(seed, config.eval_deterministic, played.returns, played.lengths, played.successes)
 
 
 def _choose(policy: Policy, slots: list[_Slot], deterministic: bool) -> list[tuple[ObsRows, ObsRows | None]]:

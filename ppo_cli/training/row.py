@@ -25,6 +25,7 @@ def make_row(
     row |= {"iteration": progress.iteration, "step": progress.step, "rollout/episodes": progress.episodes}
     row["rollout/episode_return_mean"] = statistics.mean_return
     row["rollout/episode_length_mean"] = statistics.mean_length
+    row["rollout/success_rate"] = statistics.success_rate
     if update is not None:
         row |= {f"train/{name}": value for name, value in update._asdict().items()}
     row["train/skipped_updates"] = progress.skipped_updates
@@ -33,4 +34,5 @@ def make_row(
         row["eval/episode_return_mean"] = evaluation.mean
         row["eval/episode_return_std"] = float(np.std(evaluation.returns))
         row["eval/episode_length_mean"] = float(np.mean(evaluation.lengths))
+        row["eval/success_rate"] = float(np.mean(evaluation.successes)) if evaluation.successes else None
     return row

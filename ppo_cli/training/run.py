@@ -31,39 +31,10 @@ from ppo_cli.training.callbacks import Callback
 from ppo_cli.training.history import rows_so_far, seconds_so_far
 from ppo_cli.training.plan import Plan, Planner
 from ppo_cli.training.preflight import check_writable, preflight
+from ppo_cli.training.result import TrainResult
 from ppo_cli.training.trainer import Trainer
 
 log = logging.getLogger("ppo_cli")
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainResult:
-    """What came of a run.
-
-    Attributes:
-        run_dir: The run's folder.
-        status: ``finished`` (budget used or ``target_return`` reached) or ``interrupted``.
-        step: Environment steps taken.
-        final_return: Mean return of the last evaluation; without evaluations, of the last 100 episodes.
-        best_return: Mean return of the best evaluation, if there was one.
-        best_step: When that was.
-        signal: The signal that interrupted it.
-        untouched: Whether the run had been finished before, and nothing was done.
-    """
-
-    run_dir: Path
-    status: str
-    step: int
-    final_return: float | None
-    best_return: float | None
-    best_step: int | None
-    signal: int | None = None
-    untouched: bool = False
-
-    @property
-    def checkpoint(self) -> Path:
-        """The best checkpoint, or the last where nothing was evaluated."""
-        return find_checkpoint(self.run_dir)
 
 
 def train(
@@ -248,7 +219,7 @@ def _train(job: Job, live: bool) -> TrainResult:
             record.write("running", facts())
             _announce(config, trainer)
             trainer.run(lambda: _unwritten(record, "running", facts()))
-            over = trainer.progress.iteration == trainer.iterations or trainer.stop_reason is not None
+            over = trainer.used_up or trainer.stop_reason is not None
             stopped = asked.signal is not None and not over
             if trainer.unsaved is None:  # or there is something left to do: resuming makes the last stretch again
                 status = "interrupted" if stopped else "finished"

@@ -28,7 +28,7 @@ from ppo_cli.seeding import stream_seed
 from ppo_cli.training import state
 from ppo_cli.training.callbacks import Callback, Callbacks
 from ppo_cli.training.collector import Collector
-from ppo_cli.training.episodes import EpisodeStatistics
+from ppo_cli.training.episodes import EpisodeStatistics, far_below
 from ppo_cli.training.plan import Plan
 from ppo_cli.training.play import evaluate_policy
 from ppo_cli.training.postmortem import located, skip_or_stop
@@ -69,13 +69,12 @@ class Trainer:
         self.agent = build(num_envs=config.num_envs, compiled=config.compile)
         if init_from is not None:
             self.agent.load_weights(load_checkpoint(init_from)["agent"])
-        self.iterations = whole_iterations(config.total_timesteps, config.buffer_size)
-        self.total_timesteps = self.iterations * config.buffer_size
         self.progress = Progress()
         self.evaluation: Evaluation | None = None
         self.stopping = False
         self.stop_reason: str | None = None
         self.unsaved: OSError | None = None
+        self._told_of_gap = False
         self.problems: list[str] = []
         self.store = CheckpointStore(run_dir, config.keep_last)
         self.hub = LoggerHub(loggers, self._record_problem)
@@ -87,6 +86,14 @@ class Trainer:
             state.restore(self, saved)
         parts = (self.agent, self.progress, self.episode_statistics, self.calls)
         self.collector = Collector(plan, *parts, all_finals=self.rewards.all_finals)
+        # a budget is real steps: where some of a rollout's only fetch observations, it ends where it ends
+        whole = whole_iterations(config.total_timesteps, config.buffer_size) * config.buffer_size
+        self.total_timesteps = config.total_timesteps if self.envs.fetches else whole
+
+    @property
+    def used_up(self) -> bool:
+        """Whether the budget is."""
+        return self.progress.step >= self.total_timesteps
 
     @property
     def envs(self) -> VectorEnv:
@@ -105,12 +112,13 @@ class Trainer:
         began = time.perf_counter() - self._elapsed
         self.callbacks.on_start(self)
         self.collector.begin_stretch()
-        while self.progress.iteration < self.iterations and not self.stopping:
+        while not self.used_up and not self.stopping:
+            before = self.progress.step
             row = self.iterate()
             row["time/elapsed"] = time.perf_counter() - began
             row |= self.callbacks.on_iteration(row, self)
             self.hub.log(row)
-            if self._checkpoint_is_due():  # after the row was written: a run that goes on from here must find it
+            if self._checkpoint_is_due(before):  # after the row was written: a run that goes on from here must find it
                 self.checkpoint()
                 on_checkpoint()
         self.callbacks.on_end(self)
@@ -151,7 +159,7 @@ class Trainer:
         if update is None:  # what state such environments are in, nobody knows
             self.collector.rebuild()
             self.collector.begin_stretch()
-        evaluation = self.evaluate() if self._evaluation_is_due() else None
+        evaluation = self.evaluate() if self._evaluation_is_due(before) else None
         clock.append(time.perf_counter())
         self._update_best(evaluation)
         row = make_row(self.columns, progress, self.agent.learner, self.episode_statistics, update, evaluation)
@@ -162,24 +170,26 @@ class Trainer:
         return row
 
     def _set_schedules(self) -> None:
-        config, learner, done = self.config, self.agent.learner, self.progress.iteration
-        learner.lr = ppo.annealed(config.lr, done, self.iterations) if config.anneal_lr else config.lr
+        config, learner, done, total = self.config, self.agent.learner, self.progress.step, self.total_timesteps
+        learner.lr = ppo.annealed(config.lr, done, total) if config.anneal_lr else config.lr
         clip_ratio = config.clip_ratio
-        learner.clip_ratio = ppo.annealed(clip_ratio, done, self.iterations) if config.anneal_clip else clip_ratio
+        learner.clip_ratio = ppo.annealed(clip_ratio, done, total) if config.anneal_clip else clip_ratio
 
-    def _is_due(self, every: int | None) -> bool:
+    def _is_due(self, every: int | None, before: int) -> bool:
+        """Whether the iteration that began at step ``before`` took the run past a multiple of a period."""
         if every is None:
             return False
-        return self.progress.iteration % whole_iterations(every, self.config.buffer_size) == 0
+        period = whole_iterations(every, self.config.buffer_size) * self.config.buffer_size
+        return self.progress.step // period > before // period
 
-    def _checkpoint_is_due(self) -> bool:
-        every, over = self.config.checkpoint_every, self.progress.iteration == self.iterations
+    def _checkpoint_is_due(self, before: int) -> bool:
+        every, over = self.config.checkpoint_every, self.used_up
         # an end for a reason is one that the run can be extended from; a signal's is none, for it goes on without a cut
-        return (every is not None and (over or self.stop_reason is not None)) or self._is_due(every)
+        return (every is not None and (over or self.stop_reason is not None)) or self._is_due(every, before)
 
-    def _evaluation_is_due(self) -> bool:
-        last = self.progress.iteration == self.iterations and self.config.eval_every is not None
-        return last or self._is_due(self.config.eval_every)
+    def _evaluation_is_due(self, before: int) -> bool:
+        last = self.used_up and self.config.eval_every is not None
+        return last or self._is_due(self.config.eval_every, before)
 
     def evaluate(self) -> Evaluation:
         """Play complete episodes in environments of their own, with streams that training never touches."""
@@ -198,8 +208,18 @@ class Trainer:
                 progress.best_training_return = training
                 if self.config.keep_best:
                     self.save("best.pt")
+            self._tell_of_a_gap(evaluation)
             self.stop_if_good_enough()
             self.callbacks.on_evaluation(evaluation, self)
+
+    def _tell_of_a_gap(self, evaluation: Evaluation) -> None:
+        """Say so, once, where the most probable actions do far worse than those that training draws."""
+        returns = self.episode_statistics.returns
+        if evaluation.deterministic and not self._told_of_gap and far_below(evaluation.returns, returns):
+            self._told_of_gap = True
+            told = "the evaluation's mean return of %g lies far below the %g of training, whose actions are drawn; "
+            told += "eval_deterministic=false draws them in evaluations too"
+            log.warning(told, evaluation.mean, np.mean(returns))
 
     def stop_if_good_enough(self) -> None:
         """Stop where the last iteration's evaluation reaches ``target_return``."""
@@ -213,7 +233,7 @@ class Trainer:
         self.agent.policy.normalizers.reward.begin_episodes()
         digits = len(str(self.total_timesteps))
         self._write(partial(self.store.save_scheduled, self.progress.step, digits))
-        if self.progress.iteration < self.iterations and not self.stopping:
+        if not self.used_up and not self.stopping:
             self.collector.rebuild()
             self.collector.begin_stretch()
 
