@@ -135,7 +135,7 @@ def test_an_evaluation_writes_what_it_found_into_the_runs_folder(run_dir: Path) 
     assert result.written == run_dir / "eval.json"
     content = json.loads(result.written.read_text())
     statistics = [f"episode_return_{name}" for name in ("mean", "std", "median", "min", "max", "ci95")]
-    others = ["episode_returns", "episode_lengths", "seed", "episodes", "deterministic", "checkpoint"]
+    others = ["episode_returns", "episode_lengths", "success_rate", "seed", "episodes", "deterministic", "checkpoint"]
     assert set(content) == {*statistics, *others}
     returns = content["episode_returns"]
     assert len(returns) == len(content["episode_lengths"]) == content["episodes"] == 7

@@ -932,7 +932,7 @@ def test_a_stretch_begins_with_no_part_of_an_episode(tmp_path: Path, undisturbed
     # 32 steps to a stretch, and 24 to an episode, whose other 8 enter nowhere: one each of two environments
     config = make_config("Clock-v0", of_env={"max_episode_steps": 24}, eval_every=None, checkpoint_every=2 * ROLLOUT)
     content = load_checkpoint(run(tmp_path / "run", config) / "checkpoints" / "step_192.pt")["run"]
-    assert content["episodes"] == {"finished": 6, "returns": [24.0] * 6, "lengths": [24] * 6}
+    assert content["episodes"] == {"finished": 6, "returns": [24.0] * 6, "lengths": [24] * 6, "successes": []}
     assert content["progress"]["episodes"] == 6
 
 
