@@ -163,10 +163,13 @@ def finish(kind: Kind, folder: Path, rollout: int) -> None:
     named = {"env.id": env_id} if ":" in env_id else {}
     assert resume(folder / "stopped", named, show=False).status == "finished"
     summary = json.loads((folder / "stopped" / "summary.json").read_text())
-    before = load_checkpoint(sorted((folder / "stopped" / "checkpoints").glob("step_*.pt"))[1])
+    saved = sorted((folder / "stopped" / "checkpoints").glob("step_*.pt"))
+    there = [load_checkpoint(path)["run"]["progress"] for path in saved]
+    newest = [one for one in there if one["iteration"] <= STOPPED_AFTER][-1]
     (resumption,) = summary["resumed"]
-    assert resumption["step"] == before["run"]["progress"]["step"], "gone on from another checkpoint than the newest"
-    assert before["run"]["progress"]["iteration"] == STOPPED_AFTER - 1
+    assert resumption["step"] == newest["step"] > 0, "gone on from another checkpoint than the newest"
+    if kind.backend in ("sync", "async"):  # where each iteration has as many real steps as the next
+        assert newest["iteration"] == STOPPED_AFTER - 1
 
 
 def go_through(kinds: Sequence[Kind], folder: Path, rollout: int = 16) -> dict[Kind, list[str]]:
