@@ -106,8 +106,10 @@ class Edge(gym.Wrapper[Any, Any, Any, Any]):
         return observation, self._number(reward), ended, cut, self._read(info, "step")
 
     def _number(self, reward: Any) -> float:
+        if isinstance(reward, float):
+            return reward
         try:
-            return float(reward)
+            return float(np.asarray(reward).item())  # many a reward is an array of one
         except (TypeError, ValueError) as error:
             what = f"{self._name}: the reward of step {self._steps} is {reward!r:.80}, which is no number"
             raise Misfit(Problem(what, MEND)) from error

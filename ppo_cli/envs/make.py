@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import traceback
 import warnings
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,8 @@ def _make_bare(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
         with warnings.catch_warnings():
             # deprecated and outdated ids are answered in one place, with the id to type
             warnings.simplefilter("ignore", DeprecationWarning)
-            return gym.make(config.id, max_episode_steps=config.max_episode_steps, disable_env_checker=True, **kwargs)
+            limit = config.max_episode_steps
+            return _with_own_spaces(gym.make(config.id, max_episode_steps=limit, disable_env_checker=True, **kwargs))
     except gym.error.DependencyNotInstalled as error:
         raise ConfigError(Problem(f"{config.id} needs a package that is missing", _pip_line(str(error)))) from error
     except ModuleNotFoundError as error:
@@ -91,6 +93,14 @@ def _make_bare(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
         elif isinstance(error, TypeError):  # most likely of an argument that is missing
             fix = "env.kwargs.<name>=<value>, as its constructor has them"
         raise ConfigError(Problem(what, fix)) from error
+
+
+def _with_own_spaces(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    """The environment with spaces of its own: many a class has them for all its instances, and samples from them."""
+    for name in ("observation_space", "action_space"):
+        with suppress(AttributeError):  # it has none, or works it out anew each time
+            setattr(env.unwrapped, name, deepcopy(getattr(env.unwrapped, name)))
+    return env
 
 
 _LEARNS = "learns as it goes, and an evaluation's fresh environments would know nothing"

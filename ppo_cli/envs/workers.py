@@ -46,13 +46,14 @@ class WorkerError(Exception):
 
     def __init__(self, told: str | WorkerError, trace: str = "", fix: str = "") -> None:
         if isinstance(told, WorkerError):
-            told, trace, fix = told.args
-        super().__init__(told, trace, fix)
+            told, trace, *rest = told.args
+            fix = rest[0] if rest else ""
+        super().__init__(told, trace, *([fix] if fix else []))
 
     @property
     def fix(self) -> str:
         """What to do; empty where nothing is known."""
-        return str(self.args[2])
+        return str(self.args[2]) if len(self.args) > 2 else ""
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -131,7 +132,7 @@ class Workers(AsyncVectorEnv):
                 raise RunError(Problem(answer.told, SYNC))
 
     def _await(self, index: int, pipe: Any, began: float) -> None:
-        patience = SLOW
+        patience = min(SLOW, self._timeout)
         while not pipe.poll(max(0.0, began + patience - time.monotonic())):
             if patience >= self._timeout:
                 what = f"environment {index} is not built after env.start_timeout={self._timeout:g} seconds"
