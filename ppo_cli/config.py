@@ -161,7 +161,7 @@ class TrainConfig(PPOConfig):
         "auto", "what steps the environments; auto takes the fastest that knows them", choices=BACKENDS
     )
     total_timesteps: int = setting(
-        500_000, "environment steps, over all environments; rounded up to whole iterations", ge=1
+        500_000, "environment steps, over all environments; the iteration that reaches them is the last", ge=1
     )
     num_envs: int = setting(8, "environments that step side by side", ge=1)
     anneal_lr: bool = setting(False, "let lr fall linearly to 0 over the run")

@@ -18,7 +18,7 @@ class RunInfo:
     Attributes:
         config: The run's configuration.
         run_dir: The run's own folder; it exists.
-        total_timesteps: The budget, rounded up to whole iterations.
+        total_timesteps: The budget; where each iteration has as many steps, rounded up to whole ones.
         num_parameters: Trainable parameters of the network.
         start_step: Where the run goes on from; 0 for a new one. Rows beyond it that a logger wrote before are to be
             dropped, for they come again.
