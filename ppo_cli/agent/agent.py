@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from ppo_cli.agent.core import Agent
 from ppo_cli.agent.learner import UpdateResult
@@ -99,7 +102,8 @@ class PPOAgent(Agent):
         super()._build(spec, config, device, seed, num_envs, compiled, named)
         self._states: ObsRows | None = None  # what the network remembers of the episode that get_action is in
         self._begins = True
-        self._acted_on = np.zeros((1, self.policy.row_size), self.policy.row_dtype)
+        self._acted_on: deque[ObsRows] = deque(maxlen=2)  # rows of the last two calls of get_action
+        self._noise: Iterator[Tensor] = iter(())
 
     # --- acting -----------------------------------------------------------------------------------------------
 
@@ -114,13 +118,22 @@ class PPOAgent(Agent):
             log-probability under the policy, and the value of ``state``.
         """
         policy = self.policy
-        self._acted_on = self._compose(state, begins=self._begins)
-        outputs, values, states = policy.forward(torch.from_numpy(self._acted_on).to(policy.device))
-        action = policy.head.mode(outputs) if deterministic else policy.head.sample(outputs, policy.noise(1, 1)[0])
+        row = self._compose(state, begins=self._begins)
+        self._acted_on.append(row)
+        outputs, values, states = policy.forward(torch.from_numpy(row).to(policy.device))
+        action = policy.head.mode(outputs) if deterministic else policy.head.sample(outputs, self._next_noise())
         log_prob, _ = policy.head.log_prob_and_entropy(outputs, action)
         self._states, self._begins = None if states is None else states.cpu().numpy(), False
         single = self.spec.action_dtype == "int64" and self.spec.action_size == 1
         return int(action.item()) if single else action[0].cpu().numpy(), log_prob.item(), values.item()
+
+    def _next_noise(self) -> Tensor:
+        """Randomness for one action; a head whose noise lasts for several steps goes on with it."""
+        noise = next(self._noise, None)
+        if noise is None:
+            self._noise = iter(self.policy.noise(self.policy.head.noise_lasts or self.memory.steps, 1))
+            noise = next(self._noise)
+        return noise
 
     def begin_episode(self) -> None:
         """Forget what the episode so far was like; only an agent with memory knows the difference."""
@@ -183,7 +196,9 @@ class PPOAgent(Agent):
         finals = FinalObservations(np.array([0]), following) if truncated and following is not None else None
         row = self._compose(state)
         if self.policy.remembers:  # what it remembered then, not now
-            row[:, self.spec.obs_size :] = self._acted_on[:, self.spec.obs_size :]
+            size = self.spec.obs_size
+            alike = [one for one in self._acted_on if np.array_equal(one[:, :size], row[:, :size])]
+            row[:, size:] = alike[-1][:, size:] if alike else 0.0
         self._begins = self._begins or bool(done) or truncated
         self.memory.append(
             row,

@@ -181,7 +181,7 @@ class StateDependentNoiseHead(Linear):
         self.num_noise = width * part.size
         self.num_outputs = 2 * part.size + self.num_noise
         self._start, self._least, self._most = config.initial_log_std, config.min_log_std, config.max_log_std
-        self._every = config.resample_every
+        self._every = self.noise_lasts = config.resample_every
 
     def precompute(self, parameters: Sequence[Tensor]) -> list[Tensor]:
         """The scale of each random weight."""

@@ -61,6 +61,8 @@ class JointHead:
         self._order = sorted(range(len(heads)), key=lambda index: heads[index].num_options == 0)
         self.num_outputs = sum(head.num_outputs for head in heads)
         self.num_noise = sum(head.num_noise for head in heads)
+        lasting = [head.noise_lasts for head in heads]
+        self.noise_lasts = None if None in lasting else max(number for number in lasting if number is not None)
         self._dtype = torch.float32 if any(head.num_options == 0 for head in heads) else torch.int64
 
     def precompute(self, parameters: Sequence[Tensor]) -> list[Tensor]:

@@ -26,6 +26,8 @@ class Head(Protocol):
     """Numbers that a draw takes."""
     num_options: int
     """Leading outputs that are logits, which masks apply to."""
+    noise_lasts: int | None
+    """Steps that one draw of noise is for; ``None``: for as long as one likes."""
 
     def precompute(self, parameters: Sequence[Tensor]) -> list[Tensor]:
         """What :meth:`project` reads, one tensor for each of :attr:`shapes`: all that needs no features is done."""
@@ -53,6 +55,7 @@ class Linear:
     """What heads of one matrix have in common."""
 
     num_options = 0
+    noise_lasts: int | None = 1
 
     def __init__(self, num_outputs: int, width: int) -> None:
         self.shapes: Shapes = {"weight": (width, num_outputs), "bias": (num_outputs,)}

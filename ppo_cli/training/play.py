@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,9 @@ class _Slot:
         """Randomness for the next action, (1, numbers of the head), drawn for many steps at once."""
         noise = next(self._noise, None)
         if noise is None:
-            self._noise = iter(self._policy.head.noise(NOISE_STEPS, 1, self._stream).to(self._policy.device))
+            head = self._policy.head
+            drawn = head.noise(NOISE_STEPS, 1, self._stream).to(self._policy.device)
+            self._noise = iter(drawn) if head.noise_lasts is not None else repeat(drawn[0])
             noise = next(self._noise)
         return noise
 

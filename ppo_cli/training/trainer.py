@@ -17,7 +17,7 @@ from ppo_cli.algorithm import ppo
 from ppo_cli.config import whole_iterations
 from ppo_cli.envs.calls import EnvCalls
 from ppo_cli.envs.vector import VectorEnv
-from ppo_cli.errors import BadNumbersError
+from ppo_cli.errors import BadNumbersError, ConfigError
 from ppo_cli.loggers.base import Logger, RunInfo
 from ppo_cli.loggers.hub import LoggerHub
 from ppo_cli.loggers.metrics import COLUMNS, Metrics
@@ -159,7 +159,7 @@ class Trainer:
         if update is None:  # what state such environments are in, nobody knows
             self.collector.rebuild()
             self.collector.begin_stretch()
-        evaluation = self.evaluate() if self._evaluation_is_due(before) else None
+        evaluation = self._try_to_evaluate() if self._evaluation_is_due(before) else None
         clock.append(time.perf_counter())
         self._update_best(evaluation)
         row = make_row(self.columns, progress, self.agent.learner, self.episode_statistics, update, evaluation)
@@ -190,6 +190,16 @@ class Trainer:
     def _evaluation_is_due(self, before: int) -> bool:
         last = self.used_up and self.config.eval_every is not None
         return last or self._is_due(self.config.eval_every, before)
+
+    def _try_to_evaluate(self) -> Evaluation | None:
+        """The evaluation that is due, unless its environments cannot be built, which is no reason to stop learning."""
+        try:
+            return self.evaluate()
+        except ConfigError as error:
+            told = f"the evaluation at step {self.progress.step:,} could not be made, and training goes on: {error}"
+            log.error("%s", told)
+            self.problems.append(told)
+            return None
 
     def evaluate(self) -> Evaluation:
         """Play complete episodes in environments of their own, with streams that training never touches."""
