@@ -16,6 +16,7 @@ from ppo_cli.hydra_ext import argv
 from ppo_cli.hydra_ext.compose import checked, loader, prepare
 
 ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = ROOT / "examples"
 PAGES = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in ROOT.glob("*.md")} | {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("docs/**/*.md"))
 }
@@ -85,6 +86,7 @@ def users_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for page in ("docs/configuration.md", "docs/environments.md", "docs/extending.md"):
         write_files(page, tmp_path)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(EXAMPLES)
     monkeypatch.syspath_prepend(tmp_path)
 
 

@@ -268,6 +268,16 @@ def test_what_cannot_be_kept_is_not_called() -> None:
     envs.close()
 
 
+def test_a_call_that_fails_is_not_made_again() -> None:
+    envs = vector("sync")  # an environment's process ends with its first error
+    envs.call("set_level", 3.0)
+    for name, level in (("jump", 1.0), ("set_level", -1.0)):
+        with pytest.raises((RunError, ValueError)):
+            envs.call(name, level)
+    assert list(envs.calls) == [EnvCall("set_level", (3.0,), {}, False)]
+    envs.close()
+
+
 def test_one_list_told_twice_and_changed_later_is_kept_as_it_was_told(tmp_path: Path) -> None:
     calls, level = EnvCalls(), [1, 2]
     for name in ("a", "b"):

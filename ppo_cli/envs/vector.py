@@ -98,7 +98,7 @@ class VectorEnv:
         for call in self.calls:
             self._call(call)
 
-    def call(self, name: str, *args: Any, in_evaluation: bool = False, **kwargs: Any) -> list[Any]:
+    def call(self, name: str, /, *args: Any, in_evaluation: bool = False, **kwargs: Any) -> list[Any]:
         """Call a method of every environment by name, or read an attribute.
 
         What was called last under a name is called again on environments that are built anew: at checkpoints, after a
@@ -120,15 +120,20 @@ class VectorEnv:
         if self._backend not in ("sync", "async"):
             what = f"vector_backend={self._backend} has no Python environments, so {name} cannot be called on them"
             raise RunError(Problem(what, "vector_backend=sync"))
-        call = EnvCall(name, args, kwargs, in_evaluation)
+        call, before = EnvCall(name, args, kwargs, in_evaluation), self.calls.state_dict()
         self.calls.keep(call)
-        return self._call(call)
+        try:
+            return self._call(call)
+        except Exception:  # it would fail again wherever environments are built anew
+            self.calls.load_state_dict(before)
+            raise
 
     def _call(self, call: EnvCall) -> list[Any]:
         try:
             return list(self._envs.call("call", call))
         except WorkerError as error:
-            raise self._failure(error, call.name) from error
+            fix = f"an environment, or a wrapper, with a method {call.name} that takes this"
+            raise RunError(Problem(str(error), fix)) from error
 
     def reset(self) -> ObsRows:
         """Seed and reset every environment; returns observations (envs, obs_size).

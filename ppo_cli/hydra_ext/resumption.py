@@ -41,7 +41,7 @@ def own_run(line: CommandLine) -> tuple[Path, dict[str, Any]] | None:
     Raises:
         ConfigError: if the folder that the command names holds a run with other settings.
     """
-    from ppo_cli.runs.resume import newest_of
+    from ppo_cli.runs.resume import KEYS, modules_to_name, newest_of
     from ppo_cli.runs.summary import fingerprint, read_summary
 
     config: TrainConfig = config_of(line, "train", TrainConfig)
@@ -54,7 +54,7 @@ def own_run(line: CommandLine) -> tuple[Path, dict[str, Any]] | None:
         if summary is not None and summary.get("request") != fingerprint(config):
             what = f"{named} holds a run with other settings than these"
             raise ConfigError(Problem(what, f"ppo-train resume={named}, or another folder"))
-    names = ("env.id", "env.wrappers", "network.module", "logger")
+    names = [KEYS.get(name, name) for name in modules_to_name(config)]
     return None if found is None else (found, {name: attrgetter(name)(config) for name in names})
 
 

@@ -21,6 +21,8 @@ from ppo_cli.runs.summary import as_json, fingerprint, now, read_summary
 FIXED = ("env.", "network.", "continuous.", "normalize_")
 """Beginnings of settings that what was learnt so far depends on."""
 FIXED_KEYS = ("seed", "num_envs", "buffer_size", "output_dir", "init_from", "resume")
+KEYS = {"env": "env.id", "network": "network.module"}
+"""The settings behind what is typed of the user's modules, where they are called otherwise."""
 FREE = ("network.sequence_length", "continuous.resample_every", "env.restart_crashed", "env.start_timeout")
 
 
@@ -266,11 +268,10 @@ def _check_named(config: TrainConfig, changes: dict[str, Any]) -> None:
     Raises:
         ConfigError: says what to name.
     """
-    keys = {"env": "env.id", "network": "network.module"}
     problems = [
         Problem(f"the run's {key}={value} lives in a module, which is imported only if you say so", f"{key}={value}")
         for key, value in modules_to_name(config).items()
-        if keys.get(key, key) not in changes
+        if KEYS.get(key, key) not in changes
     ]
     if problems:
         raise ConfigError(problems)

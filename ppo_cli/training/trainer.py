@@ -134,6 +134,8 @@ class Trainer:
         Args:
             reason: Why, for its record.
         """
+        if reason != self.stop_reason:  # a run that goes on after its end says so once
+            log.info("the run ends: %s", reason)
         self.stop_reason, self.stopping = reason, True
 
     def iterate(self) -> Metrics:
@@ -235,7 +237,6 @@ class Trainer:
         """Stop where the last iteration's evaluation reaches ``target_return``."""
         target, evaluation = self.config.target_return, self.evaluation
         if target is not None and evaluation is not None and evaluation.mean >= target:
-            log.info("target_return=%g reached: evaluation mean %g", target, evaluation.mean)
             self.stop(f"target_return={target:g} reached: evaluation mean {evaluation.mean:g}")
 
     def checkpoint(self) -> None:
