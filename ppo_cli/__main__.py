@@ -8,7 +8,7 @@ import sys
 if sys.path and sys.path[0] in ("", os.getcwd()):  # noqa: PTH109 - sys.path holds texts
     del sys.path[0]
 
-from ppo_cli.cli.train import main  # noqa: E402 - now that the path is mended
+from ppo_cli.cli.train import main
 
 sys.argv[0] = "ppo-train"
 main()

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from ppo_cli.cli import help as own_help
+from ppo_cli.streams import steady_streams
 
 if TYPE_CHECKING:
     from ppo_cli.hydra_ext.argv import CommandLine
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Train one agent, or one for each combination of a sweep."""
+    steady_streams()
     argv = sys.argv[1:]
     if own_help.answers("ppo-train", argv):
         return
