@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from ppo_cli.cli import help as own_help
@@ -42,16 +43,19 @@ def _train(argv: list[str]) -> int:
         if status is not None:
             return status
     task = Task(command)
-    if not line.shows:
-        if line.multirun:
-            app.check_fixed_part(line, "train", TrainConfig)
-        else:
-            task.plan = app.plan_run(line, "train")
-    try:
-        app.hydra_main(line, "train", task, TrainConfig)
-    finally:
-        if task.sweep is not None:
-            results.show_sweep(task.sweep)
+    with ExitStack() as stack:
+        if not line.shows:
+            if line.multirun:
+                app.check_fixed_part(line, "train", TrainConfig)
+            else:
+                task.plan, folder = app.plan_run(line, "train")
+                if not folder.is_sweep:
+                    stack.enter_context(app.claimed(folder.path, line, task))
+        try:
+            app.hydra_main(line, "train", task, TrainConfig)
+        finally:
+            if task.sweep is not None:
+                results.show_sweep(task.sweep)
     if task.sweep is not None:
         return results.sweep_status(task.sweep)
     return results.show_run(task.last) if task.last is not None else 0

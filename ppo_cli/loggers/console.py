@@ -21,6 +21,7 @@ from ppo_cli.loggers.base import RunInfo
 from ppo_cli.loggers.lines import shown_by
 from ppo_cli.loggers.metrics import Metrics
 from ppo_cli.loggers.text import Pace, duration, number
+from ppo_cli.places import shown
 from ppo_cli.streams import steady
 
 WIDEST = 120
@@ -114,7 +115,7 @@ class LiveDisplay:
             width=width,
         )
         yield panel
-        yield Text(f"  {self._run.run_dir}", overflow="fold")
+        yield Text(f"  {shown(self._run.run_dir)}", overflow="fold")
 
     def _body(self, width: int) -> Iterator[Text]:
         yield self._bar(width)

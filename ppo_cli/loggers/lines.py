@@ -15,6 +15,7 @@ from ppo_cli.config import TrainConfig, whole_iterations
 from ppo_cli.loggers.base import RunInfo
 from ppo_cli.loggers.metrics import Metrics
 from ppo_cli.loggers.text import Pace, duration, number
+from ppo_cli.places import shown
 from ppo_cli.streams import plain
 
 LOGGER = logging.getLogger("ppo_cli")
@@ -38,7 +39,7 @@ class PlainLines:
         self._pace = Pace(run.total_timesteps)
         config = run.config
         about = f"{config.env.id} · seed {config.seed} · {config.device} · {run.num_parameters:,} parameters"
-        LOGGER.info("%s · %s", about, run.run_dir)
+        LOGGER.info("%s · %s", about, shown(run.run_dir))
 
     def log(self, row: Metrics) -> None:
         """Log a line if one is due."""
