@@ -65,9 +65,11 @@ def check_writable(folder: Path, typed: str) -> None:
             return
     except OSError as error:
         what = f"{typed} cannot be written: {existing}: {error.strerror}"
+        key = typed.partition("=")[0]
         here = existing == Path.cwd() or whole.is_relative_to(Path("outputs").absolute())
-        fix = "output_dir=<a folder that you can write to>"
-        raise ConfigError(Problem(what, fix if here else "output_dir=outputs, or another folder of yours")) from error
+        other = f"{key}=<a folder that you can write to>"
+        fix = other if here or key != "output_dir" else "output_dir=outputs, or another folder of yours"
+        raise ConfigError(Problem(what, fix)) from error
 
 
 def announce(config: TrainConfig, total_timesteps: int) -> None:

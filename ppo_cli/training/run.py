@@ -92,9 +92,10 @@ def train(
     else:
         check_writable(run_dir, f"run_dir={run_dir}")
     plan = preflight(config)
-    run_dir = (run_dir or new_run_dir(config.output_dir, config.env.id)).absolute()
+    run_dir = run_dir or new_run_dir(config.output_dir, config.env.id)
     claim(run_dir)
-    return train_planned(plan, run_dir, command, show, callbacks)
+    result = train_planned(plan, run_dir.absolute(), command, show, callbacks)
+    return dataclasses.replace(result, run_dir=run_dir)
 
 
 def train_planned(
@@ -136,11 +137,11 @@ def resume(
     check_writable(saved.run_dir, f"resume={saved.run_dir}")
     planner = Planner()
     _preflight(saved, planner)
-    run = Path(run).expanduser().absolute()  # an environment of the run's may go elsewhere
-    with locked(saved.run_dir.absolute()):
+    typed, run = saved.run_dir, Path(run).expanduser().absolute()  # an environment of the run's may go elsewhere
+    with locked(typed.absolute()):
         saved = find_saved(run, dict(changes or {}))  # as whoever had the lock before has left it
         if saved.finished:
-            return _as_it_was(saved)
+            return dataclasses.replace(_as_it_was(saved), run_dir=typed)
         plan = _preflight(saved, planner)
         resumption = {
             "time": now(),
@@ -152,7 +153,8 @@ def resume(
         about = {**saved.about, "resumed": [*saved.about["resumed"], resumption]}
         if saved.changes:
             about["request"] = None  # it is no longer the run that its first command asked for
-        return _run(Job(plan, saved.run_dir, about, saved, tuple(callbacks)), show)
+        result = _run(Job(plan, saved.run_dir, about, saved, tuple(callbacks)), show)
+    return dataclasses.replace(result, run_dir=typed)
 
 
 def _preflight(saved: Saved, planner: Planner) -> Plan:
