@@ -1,4 +1,4 @@
-"""The signals that end a run early: Ctrl-C, and those that schedulers announce the end of a job with."""
+"""The signals that end a run early: Ctrl-C, a terminal that closes, and those that announce the end of a job."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from types import FrameType
 
 log = logging.getLogger("ppo_cli")
 
-# Slurm sends SIGTERM, and what --signal asks for; submitit asks for one of the other two. Windows has the first two.
-ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
+# Slurm sends SIGTERM, and what --signal asks for; submitit asks for SIGUSR1 or SIGUSR2; SIGHUP comes when the terminal
+# or the connection goes. Windows has the first two.
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
+ENDING = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
 
 
 class Stop:
@@ -24,10 +26,11 @@ class Stop:
 
 @contextmanager
 def stoppable(stop: Callable[[], None]) -> Iterator[Stop]:
-    """Call ``stop`` at the first signal; the same signal once more acts at once.
+    """Call ``stop`` at the first signal; the same signal once more acts at once, but for SIGHUP.
 
-    A handler that somebody else has installed stays: a launcher's that puts the job back into the queue, or a host
-    program's.
+    A terminal that closes sends that twice, itself and by its shell, and means it once. A handler that somebody else
+    has installed stays: a launcher's that puts the job back into the queue, a host program's, or nohup's, which
+    ignores.
     """
     asked = Stop()
     if threading.current_thread() is not threading.main_thread():  # only there can a handler be set
@@ -38,10 +41,11 @@ def stoppable(stop: Callable[[], None]) -> Iterator[Stop]:
 
     def on_signal(number: int, _: FrameType | None) -> None:
         asked.signal = number
-        signal.signal(number, usual.get(signal.Signals(number), signal.SIG_DFL))
-        again = "Ctrl-C again" if number == signal.SIGINT else f"{signal.Signals(number).name} again"
+        name = signal.Signals(number).name
+        signal.signal(number, signal.SIG_IGN if name == "SIGHUP" else usual.get(signal.Signals(number), signal.SIG_DFL))
+        again = {"SIGINT": "Ctrl-C again", "SIGHUP": "SIGTERM twice"}.get(name, f"{name} again")
+        stop()  # before the message, which may have nowhere left to go
         log.warning("stopping after this iteration; %s stops at once", again)
-        stop()
 
     for number in ENDING:
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 
 from ppo_cli.cli import help as own_help
+from ppo_cli.streams import steady_streams
 
 
 def main() -> None:
     """Evaluate a checkpoint."""
+    steady_streams()
     argv = sys.argv[1:]
     if own_help.answers("ppo-eval", argv):
         return

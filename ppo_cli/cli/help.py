@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from ppo_cli.config import EvalConfig, PPOConfig, TrainConfig, show, walk
+from ppo_cli.streams import plain
 
 _TRAIN = """\
 ppo-train: train PPO on a Gymnasium environment.
@@ -105,5 +106,4 @@ def _sections(sections: dict[str, list[tuple[str, str, str]]]) -> list[str]:
 
 
 def _print(text: str) -> None:
-    encoding = sys.stdout.encoding or "ascii"
-    sys.stdout.write(text.encode(encoding, errors="replace").decode(encoding))
+    sys.stdout.write(plain(text, sys.stdout.encoding))

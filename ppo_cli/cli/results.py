@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ppo_cli.cli.frame import INTERRUPTED, PLAIN_WIDTH, SIGNALLED, console, one_line
 from ppo_cli.errors import CheckpointError, Problem, RunError, UserError
+from ppo_cli.places import shown
 
 UNLIMITED = 10_000
 """Width of a table that goes to a file: nothing in it is folded."""
@@ -31,7 +32,7 @@ def show_run(outcome: Outcome) -> int:
     if outcome.result is None:
         raise _failure(outcome) from outcome.error
     result = outcome.result
-    folder = result.run_dir
+    folder = shown(result.run_dir)
     stopped = result.signal is not None
     ending = "interrupted at" if stopped else "finished before, at" if result.untouched else "finished at"
     rows = {
@@ -44,7 +45,7 @@ def show_run(outcome: Outcome) -> int:
     if plot.is_file():
         rows["plot"] = str(plot)
     with suppress(CheckpointError):  # where it has saved none
-        rows["checkpoint"] = str(result.checkpoint)
+        rows["checkpoint"] = str(shown(result.checkpoint))
         rows["evaluate it"] = shlex.join(["ppo-eval", f"checkpoint={folder}", *outcome.named])
     again = ["ppo-train", f"resume={folder}", *outcome.named_again]
     if stopped:
@@ -80,7 +81,7 @@ def show_sweep(sweep: SweepRecord) -> None:
         table.add_row(str(job.number), Text(status, style), Text(job.label), *numbers, Text(job.name))
     failed = [(job, job.outcome) for job in sweep.jobs if job.outcome is not None and job.outcome.error is not None]
     out = console(sys.stdout, longest=UNLIMITED)
-    out.print(Text(f"\n{len(sweep.jobs)} jobs in {sweep.folder}"), soft_wrap=True)
+    out.print(Text(f"\n{len(sweep.jobs)} jobs in {shown(sweep.folder)}"), soft_wrap=True)
     out.print(table)
     for job, outcome in failed:
         assert outcome.error is not None
@@ -117,7 +118,7 @@ def show_evaluation(result: EvalResult) -> None:
     if result.written is not None:
         rows["written"] = str(result.written)
     if result.video is not None:
-        rows["video"] = str(result.video)
+        rows["video"] = str(shown(result.video))
     _print_rows(rows)
 
 
@@ -131,7 +132,7 @@ def _failure(outcome: Outcome) -> UserError:
 
 def _log(outcome: Outcome) -> str:
     """Where the traceback lies."""
-    log = outcome.run_dir / "train.log"
+    log = shown(outcome.run_dir / "train.log")
     return f"the traceback in {log}" if log.is_file() else "HYDRA_FULL_ERROR=1 shows the traceback"
 
 

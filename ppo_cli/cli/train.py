@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shlex
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from ppo_cli.cli import help as own_help
+from ppo_cli.streams import steady_streams
 
 if TYPE_CHECKING:
     from ppo_cli.hydra_ext.argv import CommandLine
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Train one agent, or one for each combination of a sweep."""
+    steady_streams()
     argv = sys.argv[1:]
     if own_help.answers("ppo-train", argv):
         return
@@ -40,16 +43,19 @@ def _train(argv: list[str]) -> int:
         if status is not None:
             return status
     task = Task(command)
-    if not line.shows:
-        if line.multirun:
-            app.check_fixed_part(line, "train", TrainConfig)
-        else:
-            task.plan = app.plan_run(line, "train")
-    try:
-        app.hydra_main(line, "train", task, TrainConfig)
-    finally:
-        if task.sweep is not None:
-            results.show_sweep(task.sweep)
+    with ExitStack() as stack:
+        if not line.shows:
+            if line.multirun:
+                app.check_fixed_part(line, "train", TrainConfig)
+            else:
+                task.plan, folder = app.plan_run(line, "train")
+                if not folder.is_sweep:
+                    stack.enter_context(app.claimed(folder.path, line, task))
+        try:
+            app.hydra_main(line, "train", task, TrainConfig)
+        finally:
+            if task.sweep is not None:
+                results.show_sweep(task.sweep)
     if task.sweep is not None:
         return results.sweep_status(task.sweep)
     return results.show_run(task.last) if task.last is not None else 0

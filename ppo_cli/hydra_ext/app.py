@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,22 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ppo_cli.config import TrainConfig
 from ppo_cli.errors import ConfigError, Problem
-from ppo_cli.hydra_ext.argv import CommandLine, is_resume, is_sweep
-from ppo_cli.hydra_ext.compose import checked, composed, conf_dir, loader, prepare, run_folder, version_base
+from ppo_cli.hydra_ext.argv import CommandLine, is_resume, is_sweep, quote
+from ppo_cli.hydra_ext.compose import (
+    RunFolder,
+    checked,
+    composed,
+    conf_dir,
+    loader,
+    prepare,
+    run_folder,
+    version_base,
+)
 from ppo_cli.hydra_ext.translate import explain
-from ppo_cli.runs.folder import STAMP_VARIABLE, holds_run, new_stamp
+from ppo_cli.runs.folder import STAMP_VARIABLE, check_free, claim, give_up, new_stamp
 
 if TYPE_CHECKING:
+    from ppo_cli.hydra_ext.task import Task
     from ppo_cli.training.plan import Plan
 
 
@@ -41,12 +52,10 @@ def hydra_main(line: CommandLine, config_name: str, task: Callable[[Any], Any], 
         check_fixed_part(line, config_name, kind)
     sys.argv = [sys.argv[0], *line.to_hydra()]
     try:
-        hydra.main(config_path=str(conf_dir()), config_name=config_name, **version_base())(task)()
+        with made_by_us():
+            hydra.main(config_path=str(conf_dir()), config_name=config_name, **version_base())(task)()
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(explain(error, line.overrides, kind)[0]) from error
-    except OSError as error:
-        problem = Problem(f"{error.filename} cannot be written: {error.strerror}", "output_dir=<a folder of yours>")
-        raise ConfigError(problem) from error
 
 
 def config_of(line: CommandLine, config_name: str, kind: type[Any]) -> Any:
@@ -59,8 +68,11 @@ def config_of(line: CommandLine, config_name: str, kind: type[Any]) -> Any:
         return checked(kind, load, line.overrides)
 
 
-def plan_run(line: CommandLine, config_name: str) -> Plan:
+def plan_run(line: CommandLine, config_name: str) -> tuple[Plan, RunFolder]:
     """Check a single training run, down to its environment and device, before any folder is made, and plan it.
+
+    Returns:
+        The plan, and where the run is to be kept.
 
     Raises:
         ConfigError: names everything that is wrong.
@@ -72,20 +84,47 @@ def plan_run(line: CommandLine, config_name: str) -> Plan:
 
     from ppo_cli.training.preflight import check_writable, preflight
 
-    check_writable(Path(config.output_dir), f"output_dir={config.output_dir}")
-    named = named_folder(line, config_name)
-    if named is not None and holds_run(named):
-        raise ConfigError(Problem(f"{named} holds a run already", f"ppo-train resume={named}, or another folder"))
+    with loader(line.config_name or config_name) as load:
+        folder = run_folder(load, line.overrides)
+    inside = folder.path.is_relative_to(config.output_dir)
+    check_writable(folder.path, f"output_dir={config.output_dir}" if inside else f"hydra.run.dir={folder.path}")
+    check_free(folder.path)
     config.resume = None  # auto: there was nothing to go on with, or we would not be here
-    return preflight(config)
+    return preflight(config), folder
 
 
 def named_folder(line: CommandLine, config_name: str) -> Path | None:
-    """The run's folder, if the command line says which it is to be."""
-    if not any(word.lstrip("+").startswith("hydra.run.dir=") for word in line.overrides):
-        return None
+    """The run's folder, if the command line or a file says which it is to be, every time the same."""
     with loader(line.config_name or config_name) as load:
-        return run_folder(load, line.overrides)
+        folder = run_folder(load, line.overrides)
+    return None if folder.new_each_time else folder.path
+
+
+@contextmanager
+def claimed(folder: Path, line: CommandLine, task: Task) -> Iterator[None]:
+    """Have the run's folder to oneself before Hydra writes into it, and tell Hydra that it is this one.
+
+    Raises:
+        ConfigError: if another command was faster, or the folder cannot be made.
+    """
+    with made_by_us():
+        claim(folder.absolute())
+    line.overrides.append(f"hydra.run.dir={quote(str(folder.absolute()))}")
+    try:
+        yield
+    finally:
+        if task.last is None:  # it came to nothing before there was a run
+            give_up(folder.absolute())
+
+
+@contextmanager
+def made_by_us() -> Iterator[None]:
+    """Tell of a folder that cannot be made as of any other thing that does not fit."""
+    try:
+        yield
+    except OSError as error:
+        problem = Problem(f"{error.filename} cannot be written: {error.strerror}", "output_dir=<a folder of yours>")
+        raise ConfigError(problem) from error
 
 
 def check_fixed_part(line: CommandLine, config_name: str, kind: type[Any]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ppo_cli.config import ARGUMENTS, TrainConfig
 from ppo_cli.errors import ConfigError, Problem
-from ppo_cli.hydra_ext.keys import command, unknown_key
+from ppo_cli.hydra_ext.keys import command, unknown_key, unnamed
 from ppo_cli.hydra_ext.renames import with_new_names
 
 _SWITCHES = ("--multirun", "-m", "--run", "-r", "--resolve", "--hydra-help", "--shell-completion", "-sc")
@@ -77,6 +77,7 @@ def parse(argv: Sequence[str], kind: type[Any]) -> CommandLine:
     if problems:
         raise ConfigError(problems)
     problems = [_mixed(word) for word in line.overrides if kind is TrainConfig and _is_mixed(word)]
+    problems += [unnamed(key) for key in map(_empty_folder, line.overrides) if key]
     if line.shows_composed and any(flag in ("-m", "--multirun") for flag in line.flags):
         problems.append(Problem("a sweep has many configurations, and one can be shown", "the same without -m"))
     if problems:
@@ -146,6 +147,12 @@ def _rewrite(word: str, env_is_chosen: bool, multirun: bool, kind: type[Any]) ->
         # env= also picks the environment's tuned preset; env.id= alone would leave CartPole's in place.
         return f"env={value}"
     return word
+
+
+def _empty_folder(word: str) -> str | None:
+    """The folder that a word leaves without a name."""
+    key, equals, value = word.lstrip("+").partition("=")
+    return key if key in _FOLDERS and equals and not value.strip(" \"'") else None
 
 
 def _is_mixed(word: str) -> bool:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -25,7 +25,7 @@ from ppo_cli.envs.families import name_of
 from ppo_cli.envs.ids import is_registered
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.hydra_ext import gym_source, renames, resolvers, schema
-from ppo_cli.hydra_ext.keys import choices, command, settings, unknown_key
+from ppo_cli.hydra_ext.keys import choices, command, settings, unknown_key, unnamed
 from ppo_cli.hydra_ext.translate import explain
 from ppo_cli.validation import validate, wrong_values
 
@@ -84,9 +84,35 @@ def reusing(kind: type[Any], load: Loader) -> Loader:
     return quick
 
 
-def run_folder(load: Loader, overrides: Sequence[str]) -> Path:
-    """The folder that Hydra would make for a run; to be called once the overrides are known to compose."""
-    return Path(load(list(overrides)).hydra.run.dir)
+class RunFolder(NamedTuple):
+    """The folder that Hydra would make for a run."""
+
+    path: Path
+    new_each_time: bool  # whether its name holds the time of the command, so that no two commands share it
+    is_sweep: bool  # whether a file makes a sweep of it, whose jobs have folders of their own
+
+
+def run_folder(load: Loader, overrides: Sequence[str]) -> RunFolder:
+    """Where a run would be kept; to be called once the overrides are known to compose.
+
+    Raises:
+        ConfigError: if it has no name.
+    """
+    own = load(list(overrides)).hydra
+    check_named("hydra.run.dir", own.run.dir)
+    text = OmegaConf.to_container(own.run, resolve=False)["dir"]  # type: ignore[call-overload,index]
+    stamped = any(f"${{{name}:" in text for name in ("ppo.stamp", "now"))
+    return RunFolder(Path(own.run.dir), stamped, str(own.mode).endswith("MULTIRUN"))
+
+
+def check_named(key: str, folder: str) -> None:
+    """See that a folder has a name: an empty one would be the current folder, or the whole file system.
+
+    Raises:
+        ConfigError: if it has none.
+    """
+    if not folder.strip():
+        raise ConfigError(unnamed(key))
 
 
 def checked(kind: type[Any], load: Loader, overrides: Sequence[str]) -> Any:
@@ -98,6 +124,7 @@ def checked(kind: type[Any], load: Loader, overrides: Sequence[str]) -> Any:
     plain, problems = composed(kind, load, overrides)
     config, wrong_keys = schema.build(kind, plain)
     problems += wrong_keys + wrong_values(config)
+    problems += [] if getattr(config, "output_dir", "-").strip() else [unnamed("output_dir")]
     if "${" in getattr(config, "output_dir", ""):
         # Hydra keeps the run's folder in a config of its own, where this would be resolved once more.
         what = f"output_dir={config.output_dir}: a folder's name cannot hold ${{"

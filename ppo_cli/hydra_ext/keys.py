@@ -109,3 +109,9 @@ def _nearest(key: str, known: list[str]) -> str | None:
         if close:
             return by_name[close[0]]
     return None
+
+
+def unnamed(key: str) -> Problem:
+    """What is wrong with a folder without a name."""
+    fix = "outputs" if key == "output_dir" else "outputs/mine"
+    return Problem(f"{key}= is empty; a shell leaves it so where a variable is not set", f"{key}={fix}")

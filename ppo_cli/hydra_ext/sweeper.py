@@ -13,9 +13,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from ppo_cli.config import TrainConfig
 from ppo_cli.errors import ConfigError, Problem
-from ppo_cli.hydra_ext.compose import Loader, checked, reusing
+from ppo_cli.hydra_ext.compose import Loader, check_named, checked, reusing
 from ppo_cli.hydra_ext.renames import with_new_names
 from ppo_cli.hydra_ext.task import Outcome, SweepJob, SweepRecord, Task
+from ppo_cli.runs.folder import claim
 
 
 class Sweep(BasicSweeper):
@@ -40,12 +41,16 @@ class Sweep(BasicSweeper):
         assert self.config is not None
         assert self.task is not None
         jobs = self._jobs(with_new_names(self._parse_config() + arguments, TrainConfig))
-        self._check(jobs)
+        check_named("hydra.sweep.dir", self.config.hydra.sweep.dir)
         folder = Path(self.config.hydra.sweep.dir)
-        if (folder / "multirun.yaml").exists():
-            raise ConfigError(Problem(f"{folder} holds a sweep already", "hydra.sweep.dir=<another folder>"))
+        self._check(jobs, folder)
         folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, folder / "multirun.yaml")
+        try:
+            with (folder / "multirun.yaml").open("x", encoding="utf-8") as file:  # of several sweeps, one makes it
+                OmegaConf.save(self.config, file)
+        except FileExistsError as error:
+            fix = "hydra.sweep.dir=<another folder>"
+            raise ConfigError(Problem(f"{folder} holds a sweep already", fix)) from error
         self.task.sweep = record = SweepRecord(folder, jobs)
         try:
             for job in jobs:
@@ -71,7 +76,7 @@ class Sweep(BasicSweeper):
             for number, words in enumerate(combinations)
         ]
 
-    def _check(self, jobs: list[SweepJob]) -> None:
+    def _check(self, jobs: list[SweepJob], folder: Path) -> None:
         """Compose and check all jobs; problems that several share are told once."""
         found: dict[Problem, list[SweepJob]] = {}
         from ppo_cli.training.plan import Planner
@@ -81,8 +86,9 @@ class Sweep(BasicSweeper):
         for job in jobs:
             try:
                 config = checked(TrainConfig, load, job.overrides)
-                folder = config.output_dir
-                planner.once(f"folder {folder}", partial(check_writable, Path(folder), f"output_dir={folder}"))
+                inside = folder.is_relative_to(config.output_dir)
+                typed = f"output_dir={config.output_dir}" if inside else f"hydra.sweep.dir={folder}"
+                planner.once("folder", partial(check_writable, folder, typed))
                 config.resume = None
                 job.plan = preflight(config, planner)
             except ConfigError as error:
@@ -100,7 +106,9 @@ class Sweep(BasicSweeper):
     def _run(self, job: SweepJob) -> Outcome:
         assert self.launcher is not None
         assert self.task is not None
+        assert self.config is not None
         self.task.plan = job.plan
+        claim((Path(self.config.hydra.sweep.dir) / job.name).absolute())
         words = [*job.overrides, f"hydra.sweep.subdir='{job.name}'"]
         (returned,) = self.launcher.launch([words], initial_job_idx=job.number)
         outcome: Outcome = returned.return_value

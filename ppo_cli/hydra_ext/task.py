@@ -96,14 +96,13 @@ class Task:
 
         from ppo_cli.training.run import train_planned
 
-        run_dir = Path(HydraConfig.get().runtime.output_dir)
-        if run_dir.is_relative_to(Path.cwd()):  # as short as a person would type it
-            run_dir = run_dir.relative_to(Path.cwd())
+        run_dir, record = Path(HydraConfig.get().runtime.output_dir), HydraConfig.get().output_subdir
         plan = self.plan
         assert plan is not None
         named = _named(plan.config)
         try:
-            OmegaConf.save(OmegaConf.create(to_plain(plan.config)), run_dir / ".hydra" / "config.yaml")
+            if record is not None:  # where it is null, a run's summary.json has its settings
+                OmegaConf.save(OmegaConf.create(to_plain(plan.config)), run_dir / record / "config.yaml")
             self.last = Outcome(run_dir, *named, result=train_planned(plan, run_dir, self.command))
         except (Exception, SystemExit) as error:
             self.last = Outcome(run_dir, *named, error=error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -20,6 +21,8 @@ from ppo_cli.loggers.base import RunInfo
 from ppo_cli.loggers.lines import shown_by
 from ppo_cli.loggers.metrics import Metrics
 from ppo_cli.loggers.text import Pace, duration, number
+from ppo_cli.places import shown
+from ppo_cli.streams import steady
 
 WIDEST = 120
 CHART_HEIGHT = 4
@@ -57,7 +60,7 @@ class LiveDisplay:
     """
 
     def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._console = console or Console()
+        self._console = console or Console(file=steady(sys.stdout))
         self._clock = clock
         self._open = ExitStack()
         self._row: Metrics = {}
@@ -112,7 +115,7 @@ class LiveDisplay:
             width=width,
         )
         yield panel
-        yield Text(f"  {self._run.run_dir}", overflow="fold")
+        yield Text(f"  {shown(self._run.run_dir)}", overflow="fold")
 
     def _body(self, width: int) -> Iterator[Text]:
         yield self._bar(width)

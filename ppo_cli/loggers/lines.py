@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -14,6 +15,8 @@ from ppo_cli.config import TrainConfig, whole_iterations
 from ppo_cli.loggers.base import RunInfo
 from ppo_cli.loggers.metrics import Metrics
 from ppo_cli.loggers.text import Pace, duration, number
+from ppo_cli.places import shown
+from ppo_cli.streams import plain
 
 LOGGER = logging.getLogger("ppo_cli")
 
@@ -36,7 +39,7 @@ class PlainLines:
         self._pace = Pace(run.total_timesteps)
         config = run.config
         about = f"{config.env.id} · seed {config.seed} · {config.device} · {run.num_parameters:,} parameters"
-        LOGGER.info("%s · %s", about, run.run_dir)
+        LOGGER.info("%s · %s", about, shown(run.run_dir))
 
     def log(self, row: Metrics) -> None:
         """Log a line if one is due."""
@@ -71,9 +74,12 @@ class PlainLines:
 
 def terminal_can_repaint() -> bool:
     """Whether standard output is a terminal that can show the live display; elsewhere plain lines serve better."""
-    if not sys.stdout.isatty() or os.environ.get("TERM", "").lower() in ("dumb", "unknown"):
+    if sys.stdout is None or not sys.stdout.isatty() or os.environ.get("TERM", "").lower() in ("dumb", "unknown"):
         return False
-    return sys.stdout.encoding.lower().startswith("utf")
+    # What a notebook shows of a command is a terminal by its own account, and cannot move its cursor up.
+    if any(name == "JPY_PARENT_PID" or name.startswith("COLAB_") for name in os.environ):
+        return False
+    return (sys.stdout.encoding or "").lower().startswith("utf")
 
 
 @contextmanager
@@ -91,7 +97,7 @@ def run_logging(run_dir: Path, *, to_stdout: bool) -> Iterator[None]:
     file = _File(run_dir / "train.log", encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     level = LOGGER.level
-    screen: logging.Handler = _Stdout(sys.stdout) if to_stdout else _Caller()
+    screen: logging.Handler = _Stdout(sys.stdout or io.StringIO()) if to_stdout else _Caller()
     screen.setLevel(logging.INFO if to_stdout else LOGGER.getEffectiveLevel())
     with ExitStack() as stack:
         stack.callback(file.close)
@@ -149,8 +155,13 @@ class _File(logging.FileHandler):
 
 
 class _Stdout(logging.StreamHandler[Any]):
-    """Prints messages, and trains on in silence when the reader has gone, as in ``ppo-train … | head``."""
+    """Prints messages, and trains on in silence when they reach nobody, as in ``ppo-train … | head``."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        if not isinstance(sys.exc_info()[1], BrokenPipeError):
+        error = sys.exc_info()[1]
+        if isinstance(error, UnicodeEncodeError):
+            with suppress(OSError):
+                self.stream.write(plain(self.format(record), self.stream.encoding) + self.terminator)
+                self.flush()
+        elif not isinstance(error, OSError) and not getattr(self.stream, "closed", False):
             super().handleError(record)

@@ -6,8 +6,12 @@ import hashlib
 import os
 import re
 import secrets
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+
+from ppo_cli.errors import ConfigError, Problem
+from ppo_cli.places import shown
 
 STAMP_VARIABLE = "PPO_CLI_STAMP"
 """Environment variable that holds a command's stamp, so that worker processes agree on it."""
@@ -44,3 +48,35 @@ def new_run_dir(output_dir: str, env_id: str) -> Path:
 def holds_run(folder: Path) -> bool:
     """Whether a run has been here, however far it came."""
     return any((folder / name).exists() for name in ("summary.json", "checkpoints"))
+
+
+def claim(folder: Path) -> None:
+    """Make a run's folder, and its ``checkpoints/`` as the sign that it is taken: of several commands, one gets it.
+
+    Raises:
+        ConfigError: if it holds a run already, or another command was faster.
+    """
+    check_free(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        (folder / "checkpoints").mkdir()
+    except FileExistsError:
+        check_free(folder)
+
+
+def check_free(folder: Path) -> None:
+    """See that no run has been in a folder.
+
+    Raises:
+        ConfigError: if one has.
+    """
+    if holds_run(folder):
+        name = shown(folder)
+        raise ConfigError(Problem(f"{name} holds a run already", f"ppo-train resume={name}, or another folder"))
+
+
+def give_up(folder: Path) -> None:
+    """Take a claim back, and with it the folder if nothing was written there."""
+    with suppress(OSError):
+        (folder / "checkpoints").rmdir()
+        folder.rmdir()

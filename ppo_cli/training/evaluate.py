@@ -18,6 +18,7 @@ from ppo_cli.envs.calls import read_calls
 from ppo_cli.envs.inspect import read_spec
 from ppo_cli.envs.video import Film
 from ppo_cli.errors import CheckpointError, ConfigError, Problem
+from ppo_cli.places import kept_folder
 from ppo_cli.plain import from_plain
 from ppo_cli.runs.checkpoint import find_checkpoint, load_checkpoint
 from ppo_cli.runs.files import write_json
@@ -74,15 +75,17 @@ def run_eval(config: EvalConfig) -> EvalResult:
     payload = load_checkpoint(path)
     train_config = _train_config(path, payload, config)
     agent = PPOAgent.from_state_dict(payload["agent"], resolve_device(config.device), module=config.network)
-    if read_spec(train_config.env) != agent.spec:
+    with kept_folder():
+        spec = read_spec(train_config.env)
+    if spec != agent.spec:
         what = f"{path} is of an agent for other observations or actions than {train_config.env.id} has here"
         raise CheckpointError(Problem(what, "the version of the environment's package that it was trained with"))
     episodes, seed, deterministic = config.episodes, config.seed, config.deterministic
     if seed == "run":
         episodes, seed, deterministic = _own_evaluation(path, payload["run"])
         _check_repeats(config, episodes, deterministic)
-    film = Film(_run_folder(path) / "video") if config.video else None
-    with intra_op_threads(train_config.threads if isinstance(train_config.threads, int) else 1):
+    film = Film(_run_folder(path).absolute() / "video") if config.video else None
+    with intra_op_threads(train_config.threads if isinstance(train_config.threads, int) else 1), kept_folder():
         played = play(
             agent.policy,
             train_config.env,

@@ -16,6 +16,7 @@ from ppo_cli.envs.backends import choose_backend
 from ppo_cli.envs.inspect import Inspection, inspect
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.networks.actor_critic import ActorCritic, make_network
+from ppo_cli.places import kept_folder
 from ppo_cli.spec import Spec
 from ppo_cli.training.auto import choose_checkpoint_every, choose_compile, choose_threads, count_updates
 from ppo_cli.validation import validate
@@ -68,6 +69,7 @@ class Planner:
     def __init__(self) -> None:
         self._known: dict[str, Any] = {}
 
+    @kept_folder()
     def plan(self, config: TrainConfig) -> Plan:
         """The plan of a run.
 

@@ -10,6 +10,7 @@ import torch
 
 from ppo_cli.agent.agent import PPOAgent
 from ppo_cli.errors import BadNumbersError, BrokenRowsError, Problem
+from ppo_cli.places import shown
 from ppo_cli.runs.checkpoint import save_checkpoint
 from ppo_cli.runs.progress import Progress
 
@@ -37,7 +38,7 @@ def located(
     path, fix = run_dir / "postmortem.pt", problem.fix
     try:
         save_checkpoint(path, agent.state_dict(), {**run, "rollout": columns, "found": problem.what, "at": step})
-        fix = f"{fix}; {path} holds the rollout and the agent before it"
+        fix = f"{fix}; {shown(path)} holds the rollout and the agent before it"
     except OSError as unwritten:
         log.error("%s could not be written: %s", path, unwritten)
     return type(error)(Problem(f"{problem.what} at step {step:,}", fix), error.row)

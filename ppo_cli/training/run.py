@@ -14,23 +14,21 @@ from typing import Any, NamedTuple
 
 from ppo_cli.config import TrainConfig
 from ppo_cli.devices import intra_op_threads
-from ppo_cli.envs.families import warn_of_raw_pictures
-from ppo_cli.envs.ids import newer_version
 from ppo_cli.errors import ConfigError, Problem, RunError, UserError
 from ppo_cli.loggers.hub import make_loggers
 from ppo_cli.loggers.lines import run_logging, terminal_can_repaint
+from ppo_cli.places import kept_folder, shown
 from ppo_cli.runs.checkpoint import find_checkpoint
-from ppo_cli.runs.folder import new_run_dir
+from ppo_cli.runs.folder import claim, new_run_dir
 from ppo_cli.runs.lock import locked
 from ppo_cli.runs.resume import Saved, find_saved
 from ppo_cli.runs.summary import Record, fingerprint, now
 from ppo_cli.seeding import kept_globals
 from ppo_cli.signals import stoppable
-from ppo_cli.training.auto import warn_of_short_stretches
 from ppo_cli.training.callbacks import Callback
 from ppo_cli.training.history import rows_so_far, seconds_so_far
 from ppo_cli.training.plan import Plan, Planner
-from ppo_cli.training.preflight import check_writable, preflight
+from ppo_cli.training.preflight import announce, check_writable, preflight
 from ppo_cli.training.result import TrainResult
 from ppo_cli.training.trainer import Trainer
 
@@ -60,16 +58,21 @@ def train(
     """
     if config.resume is not None:
         raise ConfigError(Problem(f"train() begins a run, and resume={config.resume} asks to go on", "resume(run)"))
-    check_writable(Path(config.output_dir), f"output_dir={config.output_dir}")
+    if run_dir is None:
+        check_writable(Path(config.output_dir), f"output_dir={config.output_dir}")
+    else:
+        check_writable(run_dir, f"run_dir={run_dir}")
     plan = preflight(config)
-    return train_planned(plan, run_dir or new_run_dir(config.output_dir, config.env.id), command, show, callbacks)
+    run_dir = run_dir or new_run_dir(config.output_dir, config.env.id)
+    claim(run_dir)
+    result = train_planned(plan, run_dir.absolute(), command, show, callbacks)
+    return dataclasses.replace(result, run_dir=run_dir)
 
 
 def train_planned(
     plan: Plan, run_dir: Path, command: str | None = None, show: bool = True, callbacks: Sequence[Callback] = ()
 ) -> TrainResult:
-    """As :func:`train`, after the preflight has made the plan."""
-    (run_dir / "checkpoints").mkdir(parents=True)
+    """As :func:`train`, after the preflight has made the plan and ``run_dir``, an absolute path, was claimed."""
     about = {"request": fingerprint(plan.asked), "started": now(), "command": command or shlex.join(sys.argv)}
     with locked(run_dir):
         return _run(Job(plan, run_dir, {**about, "resumed": []}, None, tuple(callbacks)), show)
@@ -105,10 +108,11 @@ def resume(
     check_writable(saved.run_dir, f"resume={saved.run_dir}")
     planner = Planner()
     _preflight(saved, planner)
-    with locked(saved.run_dir):
+    typed, run = saved.run_dir, Path(run).expanduser().absolute()  # an environment of the run's may go elsewhere
+    with locked(typed.absolute()):
         saved = find_saved(run, dict(changes or {}))  # as whoever had the lock before has left it
         if saved.finished:
-            return _as_it_was(saved)
+            return dataclasses.replace(_as_it_was(saved), run_dir=typed)
         plan = _preflight(saved, planner)
         resumption = {
             "time": now(),
@@ -120,7 +124,8 @@ def resume(
         about = {**saved.about, "resumed": [*saved.about["resumed"], resumption]}
         if saved.changes:
             about["request"] = None  # it is no longer the run that its first command asked for
-        return _run(Job(plan, saved.run_dir, about, saved, tuple(callbacks)), show)
+        result = _run(Job(plan, saved.run_dir, about, saved, tuple(callbacks)), show)
+    return dataclasses.replace(result, run_dir=typed)
 
 
 def _preflight(saved: Saved, planner: Planner) -> Plan:
@@ -154,18 +159,18 @@ def _run(job: Job, show: bool) -> TrainResult:
             if job.saved is not None:
                 for warning in job.saved.passed_over:
                     log.warning("%s", warning)
-                came_from = "" if job.saved.path is None else f" from {job.saved.path}"
+                came_from = "" if job.saved.path is None else f" from {shown(job.saved.path)}"
                 log.info("resumed at step %d%s", job.saved.progress.step, came_from)
             return _watched(job, live)
     except OSError as error:  # of the log
-        what = f"{job.run_dir} cannot be written: {error.strerror or error}"
+        what = f"{shown(job.run_dir)} cannot be written: {error.strerror or error}"
         raise RunError(Problem(what, "a folder that can be written, with room")) from error
 
 
 def _watched(job: Job, live: bool) -> TrainResult:
     """Train; the traceback of whatever breaks goes into ``train.log`` alone, and the person gets one message."""
     try:
-        with intra_op_threads(job.plan.config.threads), kept_globals():
+        with intra_op_threads(job.plan.config.threads), kept_globals(), kept_folder():
             return _train(job, live)
     except Exception as error:
         log.debug("the run failed", exc_info=True)
@@ -173,7 +178,7 @@ def _watched(job: Job, live: bool) -> TrainResult:
             raise
         notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
         what = f"{type(error).__name__}: {error}{notes}"
-        raise RunError(Problem(what, f"reading the traceback in {job.run_dir / 'train.log'}")) from error
+        raise RunError(Problem(what, f"reading the traceback in {shown(job.run_dir / 'train.log')}")) from error
 
 
 def _make_trainer(job: Job, live: bool) -> tuple[Trainer, float | None]:
@@ -193,11 +198,11 @@ def _make_trainer(job: Job, live: bool) -> tuple[Trainer, float | None]:
 
 def _train(job: Job, live: bool) -> TrainResult:
     began = time.perf_counter()
-    trainer, before = _make_trainer(job, live)
     plan, run_dir, about, saved, _ = job
     config = plan.config
+    record = Record(run_dir, config, about)  # which looks for a repository here, before an environment goes elsewhere
+    trainer, before = _make_trainer(job, live)
     timed_from = 0 if saved is None or before is not None else saved.progress.step
-    record = Record(run_dir, config, about)
 
     def facts() -> dict[str, Any]:
         seconds = (before or 0.0) + time.perf_counter() - began
@@ -217,7 +222,7 @@ def _train(job: Job, live: bool) -> TrainResult:
             if saved is not None:
                 saved.rewind()  # now that the checkpoint has turned out to fit
             record.write("running", facts())
-            _announce(config, trainer)
+            announce(config, trainer.total_timesteps)
             trainer.run(lambda: _unwritten(record, "running", facts()))
             over = trainer.used_up or trainer.stop_reason is not None
             stopped = asked.signal is not None and not over
@@ -234,7 +239,7 @@ def _train(job: Job, live: bool) -> TrainResult:
                 unwritten = _unwritten(record, status, facts())
     if (lost := trainer.unsaved or unwritten) is not None:
         what = f"the run ended at step {trainer.progress.step:,}, but its last records could not be written: {lost}"
-        raise RunError(Problem(what, f"making room, then resume={run_dir}"))
+        raise RunError(Problem(what, f"making room, then resume={shown(run_dir)}"))
     progress = trainer.progress
     return TrainResult(
         run_dir,
@@ -245,21 +250,6 @@ def _train(job: Job, live: bool) -> TrainResult:
         progress.best_step,
         asked.signal if stopped else None,
     )
-
-
-def _announce(config: TrainConfig, trainer: Trainer) -> None:
-    """What to know of a run before it begins."""
-    if (newer := newer_version(config.env.id)) is not None:
-        log.warning("env=%s is out of date; there is env=%s", config.env.id, newer)
-    if trainer.total_timesteps != config.total_timesteps:
-        log.info(
-            "total_timesteps=%d is rounded up to %d: whole iterations of buffer_size=%d",
-            config.total_timesteps,
-            trainer.total_timesteps,
-            config.buffer_size,
-        )
-    warn_of_short_stretches(config, trainer.total_timesteps)
-    warn_of_raw_pictures(config.env)
 
 
 def _unwritten(record: Record, status: str, facts: dict[str, Any]) -> OSError | None:

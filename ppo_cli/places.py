@@ -1,0 +1,32 @@
+"""Where the process stands: environments may go elsewhere, and what they make it do ends with them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_STOOD: list[Path] = []
+"""The current folders that are kept, the outermost first."""
+
+
+@contextmanager
+def kept_folder() -> Iterator[None]:
+    """Whatever changes the current folder inside the block, it is afterwards what it was.
+
+    A simulator that works in a folder of its own may go there when it is built, and never come back.
+    """
+    here = Path.cwd()
+    _STOOD.append(here)
+    try:
+        yield
+    finally:
+        _STOOD.pop()
+        os.chdir(here)
+
+
+def shown(path: Path) -> Path:
+    """A path as short as a person would type it, from where the process stood before it built any environment."""
+    start = _STOOD[0] if _STOOD else Path.cwd()
+    return path.relative_to(start) if path.is_relative_to(start) else path
