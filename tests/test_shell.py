@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import io
 import json
 import os
+import pty
+import signal
 import socket
 import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from console import Answer, command, environment
+from console import Answer, command, environment, files_in
 
+from ppo_cli import evaluate
+from ppo_cli.cli.train import main
 from ppo_cli.errors import RunError
+from ppo_cli.runs.folder import STAMP_VARIABLE
 from ppo_cli.runs.lock import locked
 
 TINY = ("total_timesteps=64", "buffer_size=64", "batch_size=64", "epochs=1", "eval_every=null", "logger=[csv]")
@@ -27,6 +36,27 @@ def shell(folder: Path, line: str, **variables: str) -> Answer:
         ["bash", "-c", script], cwd=folder, env=environment() | variables, capture_output=True, timeout=120, check=False
     )
     return Answer(done.returncode, done.stdout.decode("latin-1"), done.stderr.decode("latin-1"))
+
+
+Train = Callable[..., Answer]
+
+
+@pytest.fixture
+def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Train:
+    """``ppo-train`` in this process, which has imported torch already."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setenv(STAMP_VARIABLE, "")
+    monkeypatch.chdir(tmp_path)
+
+    def started(*words: str) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["ppo-train", *words])
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # which a command leaves at 1
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert isinstance(ended.value.code, int)
+        return Answer(ended.value.code, *capsys.readouterr())
+
+    return started
 
 
 def status_of(run_dir: Path) -> str:
@@ -100,3 +130,215 @@ def test_no_room_is_no_missing_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     refuse(monkeypatch, errno.ENOSPC)
     with pytest.raises(RunError, match="with room"), locked(tmp_path):
         pass
+
+
+# a standard output that fails
+
+
+@pytest.mark.parametrize(
+    ("redirection", "told"),
+    [
+        (">&- 2>&- <&-", ""),
+        (">/dev/full", "standard output is lost from here on: No space left on device\n"),
+        ("2>&1 | head -n 1; exit ${PIPESTATUS[0]}", ""),
+    ],
+)
+def test_an_output_that_takes_nothing_changes_no_run(tmp_path: Path, redirection: str, told: str) -> None:
+    answer = shell(tmp_path, f"ppo-train {' '.join(TINY)} hydra.run.dir=run {redirection}")
+    assert (answer.code, answer.err) == (0, told)
+    assert status_of(tmp_path / "run") == "finished"
+    assert (tmp_path / "run/train.log").stat().st_size < 1000  # and nobody's lines have gone into a file of the run's
+
+
+def test_help_that_nobody_reads(tmp_path: Path) -> None:
+    assert shell(tmp_path, "ppo-train --help | true; exit ${PIPESTATUS[0]}") == Answer(0, "", "")
+
+
+@pytest.mark.parametrize(("encoding", "dash"), [("ascii", "return - - kl"), ("cp1252", "return \x96 \xb7 kl")])
+def test_an_encoding_without_our_characters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, train: Train, encoding: str, dash: str
+) -> None:
+    with (tmp_path / "shown").open("wb") as file:
+        stream = io.TextIOWrapper(file, encoding)
+        for name in ("stdout", "__stdout__"):
+            monkeypatch.setattr(sys, name, stream)
+        answer = train("output_dir=é→", *TINY)
+        sys.stdout.flush()
+    assert (answer.code, answer.err) == (0, "")
+    text = (tmp_path / "shown").read_text("latin-1")
+    assert dash in text
+    assert "ppo-eval" in text
+    (run_dir,) = tmp_path.glob("é→/CartPole-v1/*")
+    assert status_of(run_dir) == "finished"
+
+
+def start_endless(folder: Path, **settings: Any) -> subprocess.Popen[str]:
+    """A run that does not end, in ``run``, once it has begun to learn."""
+    words = [*TINY, "total_timesteps=100000000", "compile=false", "hydra.run.dir=run", "log_every=64"]
+    process = subprocess.Popen(
+        command("ppo-train", *words), cwd=folder, env=environment(), encoding="utf-8", **settings
+    )
+    metrics = folder / "run/metrics.csv"
+    while not metrics.exists() or metrics.read_text().count("\n") < 3:
+        assert process.poll() is None
+        time.sleep(0.05)
+    return process
+
+
+def test_a_terminal_that_closes_stops_the_run_and_it_is_kept(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    process = start_endless(tmp_path, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, start_new_session=True)
+    try:
+        os.close(theirs)
+        os.close(ours)  # every write is an EIO from here on
+        time.sleep(0.3)
+        assert process.poll() is None
+        for _ in range(2):  # the terminal's own, and its shell's
+            process.send_signal(signal.SIGHUP)
+        assert process.communicate(timeout=60)[1] == ""
+    finally:
+        process.kill()
+    assert process.returncode == 128 + signal.SIGHUP
+    assert status_of(tmp_path / "run") == "interrupted"
+    assert (tmp_path / "run/checkpoints/last.pt").is_file()
+    assert "SIGTERM twice stops at once" in (tmp_path / "run/train.log").read_text()
+
+
+def test_under_nohup_a_run_outlives_its_terminal(tmp_path: Path) -> None:
+    def ignore() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    process = start_endless(tmp_path, stdout=subprocess.DEVNULL, preexec_fn=ignore)
+    try:
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.3)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 128 + signal.SIGTERM
+    finally:
+        process.kill()
+
+
+# folders
+
+
+def test_two_commands_on_one_folder(tmp_path: Path) -> None:
+    started = [
+        subprocess.Popen(
+            command("ppo-train", *TINY, f"seed={seed}", "hydra.run.dir=run"),
+            cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
+        )
+        for seed in (0, 1)
+    ]  # fmt: skip
+    errors = [process.communicate(timeout=120)[1] for process in started]
+    codes = [process.returncode for process in started]
+    assert sorted(codes) == [0, 2]
+    winner = codes.index(0)
+    assert "run holds a run already" in errors[1 - winner]
+    assert status_of(tmp_path / "run") == "finished"
+    for name in ("config", "overrides"):
+        assert f"seed={winner}" in (tmp_path / f"run/.hydra/{name}.yaml").read_text().replace(": ", "=")
+
+
+def test_a_folder_that_a_file_names_takes_one_run_and_goes_on_with_it(tmp_path: Path, train: Train) -> None:
+    (tmp_path / "mine.yaml").write_text("defaults: [train, _self_]\nhydra:\n  run:\n    dir: runs/${seed}\n")
+    words = ("--config-dir=.", "--config-name=mine", *TINY)
+    assert train(*words).code == 0
+    before = {path: path.read_bytes() for path in files_in(tmp_path) if path.is_file()}
+    again, same = train(*words, "lr=0.1"), train(*words, "resume=auto")
+    assert "runs/0 holds a run already" in again.words
+    assert (again.code, same.code) == (2, 0)
+    assert "finished before" in same.out
+    assert {path: path.read_bytes() for path in files_in(tmp_path) if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["output_dir=", "hydra.run.dir=''", "+hydra.run.dir=", "-m seed=0,1 hydra.sweep.dir=", "-m seed=0,1 output_dir="],
+)
+def test_a_folder_without_a_name(tmp_path: Path, train: Train, typed: str) -> None:
+    answer = train(*TINY, *typed.split())
+    assert answer.code == 2
+    assert "is empty; a shell leaves it so where a variable is not set" in answer.words
+    assert not files_in(tmp_path)
+
+
+@pytest.mark.parametrize("words", ["output_dir: ''", "hydra: {run: {dir: ''}}"])
+def test_a_folder_that_a_file_leaves_without_a_name(tmp_path: Path, train: Train, words: str) -> None:
+    (tmp_path / "mine.yaml").write_text(f"defaults: [train, _self_]\n{words}\n")
+    answer = train("--config-dir=.", "--config-name=mine", *TINY)
+    assert answer.code == 2
+    assert "is empty" in answer.words
+    assert len(files_in(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("value", ["null", "conf"])
+def test_hydras_own_folder_may_be_elsewhere_or_nowhere(tmp_path: Path, train: Train, value: str) -> None:
+    answer = train(*TINY, f"hydra.output_subdir={value}", "hydra.run.dir=run")
+    assert answer.code == 0, answer.err
+    assert not (tmp_path / "run/.hydra").exists()
+    assert (tmp_path / "run/conf").exists() is (value == "conf")
+    assert value == "null" or "threads: 1" in (tmp_path / "run/conf/config.yaml").read_text()
+
+
+def test_a_current_folder_that_nobody_can_write_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, train: Train
+) -> None:
+    monkeypatch.chdir("/proc")
+    for place in (f"output_dir={tmp_path / 'a'}", f"hydra.run.dir={tmp_path / 'b'}"):
+        assert train(*TINY, place).code == 0
+    sweep = train(*TINY, "-m", "seed=0", f"hydra.sweep.dir={tmp_path / 'c'}")
+    assert sweep.code == 0, sweep.err
+    refused = train(*TINY)
+    assert refused.code == 2
+    assert "try: output_dir=<a folder that you can write to>" in refused.words
+    assert "output_dir=outputs," not in refused.words
+
+
+def test_a_file_of_the_users_named_like_a_library(tmp_path: Path) -> None:
+    for name in ("random", "yaml"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('mine')")
+    words = [sys.executable, "-m", "ppo_cli", "--cfg", "job"]
+    done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, encoding="utf-8", check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# an environment that works in a folder of its own
+CHDIR = """
+import os
+import gymnasium
+
+class Chdir(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-1.0, 1.0, (2,))
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self):
+        os.makedirs("simulator", exist_ok=True)
+        os.chdir("simulator")
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        self.steps += 1
+        return self.observation_space.sample(), 1.0, self.steps == 8, False, {}
+
+gymnasium.register("Chdir-v0", entry_point=Chdir)
+"""
+
+
+def test_an_environment_that_changes_the_current_folder(tmp_path: Path, train: Train) -> None:
+    (tmp_path / "moving.py").write_text(CHDIR)
+    env = "moving:Chdir-v0"
+    answer = train(*TINY, f"env={env}", "num_envs=2", "vector_backend=sync", "hydra.run.dir=here/run")
+    assert answer.code == 0, answer.err
+    assert " · here/run\n" in answer.out
+    assert "      folder  here/run\n" in answer.out
+    again = train("resume=here/run", f"env={env}", "total_timesteps=128", "eval_every=64")
+    assert again.code == 0, again.err
+    assert "resumed at step 64 from here/run/checkpoints/step_64.pt" in again.out
+    assert evaluate("here/run", env=env, episodes=1).written == Path("here/run/eval.json")
+    assert {path.parent for path in tmp_path.rglob("*.json")} == {tmp_path / "here/run"}
+    assert {path.parent for path in tmp_path.rglob("*.pt")} == {tmp_path / "here/run/checkpoints"}

@@ -32,7 +32,7 @@ def show_run(outcome: Outcome) -> int:
     if outcome.result is None:
         raise _failure(outcome) from outcome.error
     result = outcome.result
-    folder = shown(result.run_dir)
+    folder = result.run_dir
     stopped = result.signal is not None
     ending = "interrupted at" if stopped else "finished before, at" if result.untouched else "finished at"
     rows = {
@@ -45,7 +45,7 @@ def show_run(outcome: Outcome) -> int:
     if plot.is_file():
         rows["plot"] = str(plot)
     with suppress(CheckpointError):  # where it has saved none
-        rows["checkpoint"] = str(shown(result.checkpoint))
+        rows["checkpoint"] = str(result.checkpoint)
         rows["evaluate it"] = shlex.join(["ppo-eval", f"checkpoint={folder}", *outcome.named])
     again = ["ppo-train", f"resume={folder}", *outcome.named_again]
     if stopped:
@@ -132,7 +132,7 @@ def _failure(outcome: Outcome) -> UserError:
 
 def _log(outcome: Outcome) -> str:
     """Where the traceback lies."""
-    log = shown(outcome.run_dir / "train.log")
+    log = outcome.run_dir / "train.log"
     return f"the traceback in {log}" if log.is_file() else "HYDRA_FULL_ERROR=1 shows the traceback"
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from ppo_cli.config import TrainConfig, own_modules
+from ppo_cli.places import shown
 from ppo_cli.plain import to_plain
 from ppo_cli.runs.folder import slug
 
@@ -103,9 +104,10 @@ class Task:
         try:
             if record is not None:  # where it is null, a run's summary.json has its settings
                 OmegaConf.save(OmegaConf.create(to_plain(plan.config)), run_dir / record / "config.yaml")
-            self.last = Outcome(run_dir, *named, result=train_planned(plan, run_dir, self.command))
+            result = replace(train_planned(plan, run_dir, self.command), run_dir=shown(run_dir))
+            self.last = Outcome(shown(run_dir), *named, result=result)
         except (Exception, SystemExit) as error:
-            self.last = Outcome(run_dir, *named, error=error)
+            self.last = Outcome(shown(run_dir), *named, error=error)
         return self.last
 
 
