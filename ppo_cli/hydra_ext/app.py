@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,17 @@ from omegaconf.errors import OmegaConfBaseException
 from ppo_cli.config import TrainConfig
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.hydra_ext.argv import CommandLine, is_resume, is_sweep
-from ppo_cli.hydra_ext.compose import checked, composed, conf_dir, loader, prepare, run_folder, version_base
+from ppo_cli.hydra_ext.compose import (
+    Loader,
+    check_whole,
+    checked,
+    composed,
+    conf_dir,
+    loader,
+    prepare,
+    run_folder,
+    version_base,
+)
 from ppo_cli.hydra_ext.translate import explain
 from ppo_cli.runs.folder import STAMP_VARIABLE, holds_run, new_stamp
 
@@ -24,9 +35,16 @@ if TYPE_CHECKING:
 
 
 def start(line: CommandLine, eval_modules: dict[str, str] | None = None) -> None:
-    """Make this process ready to compose: our schemas, a stamp for its folders, and modules beside the user."""
+    """Make this process ready to compose: our schemas, a stamp for its folders, and modules beside the user.
+
+    Raises:
+        ConfigError: if the current folder has been removed.
+    """
     # Last, so that a file of the user's named like a library's module does not take its place.
-    sys.path.append(os.getcwd())  # noqa: PTH109 - sys.path holds texts
+    try:
+        sys.path.append(os.getcwd())  # noqa: PTH109 - sys.path holds texts
+    except FileNotFoundError as error:
+        raise ConfigError(Problem("the current folder is no longer there", "cd to one that is")) from error
     os.environ[STAMP_VARIABLE] = new_stamp()
     prepare(line.user_dir, eval_modules)
 
@@ -49,13 +67,26 @@ def hydra_main(line: CommandLine, config_name: str, task: Callable[[Any], Any], 
         raise ConfigError(problem) from error
 
 
+@contextmanager
+def _loader(line: CommandLine, config_name: str, kind: type[Any]) -> Iterator[Loader]:
+    """Composes what the command line starts from.
+
+    Raises:
+        ConfigError: if that is a file of the user's that leaves the settings out.
+    """
+    with loader(line.config_name or config_name) as load:
+        if line.config_name is not None:
+            check_whole(kind, load, config_name)
+        yield load
+
+
 def config_of(line: CommandLine, config_name: str, kind: type[Any]) -> Any:
     """Compose and check the config of a single command.
 
     Raises:
         ConfigError: names everything that is wrong.
     """
-    with loader(line.config_name or config_name) as load:
+    with _loader(line, config_name, kind) as load:
         return checked(kind, load, line.overrides)
 
 
@@ -94,7 +125,7 @@ def check_fixed_part(line: CommandLine, config_name: str, kind: type[Any]) -> No
     Raises:
         ConfigError: names every override that cannot be composed.
     """
-    with loader(line.config_name or config_name) as load:
+    with _loader(line, config_name, kind) as load:
         _, problems = composed(kind, load, [word for word in line.overrides if not is_sweep(word)])
     if problems:
         raise ConfigError(problems)
