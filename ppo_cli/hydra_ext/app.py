@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ppo_cli.config import TrainConfig
 from ppo_cli.errors import ConfigError, Problem
+from ppo_cli.hydra_ext import files
 from ppo_cli.hydra_ext.argv import CommandLine, is_resume, is_sweep
 from ppo_cli.hydra_ext.compose import (
     Loader,
@@ -97,6 +99,7 @@ def plan_run(line: CommandLine, config_name: str) -> Plan:
         ConfigError: names everything that is wrong.
     """
     config: TrainConfig = config_of(line, config_name, TrainConfig)
+    from_preset = files.from_preset()
     if config.resume is not None and not any(map(is_resume, line.overrides)):
         what = f"resume={config.resume} stands in a file, and only the command line can ask for it"
         raise ConfigError(Problem(what, f"ppo-train resume={config.resume}"))
@@ -108,7 +111,7 @@ def plan_run(line: CommandLine, config_name: str) -> Plan:
     if named is not None and holds_run(named):
         raise ConfigError(Problem(f"{named} holds a run already", f"ppo-train resume={named}, or another folder"))
     config.resume = None  # auto: there was nothing to go on with, or we would not be here
-    return preflight(config)
+    return dataclasses.replace(preflight(config), from_preset=from_preset)
 
 
 def named_folder(line: CommandLine, config_name: str) -> Path | None:

@@ -21,10 +21,11 @@ _MENDED = {"duplicate key": "one of the two lines", "'\\t'": "spaces in the plac
 
 
 class _Place(NamedTuple):
-    """Where a key was last set: a file, and the package that all its keys were put into."""
+    """Where a key was last set: a file, the package that all its keys were put into, and whether it is a preset."""
 
     file: str
     package: str
+    preset: bool
 
 
 _set_in: dict[str, _Place] = {}
@@ -48,7 +49,8 @@ def keep_places(source: str, config_path: str, package: str, plain: Any) -> None
         plain: All that it sets, with that package around it.
     """
     if source.startswith("file://") and not config_path.startswith("hydra/"):
-        place = _Place(shown(Path(source.removeprefix("file://"), f"{config_path}.yaml")), package)
+        file = shown(Path(source.removeprefix("file://"), f"{config_path}.yaml"))
+        place = _Place(file, package, config_path.startswith("preset/"))
         _set_in.update(dict.fromkeys(_keys(plain), place))
 
 
@@ -56,6 +58,11 @@ def forget_places(keys: Iterable[str]) -> None:
     """Keys that are typed now, whatever files set them before."""
     for key in keys:
         _set_in.pop(key, None)
+
+
+def from_preset() -> frozenset[str]:
+    """The keys that were last set by a preset, in the latest composition."""
+    return frozenset(key for key, place in _set_in.items() if place.preset)
 
 
 def _keys(plain: Any, prefix: str = "") -> Iterator[str]:

@@ -29,6 +29,7 @@ def preflight(config: TrainConfig, planner: Planner | None = None) -> Plan:
     """
     planner = planner or Planner()
     plan = planner.plan(config)
+    config = plan.asked
     for name in config.logger:
         if ":" in name:
             planner.once(f"logger {name}", lambda name=name: own_logger(name))  # type: ignore[misc]

@@ -14,8 +14,6 @@ from typing import Any, NamedTuple
 
 from ppo_cli.config import TrainConfig
 from ppo_cli.devices import intra_op_threads
-from ppo_cli.envs.families import warn_of_raw_pictures
-from ppo_cli.envs.ids import newer_version
 from ppo_cli.errors import ConfigError, Problem, RunError, UserError
 from ppo_cli.loggers.hub import make_loggers
 from ppo_cli.loggers.lines import run_logging, terminal_can_repaint
@@ -26,7 +24,7 @@ from ppo_cli.runs.resume import Saved, find_saved
 from ppo_cli.runs.summary import Record, fingerprint, now
 from ppo_cli.seeding import kept_globals
 from ppo_cli.signals import stoppable
-from ppo_cli.training.auto import warn_of_short_stretches
+from ppo_cli.training.announcement import announce
 from ppo_cli.training.callbacks import Callback
 from ppo_cli.training.history import rows_so_far, seconds_so_far
 from ppo_cli.training.plan import Plan, Planner
@@ -246,7 +244,7 @@ def _train(job: Job, live: bool) -> TrainResult:
             if saved is not None:
                 saved.rewind()  # now that the checkpoint has turned out to fit
             record.write("running", facts())
-            _announce(config, trainer)
+            announce(plan, trainer.total_timesteps, None if saved is None else set(saved.changes))
             trainer.run(lambda: _unwritten(record, "running", facts()))
             over = trainer.progress.iteration == trainer.iterations or trainer.stop_reason is not None
             stopped = asked.signal is not None and not over
@@ -274,21 +272,6 @@ def _train(job: Job, live: bool) -> TrainResult:
         progress.best_step,
         asked.signal if stopped else None,
     )
-
-
-def _announce(config: TrainConfig, trainer: Trainer) -> None:
-    """What to know of a run before it begins."""
-    if (newer := newer_version(config.env.id)) is not None:
-        log.warning("env=%s is out of date; there is env=%s", config.env.id, newer)
-    if trainer.total_timesteps != config.total_timesteps:
-        log.info(
-            "total_timesteps=%d is rounded up to %d: whole iterations of buffer_size=%d",
-            config.total_timesteps,
-            trainer.total_timesteps,
-            config.buffer_size,
-        )
-    warn_of_short_stretches(config, trainer.total_timesteps)
-    warn_of_raw_pictures(config.env)
 
 
 def _unwritten(record: Record, status: str, facts: dict[str, Any]) -> OSError | None:
