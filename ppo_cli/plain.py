@@ -84,9 +84,7 @@ def _value_as_data(value: Any, place: str, problems: list[Problem]) -> Any:
         value = value.tolist()
     if isinstance(value, dict):
         return {
-            _value_as_data(key, f"the key {key!r:.60} of {place}", problems): _value_as_data(
-                item, f"{place}.{key}", problems
-            )
+            _key_as_data(key, place, problems): _value_as_data(item, f"{place}.{key}", problems)
             for key, item in value.items()
         }
     if isinstance(value, list | tuple):
@@ -98,6 +96,14 @@ def _value_as_data(value: Any, place: str, problems: list[Problem]) -> Any:
         return value.item()
     problems.append(_not_data(value, place))
     return None
+
+
+def _key_as_data(key: Any, place: str, problems: list[Problem]) -> Any:
+    place = f"the key {key!r:.60} of {place}"
+    if isinstance(key, tuple):  # a checkpoint could keep it, and summary.json could not
+        problems.append(_not_data(key, place))
+        return None
+    return _value_as_data(key, place, problems)
 
 
 def _not_data(value: Any, place: str) -> Problem:

@@ -134,10 +134,10 @@ def composed(kind: type[Any], load: Loader, overrides: Sequence[str]) -> tuple[A
         ConfigError: if nothing can be composed even so.
     """
     words, problems = _readable(overrides, kind)
-    files.forget_places(word.lstrip("+~").partition("=")[0] for word in words)
     while True:
         try:
             config = load(words)
+            files.forget_places(word.lstrip("+~").partition("=")[0] for word in words)
             keys: list[Any] = [key for key in config if key != "hydra"]  # in a file, one may be a number
             own = OmegaConf.masked_copy(config, keys)
             plain = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)

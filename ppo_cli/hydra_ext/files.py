@@ -55,9 +55,11 @@ def keep_places(source: str, config_path: str, package: str, plain: Any) -> None
 
 
 def forget_places(keys: Iterable[str]) -> None:
-    """Keys that are typed now, whatever files set them before."""
+    """Keys that are typed, whatever files set them; a typed group such as ``+experiment=x`` is its file's choice."""
     for key in keys:
-        _set_in.pop(key, None)
+        place = _set_in.get(key)
+        if place is not None and place.package.partition(".")[0] != key:
+            del _set_in[key]
 
 
 def from_preset() -> frozenset[str]:

@@ -75,7 +75,7 @@ def _fit(value: Any, hint: Any) -> Any:
             return [value]  # logger=csv
         return [_fit(item, item_hint) for item in value] if isinstance(value, list) else value
     if isinstance(value, str):
-        return _read(value, kinds)
+        value = _read(value, kinds)
     if isinstance(value, float) and float not in kinds and int in kinds and value.is_integer():
         return int(value)
     if isinstance(value, bool):
