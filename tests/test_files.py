@@ -12,7 +12,7 @@ from test_conf import write
 
 from ppo_cli.config import EvalConfig, TrainConfig
 from ppo_cli.errors import ConfigError, Problem
-from ppo_cli.hydra_ext import app, argv, schema
+from ppo_cli.hydra_ext import app, argv, resumption, schema
 from ppo_cli.hydra_ext.compose import checked, loader, prepare
 
 GLOBAL = "# @package _global_\n"
@@ -128,6 +128,15 @@ def test_a_text_from_the_environment_becomes_what_the_setting_takes(
 def test_a_text_that_says_something_else_is_refused(monkeypatch: pytest.MonkeyPatch, key: str, text: str) -> None:
     monkeypatch.setenv("PPO_TEST", text)
     assert refused(f"{key}=${{oc.env:PPO_TEST}}").what.startswith(f"{key}={text} is not")
+
+
+def test_so_it_does_where_a_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PPO_TEST", "4096")
+    line = argv.parse(["resume=x", "total_timesteps=${oc.env:PPO_TEST}", "init_from=${x}"], TrainConfig)
+    assert resumption.changes(line) == {"total_timesteps": 4096, "init_from": "${x}"}  # which is a path as it is
+    line = argv.parse(["resume=x", "lr=${gamma}"], TrainConfig)
+    with pytest.raises(ConfigError, match=r"lr=\$\{gamma\}: .*a run that goes on has no files to refer to"):
+        resumption.changes(line)
 
 
 def test_a_bare_name_is_a_list_of_one() -> None:
