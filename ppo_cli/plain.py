@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 import numbers
 import reprlib
+import sys
 import typing
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeVar
 
-from ppo_cli.config import type_hints
+from ppo_cli.config import ARGUMENTS, type_hints
 from ppo_cli.errors import ConfigError, Problem, shortened
 from ppo_cli.validation import validate
 
 MOST_NAMED = 10  # of a file's own names, in a message
+
+Kind = TypeVar("Kind")
 
 
 def to_plain(config: Any) -> dict[str, Any]:
@@ -33,6 +36,83 @@ def _plain(value: Any) -> Any:
         return value
     # NumPy's numbers are Real too, but no checkpoint that holds one can be read
     return int(value) if isinstance(value, numbers.Integral) else float(value)
+
+
+def as_data(config: Kind) -> Kind:
+    """A config that holds nothing but what files keep, so that whoever reads one sees what the run has seen.
+
+    Arrays and NumPy's numbers become lists and numbers, tuples become lists where a setting is a list.
+
+    Raises:
+        ConfigError: names each value that cannot be kept, with its setting and its type.
+    """
+    problems: list[Problem] = []
+    found: Kind = _as_data(config, "", problems)
+    if problems:
+        raise ConfigError(problems)
+    return found
+
+
+def changes_as_data(changes: dict[str, Any]) -> dict[str, Any]:
+    """Settings by dotted key, as :func:`as_data` has those of a config."""
+    problems: list[Problem] = []
+    found = {key: _value_as_data(value, key, problems) for key, value in changes.items()}
+    if problems:
+        raise ConfigError(problems)
+    return found
+
+
+def _as_data(config: Any, prefix: str, problems: list[Problem]) -> Any:
+    hints = type_hints(type(config))
+    values: dict[str, Any] = {}
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if dataclasses.is_dataclass(value):
+            values[item.name] = _as_data(value, f"{prefix}{item.name}.", problems)
+            continue
+        value = _value_as_data(value, prefix + item.name, problems)
+        is_list = isinstance(value, tuple) and typing.get_origin(hints[item.name]) is list
+        values[item.name] = list(value) if is_list else value
+    return dataclasses.replace(config, **values)
+
+
+def _value_as_data(value: Any, place: str, problems: list[Problem]) -> Any:
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    numpy = sys.modules.get("numpy")  # whoever made an array of it has imported it
+    if numpy is not None and isinstance(value, numpy.ndarray):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {
+            _key_as_data(key, place, problems): _value_as_data(item, f"{place}.{key}", problems)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        items = [_value_as_data(item, f"{place}[{number}]", problems) for number, item in enumerate(value)]
+        return items if isinstance(value, list) else tuple(items)
+    if isinstance(value, numbers.Real):  # NumPy's numbers among them
+        return _plain(value)
+    if numpy is not None and isinstance(value, numpy.bool_ | numpy.str_):
+        return value.item()
+    problems.append(_not_data(value, place))
+    return None
+
+
+def _key_as_data(key: Any, place: str, problems: list[Problem]) -> Any:
+    place = f"the key {key!r:.60} of {place}"
+    if isinstance(key, tuple):  # a checkpoint could keep it, and summary.json could not
+        problems.append(_not_data(key, place))
+        return None
+    return _value_as_data(key, place, problems)
+
+
+def _not_data(value: Any, place: str) -> Problem:
+    fix = "numbers, texts, and lists and mappings of them"
+    if not isinstance(value, type):
+        return Problem(f"{place} is of type {type(value).__name__}, which no file of the run can keep", fix)
+    if not place.startswith(ARGUMENTS):  # among these, a class can be named
+        fix = f'"{value.__module__}:{value.__qualname__}"'
+    return Problem(f"{place} is the class {value.__qualname__}, which no file of the run can keep", fix)
 
 
 def up_to_date(kind: type[Any], plain: Any) -> Any:

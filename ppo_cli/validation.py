@@ -137,8 +137,23 @@ def _check_agent(config: PPOConfig) -> list[Problem]:
     return problems
 
 
+_TAKEN = {
+    "max_episode_steps": ("the time limit is no argument of the environment's own", "env.max_episode_steps={}"),
+    "id": ("no argument of an environment can have this name", "env={}"),
+    "disable_env_checker": (
+        "Gymnasium takes this one, and it is set",
+        "the same without env.kwargs.disable_env_checker=",
+    ),
+}
+"""Names of arguments that ``gymnasium.make`` keeps to itself."""
+
+
 def _check_together(config: TrainConfig) -> list[Problem]:
-    problems = []
+    problems = [
+        Problem(f"env.kwargs.{name}={show(config.env.kwargs[name])}: {why}", fix.format(show(config.env.kwargs[name])))
+        for name, (why, fix) in _TAKEN.items()
+        if name in config.env.kwargs
+    ]
     words = {"threads": "a whole number", "compile": "true or false", "checkpoint_every": "a whole number or null"}
     for key, fits in words.items():
         value = getattr(config, key)

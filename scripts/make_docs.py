@@ -16,6 +16,7 @@ import rooms
 from omegaconf import OmegaConf
 
 from ppo_cli.config import EvalConfig, PPOConfig, TrainConfig, old_names, show, walk
+from ppo_cli.training.effects import EFFECTS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "docs" / name for name in ("configuration.md", "developer.md")]
@@ -58,6 +59,8 @@ def tables() -> dict[str, str]:
     renamed = [(f"`{old}`", f"`{new}`") for old, new in old_names(TrainConfig).items()]
     made = {name: _table(head, section) for name, section in sections.items()}
     made["renamed"] = _table(("was called", "is called"), renamed)
+    idle = [(", ".join(f"`{key}`" for key in effect.keys), effect.without) for effect in EFFECTS]
+    made["effects"] = _table(("setting", "why it has none, where it has none"), idle)
     return made | {"presets": _presets(), "rooms": rooms.table()}
 
 

@@ -14,6 +14,7 @@ from ppo_cli.algorithm import objectives
 from ppo_cli.algorithm.rollout import RolloutBuffer
 from ppo_cli.config import PPOConfig, show
 from ppo_cli.errors import CheckpointError, Problem
+from ppo_cli.plain import as_data
 from ppo_cli.spec import Spec
 from ppo_cli.validation import validate
 
@@ -59,7 +60,7 @@ class Agent:
     ) -> None:
         self.spec = spec
         self._compiled = compiled
-        self.config = PPOConfig(**{item.name: getattr(config, item.name) for item in fields(PPOConfig)})
+        self.config = as_data(PPOConfig(**{item.name: getattr(config, item.name) for item in fields(PPOConfig)}))
         validate(self.config)
         self.policy = Policy(spec, self.config, device, seed, num_envs)
         row, action = (self.policy.row_size, self.policy.row_dtype), (spec.action_size, spec.action_dtype)

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ppo_cli.errors import ConfigError, Problem
 
 DEFAULT_FPS = 30
@@ -47,8 +49,17 @@ class Reel:
         self.add()
 
     def add(self) -> None:
-        """Take a picture of the environment as it stands."""
-        self._writer.append_data(self._env.render())
+        """Take a picture of the environment as it stands.
+
+        Raises:
+            ConfigError: if it gives none.
+        """
+        picture = self._env.render()
+        if not isinstance(picture, np.ndarray):
+            self._writer.close()
+            what = f"video=true: render() with render_mode=rgb_array gives {type(picture).__name__}, and no picture"
+            raise ConfigError(Problem(what, "video=false, or an environment whose render() returns arrays"))
+        self._writer.append_data(picture)
 
     def close(self) -> None:
         """End the film."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -15,9 +16,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ppo_cli.config import TrainConfig
 from ppo_cli.errors import ConfigError, Problem
+from ppo_cli.hydra_ext import files
 from ppo_cli.hydra_ext.argv import CommandLine, is_resume, is_sweep, quote
 from ppo_cli.hydra_ext.compose import (
+    Loader,
     RunFolder,
+    check_whole,
     checked,
     composed,
     conf_dir,
@@ -35,9 +39,16 @@ if TYPE_CHECKING:
 
 
 def start(line: CommandLine, eval_modules: dict[str, str] | None = None) -> None:
-    """Make this process ready to compose: our schemas, a stamp for its folders, and modules beside the user."""
+    """Make this process ready to compose: our schemas, a stamp for its folders, and modules beside the user.
+
+    Raises:
+        ConfigError: if the current folder has been removed.
+    """
     # Last, so that a file of the user's named like a library's module does not take its place.
-    sys.path.append(os.getcwd())  # noqa: PTH109 - sys.path holds texts
+    try:
+        sys.path.append(os.getcwd())  # noqa: PTH109 - sys.path holds texts
+    except FileNotFoundError as error:
+        raise ConfigError(Problem("the current folder is no longer there", "cd to one that is")) from error
     os.environ[STAMP_VARIABLE] = new_stamp()
     prepare(line.user_dir, eval_modules)
 
@@ -58,13 +69,26 @@ def hydra_main(line: CommandLine, config_name: str, task: Callable[[Any], Any], 
         raise ConfigError(explain(error, line.overrides, kind)[0]) from error
 
 
+@contextmanager
+def _loader(line: CommandLine, config_name: str, kind: type[Any]) -> Iterator[Loader]:
+    """Composes what the command line starts from.
+
+    Raises:
+        ConfigError: if that is a file of the user's that leaves the settings out.
+    """
+    with loader(line.config_name or config_name) as load:
+        if line.config_name is not None:
+            check_whole(kind, load, config_name)
+        yield load
+
+
 def config_of(line: CommandLine, config_name: str, kind: type[Any]) -> Any:
     """Compose and check the config of a single command.
 
     Raises:
         ConfigError: names everything that is wrong.
     """
-    with loader(line.config_name or config_name) as load:
+    with _loader(line, config_name, kind) as load:
         return checked(kind, load, line.overrides)
 
 
@@ -78,6 +102,7 @@ def plan_run(line: CommandLine, config_name: str) -> tuple[Plan, RunFolder]:
         ConfigError: names everything that is wrong.
     """
     config: TrainConfig = config_of(line, config_name, TrainConfig)
+    from_preset = files.from_preset()
     if config.resume is not None and not any(map(is_resume, line.overrides)):
         what = f"resume={config.resume} stands in a file, and only the command line can ask for it"
         raise ConfigError(Problem(what, f"ppo-train resume={config.resume}"))
@@ -90,7 +115,7 @@ def plan_run(line: CommandLine, config_name: str) -> tuple[Plan, RunFolder]:
     check_writable(folder.path, f"output_dir={config.output_dir}" if inside else f"hydra.run.dir={folder.path}")
     check_free(folder.path)
     config.resume = None  # auto: there was nothing to go on with, or we would not be here
-    return preflight(config), folder
+    return dataclasses.replace(preflight(config), from_preset=from_preset), folder
 
 
 def named_folder(line: CommandLine, config_name: str) -> Path | None:
@@ -133,7 +158,7 @@ def check_fixed_part(line: CommandLine, config_name: str, kind: type[Any]) -> No
     Raises:
         ConfigError: names every override that cannot be composed.
     """
-    with loader(line.config_name or config_name) as load:
+    with _loader(line, config_name, kind) as load:
         _, problems = composed(kind, load, [word for word in line.overrides if not is_sweep(word)])
     if problems:
         raise ConfigError(problems)

@@ -21,6 +21,7 @@ _INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 _PATHS = {"checkpoint", "init_from", "output_dir", "resume"}
 _COMPOSED = ("--cfg", "-c", "--info", "-i")
 _FOLDERS = {"output_dir", "hydra.run.dir", "hydra.sweep.dir"}
+_OWN_WRAPPER = re.compile(r"(\{\s*)[\"']?([A-Za-z_][\w.]*):([A-Za-z_]\w*)[\"']?(?=\s*:)")
 _SHOW = (*_COMPOSED, "--hydra-help", "--shell-completion", "-sc")
 
 
@@ -104,7 +105,10 @@ def _split(words: list[str], kind: type[Any]) -> tuple[CommandLine, list[Problem
                 if line.user_dir is not None:
                     what = f"--config-dir was given twice, as {line.user_dir} and as {value}"
                     problems.append(Problem(what, "one folder that holds all your files"))
-                line.user_dir = Path(value)
+                line.user_dir = Path(value).expanduser()  # after a =, no shell does it
+            elif name in ("--config-path", "-cp"):
+                what = f"{name} would take the place of the packaged files, which hold every setting"
+                problems.append(Problem(what, f"--config-dir={value}, whose files come before them"))
             else:
                 line.flags += [name, value]
         elif name in ("--info", "-i"):
@@ -141,6 +145,8 @@ def _rewrite(word: str, env_is_chosen: bool, multirun: bool, kind: type[Any]) ->
         return word
     if key.startswith(tuple(f"{name}." for name in ARGUMENTS)):
         return f"++{key}={'null' if value == 'None' else value}"  # no constructor wants the text
+    if key.lstrip("+") == "env.wrappers":
+        return f"{key}={_with_escaped_names(value)}"
     if key == "network" and ":" in value:
         return f"network.module={value}"  # a class of the user's, not a file of conf/network
     if key == "env.id" and not env_is_chosen:
@@ -153,6 +159,19 @@ def _empty_folder(word: str) -> str | None:
     """The folder that a word leaves without a name."""
     key, equals, value = word.lstrip("+").partition("=")
     return key if key in _FOLDERS and equals and not value.strip(" \"'") else None
+
+
+def _with_escaped_names(wrappers: str) -> str:
+    """Wrappers with arguments, ``[{module:Class:{…}}]``, for Hydra's grammar, which ends a key at its first colon."""
+    parts: list[str] = []
+    depth = start = 0
+    for at, sign in enumerate(wrappers):
+        depth += (sign in "[{") - (sign in "]}")
+        entry = _OWN_WRAPPER.match(wrappers, at) if sign == "{" and depth == len("[{") else None
+        if entry is not None:
+            parts += [wrappers[start:at], f"{entry[1]}{entry[2]}\\:{entry[3]}"]
+            start = entry.end()
+    return "".join([*parts, wrappers[start:]])
 
 
 def _is_mixed(word: str) -> bool:

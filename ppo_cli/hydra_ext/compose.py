@@ -7,6 +7,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,8 +25,8 @@ from ppo_cli.config import EnvConfig, TrainConfig, walk
 from ppo_cli.envs.families import name_of
 from ppo_cli.envs.ids import is_registered
 from ppo_cli.errors import ConfigError, Problem
-from ppo_cli.hydra_ext import gym_source, renames, resolvers, schema
-from ppo_cli.hydra_ext.keys import choices, command, settings, unknown_key, unnamed
+from ppo_cli.hydra_ext import files, gym_source, renames, resolvers, schema
+from ppo_cli.hydra_ext.keys import choices, command, no_such_group, settings, unknown_key, unnamed
 from ppo_cli.hydra_ext.translate import explain
 from ppo_cli.validation import validate, wrong_values
 
@@ -48,6 +49,7 @@ def version_base() -> dict[str, Any]:
 def prepare(user_dir: Path | None = None, eval_modules: dict[str, str] | None = None) -> None:
     """Tell Hydra about our schemas, resolvers, old names, and places to look for configs."""
     resolvers.register()
+    files.read_with_care()
     renames.understand_files()
     schema.register(eval_modules)
     gym_source.PpoSearchPath.user_dir = user_dir
@@ -115,6 +117,22 @@ def check_named(key: str, folder: str) -> None:
         raise ConfigError(unnamed(key))
 
 
+def check_whole(kind: type[Any], load: Loader, packaged: str) -> None:
+    """See that a file that a command starts from brings the settings.
+
+    Raises:
+        ConfigError: if it has none of those that it does not set itself.
+    """
+    try:
+        config = load([])
+    except (HydraException, OmegaConfBaseException, ValueError):
+        return  # which is told when it is composed with the rest of the command line
+    if any(item.name not in config for item in fields(kind)):
+        name = config.hydra.job.config_name
+        what = f"{name}.yaml has only some of the settings: it names no file that has the others"
+        raise ConfigError(Problem(what, f"defaults: [{packaged}, _self_] at the beginning of {name}.yaml"))
+
+
 def checked(kind: type[Any], load: Loader, overrides: Sequence[str]) -> Any:
     """Compose a config and build its dataclass.
 
@@ -146,6 +164,7 @@ def composed(kind: type[Any], load: Loader, overrides: Sequence[str]) -> tuple[A
     while True:
         try:
             config = load(words)
+            files.forget_places(word.lstrip("+~").partition("=")[0] for word in words)
             keys: list[Any] = [key for key in config if key != "hydra"]  # in a file, one may be a number
             own = OmegaConf.masked_copy(config, keys)
             plain = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
@@ -193,7 +212,7 @@ def _wrong_choice(word: str, override: Override, kind: type[Any]) -> Problem | N
         return None if named else Problem(f"{word}: {key} takes a name", f"{command(kind)} --info searchpath")
     choice = choices(kind).get(key)
     if choice is None and key not in choices(TrainConfig):
-        return None
+        return _no_such_group(word, override, kind)
     if choice is None:  # a group of ppo-train's; of ppo-eval, env= and network= are plain values that Hydra never sees
         if key not in settings(kind):
             return unknown_key(key, str(value), kind)
@@ -202,6 +221,17 @@ def _wrong_choice(word: str, override: Override, kind: type[Any]) -> Problem | N
         inner = f", and single settings are {key}.…=" if key in ("env", "network", "continuous") else ""
         return Problem(f"{word}: {key} takes a name{inner}", f"{key}={choice}")
     return None
+
+
+def _no_such_group(word: str, override: Override, kind: type[Any]) -> Problem | None:
+    """What is wrong with ``+experiment=name`` where no folder has that name: Hydra would add a setting."""
+    key, name = override.key_or_group, override.value()
+    if kind is not TrainConfig or not override.is_add() or not isinstance(name, str) or re.search("[.@]|^hydra", key):
+        return None
+    known = key in settings(kind) or any(
+        source.is_group(key) for source in GlobalHydra.instance().config_loader().get_sources()
+    )
+    return None if known else no_such_group(word, key.replace("/", "."), name, kind)
 
 
 def _wrong_files(config: DictConfig, words: Sequence[str], kind: type[Any]) -> list[Problem]:

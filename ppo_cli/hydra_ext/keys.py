@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import Any
 
 from ppo_cli.config import TrainConfig, old_names, walk
@@ -100,11 +101,27 @@ def unknown_key(key: str, value: str, kind: type[Any]) -> Problem:
     return Problem(f"{key!r} is not a setting of {command(kind)}", f"{command(kind)} --help, which lists them all")
 
 
+def no_such_group(word: str, key: str, value: str, kind: type[Any]) -> Problem:
+    """Name what was probably meant by a name that is neither a setting nor a folder of the user's files."""
+    problem = unknown_key(key, value, kind)
+    is_name = re.fullmatch(r"[A-Za-z_][\w/-]*(\.ya?ml)?", value) and value.lower() not in ("true", "false", "null")
+    if "which lists them all" not in problem.fix or not is_name or "." in key:
+        return problem
+    file = f"{key}/{re.sub(r'[.]ya?ml$', '', value)}.yaml"
+    what = f"{word}: {key!r} is neither a setting of {command(kind)} nor a folder of your files"
+    return Problem(what, f"--config-dir=DIR, where DIR/{file} is your file")
+
+
 def _nearest(key: str, known: list[str]) -> str | None:
     """The key most alike, as a whole or by its last part."""
-    last = key.rpartition(".")[2]
+    group, dot, last = key.rpartition(".")
+    beside = [name for name in known if dot and name.startswith(f"{group}.")]
+    if beside:  # what they have in common makes whole keys look more alike than they are
+        close = difflib.get_close_matches(last, [name.rpartition(".")[2] for name in beside], n=1, cutoff=0.6)
+        if close:
+            return f"{group}.{close[0]}"
     by_name = {name.rpartition(".")[2]: name for name in reversed(known)} | {name: name for name in known}
-    for wanted in (key, last):
+    for wanted in (last,) if beside else (key, last):
         close = difflib.get_close_matches(wanted, by_name, n=1, cutoff=0.6)
         if close:
             return by_name[close[0]]

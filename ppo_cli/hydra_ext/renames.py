@@ -15,6 +15,7 @@ from hydra.plugins.config_source import ConfigResult
 from omegaconf import OmegaConf
 
 from ppo_cli.config import TrainConfig, old_names, show
+from ppo_cli.hydra_ext.files import keep_places
 from ppo_cli.renames import check_agreed, told
 
 _told: set[str] = set()
@@ -75,6 +76,7 @@ def understand_files() -> None:
         found = load(self, default, repo)
         plain = OmegaConf.to_container(found.config)
         renamed = _renamed(plain, old_names(TrainConfig), f"{default.config_path}.yaml")
+        keep_places(found.path, str(default.config_path), default.package or "", renamed)
         if renamed != plain:
             found = dataclasses.replace(found, config=OmegaConf.create(renamed))
         return found

@@ -6,6 +6,9 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
 from ppo_cli.config import TrainConfig
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.hydra_ext import schema
@@ -79,10 +82,19 @@ def _values(words: list[str]) -> dict[str, Any]:
         elif override.is_delete():
             problems.append(Problem(f"{word}: a run that goes on needs every setting", "the same without it"))
         else:
-            found[key] = _plain(override.value())
+            try:
+                found[key] = _resolved(_plain(override.value()))
+            except OmegaConfBaseException as error:
+                what = f"{word}: {str(error).partition(chr(10))[0]}, and a run that goes on has no files to refer to"
+                problems.append(Problem(what, f"{key}=<its value>"))
     if problems:
         raise ConfigError(problems)
     return found
+
+
+def _resolved(value: Any) -> Any:
+    """A value with ``${oc.env:…}`` and the like worked out, as composing does where a run begins."""
+    return OmegaConf.to_container(OmegaConf.create([value]), resolve=True)[0]  # type: ignore[index]
 
 
 def _plain(value: Any) -> Any:

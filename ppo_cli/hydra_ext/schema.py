@@ -16,6 +16,7 @@ from hydra.core.config_store import ConfigStore
 
 from ppo_cli.config import EvalConfig, TrainConfig, show
 from ppo_cli.errors import Problem
+from ppo_cli.hydra_ext.files import with_place
 from ppo_cli.hydra_ext.keys import unknown_key
 from ppo_cli.plain import to_plain
 
@@ -47,7 +48,7 @@ def _build(kind: type[Any], plain: Any, prefix: str, root: type[Any]) -> tuple[A
         given = f"{prefix.rstrip('.')}={show(plain)}"
         return config, [Problem(f"{given} is not a group of settings", f"the same without {given}")]
     hints = typing.get_type_hints(kind)
-    problems = [unknown_key(f"{prefix}{key}", show(value), root) for key, value in plain.items() if key not in hints]
+    problems = [_unknown(f"{prefix}{key}", value, root) for key, value in plain.items() if key not in hints]
     for name, hint in hints.items():
         if name not in plain:
             what = f"{prefix}{name} was removed, and every setting is needed"
@@ -61,11 +62,20 @@ def _build(kind: type[Any], plain: Any, prefix: str, root: type[Any]) -> tuple[A
     return config, problems
 
 
+def _unknown(key: str, value: Any, root: type[Any]) -> Problem:
+    return with_place(key, value, unknown_key(key, show(value), root))
+
+
 def _fit(value: Any, hint: Any) -> Any:
     """Write a value as its setting's type where that loses nothing: ``1e5`` is a whole number, ``1`` a number."""
     kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if isinstance(value, list) and typing.get_origin(hint) is list:
-        return [_fit(item, typing.get_args(hint)[0]) for item in value]
+    if typing.get_origin(hint) is list:
+        item_hint = typing.get_args(hint)[0]
+        if isinstance(value, str) and value and item_hint in (str, Any):
+            return [value]  # logger=csv
+        return [_fit(item, item_hint) for item in value] if isinstance(value, list) else value
+    if isinstance(value, str):
+        value = _read(value, kinds)
     if isinstance(value, float) and float not in kinds and int in kinds and value.is_integer():
         return int(value)
     if isinstance(value, bool):
@@ -75,6 +85,28 @@ def _fit(value: Any, hint: Any) -> Any:
     if isinstance(value, int | float) and str in kinds and int not in kinds:
         return str(value)
     return value
+
+
+def _read(text: str, kinds: tuple[Any, ...]) -> Any:
+    """What a text says where no text is wanted: ``${oc.env:SLURM_ARRAY_TASK_ID}`` comes to one, whatever it holds."""
+    word = text.strip()
+    if bool in kinds and word.lower() in ("true", "false"):
+        return word.lower() == "true"
+    if types.NoneType in kinds and str not in kinds and word == "null":
+        return None
+    if int not in kinds and float not in kinds:
+        return text
+    try:
+        return int(word)
+    except ValueError:
+        pass
+    try:
+        number = float(word)
+    except ValueError:
+        return text
+    if float in kinds:
+        return number
+    return int(number) if number.is_integer() else text
 
 
 def fitted(kind: type[Any], key: str, value: Any) -> Any:

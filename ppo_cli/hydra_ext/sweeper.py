@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ppo_cli.config import TrainConfig
 from ppo_cli.errors import ConfigError, Problem
+from ppo_cli.hydra_ext import files
 from ppo_cli.hydra_ext.compose import Loader, check_named, checked, reusing
 from ppo_cli.hydra_ext.renames import with_new_names
 from ppo_cli.hydra_ext.task import Outcome, SweepJob, SweepRecord, Task
@@ -86,11 +88,12 @@ class Sweep(BasicSweeper):
         for job in jobs:
             try:
                 config = checked(TrainConfig, load, job.overrides)
+                from_preset = files.from_preset()
                 inside = folder.is_relative_to(config.output_dir)
                 typed = f"output_dir={config.output_dir}" if inside else f"hydra.sweep.dir={folder}"
                 planner.once("folder", partial(check_writable, folder, typed))
                 config.resume = None
-                job.plan = preflight(config, planner)
+                job.plan = dataclasses.replace(preflight(config, planner), from_preset=from_preset)
             except ConfigError as error:
                 for problem in error.problems:
                     found.setdefault(problem, []).append(job)

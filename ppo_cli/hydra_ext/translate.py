@@ -5,18 +5,28 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 
-from ppo_cli.config import show, walk
+from ppo_cli.config import TrainConfig, show, walk
 from ppo_cli.envs.ids import unknown_id
 from ppo_cli.errors import Problem
-from ppo_cli.hydra_ext.keys import choices, command, settings, unknown_key
+from ppo_cli.hydra_ext.gym_source import PpoSearchPath
+from ppo_cli.hydra_ext.keys import choices, command, no_such_group, settings, unknown_key
 
 _NEEDS_MULTIRUN = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '(.*?)'(?:\n| requires)")
 _CANNOT_OVERRIDE = re.compile(r"Could not override '(.*?)'")
 _ALREADY_THERE = re.compile(r"An item is already at '(.*?)'")
+_LAUNCHERS = {
+    "joblib": "hydra-joblib-launcher",
+    "ray": "hydra-ray-launcher",
+    "ray_aws": "hydra-ray-launcher",
+    "submitit_local": "hydra-submitit-launcher",
+    "submitit_slurm": "hydra-submitit-launcher",
+}
+"""Hydra's launchers that are packages of their own."""
 _CANNOT_DELETE = re.compile(r"Could not delete (?:from config. )?'(.*?)'")
 
 
@@ -44,6 +54,9 @@ def explain(error: Exception, words: Sequence[str], kind: type[Any]) -> tuple[Pr
         return Problem(f"{word} holds several values, and one run takes one", fix), word if word in words else None
     if found := _CANNOT_OVERRIDE.search(text):
         word = _setter(words, found[1].partition("@")[0])
+        if word is not None and "To append to your default list use" in text:
+            what = f"{word}: {found[1]} is a folder of your files, none of which is chosen yet, and + chooses one"
+            return Problem(what, f"+{word}"), word
         return _not_overridable(found[1], word, kind), word
     if found := _ALREADY_THERE.search(text):
         word = _setter(words, found[1])
@@ -82,14 +95,28 @@ def _missing_choice(error: MissingConfigException, words: Sequence[str]) -> tupl
         return unknown_id(path.removeprefix("env/")), _setter(words, "env")
     group, _, name = path.rpartition("/")
     word = _setter(words, group)
+    if (wrong_ending := _named_yml(path)) is not None:
+        what = f"{wrong_ending} is not read: files of settings end in .yaml"
+        return Problem(what, f"mv {wrong_ending} {wrong_ending.with_suffix('.yaml')}"), word
+    if group == "hydra/launcher" and name in _LAUNCHERS:
+        what = f"{word or path}: this launcher is not installed"
+        return Problem(what, f"pip install {_LAUNCHERS[name]}, or the same without {word or path}"), word
     if not error.options:
         typed = word or (path if group else f"--config-name {path}")
         return Problem(
             f"{typed}: there is no such configuration", "--config-dir DIR with the folder that holds it"
         ), word
     close = difflib.get_close_matches(name, error.options, n=1)
-    fix = f"{group}={close[0] if close else error.options[0]}"
+    sign = "+" if (word or "").startswith("+") else ""
+    fix = f"{sign}{group}={close[0] if close else error.options[0]}"
     return Problem(f"{group}={name} is none of {', '.join(error.options)}", fix), word
+
+
+def _named_yml(path: str) -> Path | None:
+    """The user's file of that path, if its name ends in ``.yml``."""
+    folder = PpoSearchPath.user_dir
+    file = None if folder is None else folder / f"{path.removesuffix('.yml')}.yml"
+    return file if file is not None and file.is_file() else None
 
 
 def _not_overridable(key: str, word: str | None, kind: type[Any]) -> Problem:
@@ -102,6 +129,8 @@ def _not_overridable(key: str, word: str | None, kind: type[Any]) -> Problem:
     parent = key.rpartition(".")[0]
     if parent in settings(kind) and parent not in ("env", "network", "continuous"):
         return Problem(f"{key}: {parent} is a single value", f"{parent}={_default(parent, kind)}")
+    if word is not None and kind is TrainConfig:
+        return no_such_group(word, base.replace("/", "."), value, kind)
     return unknown_key(base.replace("/", "."), value, kind)
 
 

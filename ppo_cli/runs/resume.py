@@ -10,7 +10,7 @@ from typing import Any
 
 from ppo_cli.config import ARGUMENTS, TrainConfig, old_names, own_modules, show, walk
 from ppo_cli.errors import CheckpointError, ConfigError, Problem
-from ppo_cli.plain import from_plain, to_plain
+from ppo_cli.plain import changes_as_data, from_plain, to_plain
 from ppo_cli.renames import check_agreed, warn
 from ppo_cli.runs.checkpoint import load_checkpoint
 from ppo_cli.runs.folder import slug
@@ -74,7 +74,7 @@ def find_saved(run: str | os.PathLike[str], changes: dict[str, Any]) -> Saved:
     Raises:
         ConfigError: if there is none, or a change does not fit it.
     """
-    changes = _with_new_names(changes)
+    changes = changes_as_data(_with_new_names(changes))
     named = Path(run).expanduser()
     run_dir, path, content, passed_over = _locate(named)
     if passed_over and path is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -101,7 +102,7 @@ class Callbacks:
         arguments = user_classes.arguments_of(kinds, "callback_kwargs", config.callback_kwargs, fixed=0)
         self._seed = config.seed
         with global_streams(config.seed, "callbacks/build"):
-            built = [kind(**own) for kind, own in zip(kinds, arguments, strict=True)]
+            built = [kind(**deepcopy(own)) for kind, own in zip(kinds, arguments, strict=True)]
         both = [*built, *more]
         self._all: dict[str, Callback] = dict(zip(user_classes.names_of(both), both, strict=True))
         for name, one in self._all.items():

@@ -19,7 +19,7 @@ from ppo_cli.envs.inspect import read_spec
 from ppo_cli.envs.video import Film
 from ppo_cli.errors import CheckpointError, ConfigError, Problem
 from ppo_cli.places import kept_folder
-from ppo_cli.plain import from_plain
+from ppo_cli.plain import as_data, from_plain
 from ppo_cli.runs.checkpoint import find_checkpoint, load_checkpoint
 from ppo_cli.runs.files import write_json
 from ppo_cli.training.play import Episodes, play
@@ -70,6 +70,7 @@ def run_eval(config: EvalConfig) -> EvalResult:
     Raises:
         ConfigError: if a setting or the checkpoint does not fit.
     """
+    config = as_data(config)
     _validate(config)
     path = find_checkpoint(config.checkpoint)
     payload = load_checkpoint(path)

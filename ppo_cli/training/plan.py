@@ -17,6 +17,7 @@ from ppo_cli.envs.inspect import Inspection, inspect
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.networks.actor_critic import ActorCritic, make_network
 from ppo_cli.places import kept_folder
+from ppo_cli.plain import as_data
 from ppo_cli.spec import Spec
 from ppo_cli.training.auto import choose_checkpoint_every, choose_compile, choose_threads, count_updates
 from ppo_cli.validation import validate
@@ -42,12 +43,14 @@ class Plan:
         asked: The settings as they were asked for.
         inspection: What was found out about its environment.
         reasons: What was chosen for each ``auto``, and why, a line each.
+        from_preset: The settings, by dotted key, that nobody set but a preset.
     """
 
     config: PlannedConfig
     asked: TrainConfig
     inspection: Inspection
     reasons: tuple[str, ...]
+    from_preset: frozenset[str] = frozenset()
 
     @property
     def spec(self) -> Spec:
@@ -76,6 +79,7 @@ class Planner:
         Raises:
             ConfigError: if a value, the device, the environment or the network does not fit.
         """
+        config = as_data(config)
         validate(config)
         device = resolve_device(config.device)
         inspection = self._inspection(config.env)

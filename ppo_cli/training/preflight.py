@@ -9,12 +9,9 @@ from pathlib import Path
 from ppo_cli.agent.agent import PPOAgent
 from ppo_cli.algorithm.objectives import own_objective
 from ppo_cli.config import TrainConfig
-from ppo_cli.envs.families import warn_of_raw_pictures
-from ppo_cli.envs.ids import newer_version
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.loggers.hub import own_logger
 from ppo_cli.runs.checkpoint import find_checkpoint, load_checkpoint
-from ppo_cli.training.auto import warn_of_short_stretches
 from ppo_cli.training.callbacks import callback_classes
 from ppo_cli.training.plan import Plan, Planner
 from ppo_cli.training.rewards import transform_class
@@ -35,6 +32,7 @@ def preflight(config: TrainConfig, planner: Planner | None = None) -> Plan:
     """
     planner = planner or Planner()
     plan = planner.plan(config)
+    config = plan.asked
     for name in config.logger:
         if ":" in name:
             planner.once(f"logger {name}", lambda name=name: own_logger(name))  # type: ignore[misc]
@@ -70,18 +68,3 @@ def check_writable(folder: Path, typed: str) -> None:
         other = f"{key}=<a folder that you can write to>"
         fix = other if here or key != "output_dir" else "output_dir=outputs, or another folder of yours"
         raise ConfigError(Problem(what, fix)) from error
-
-
-def announce(config: TrainConfig, total_timesteps: int) -> None:
-    """What to know of a run before it begins."""
-    if (newer := newer_version(config.env.id)) is not None:
-        log.warning("env=%s is out of date; there is env=%s", config.env.id, newer)
-    if total_timesteps != config.total_timesteps:
-        log.info(
-            "total_timesteps=%d is rounded up to %d: whole iterations of buffer_size=%d",
-            config.total_timesteps,
-            total_timesteps,
-            config.buffer_size,
-        )
-    warn_of_short_stretches(config, total_timesteps)
-    warn_of_raw_pictures(config.env)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -213,4 +214,5 @@ def make_rewards(config: TrainConfig, spec: Spec, device: torch.device) -> Rewar
     if kind is None:
         return RawRewards()
     with global_streams(config.seed, "reward_transform/build"):
-        return TransformedRewards(kind(spec, device, **config.reward_kwargs), spec.obs_size, device, config.seed)
+        transform = kind(spec, device, **deepcopy(config.reward_kwargs))
+        return TransformedRewards(transform, spec.obs_size, device, config.seed)

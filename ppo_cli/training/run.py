@@ -25,10 +25,11 @@ from ppo_cli.runs.resume import Saved, find_saved
 from ppo_cli.runs.summary import Record, fingerprint, now
 from ppo_cli.seeding import kept_globals
 from ppo_cli.signals import stoppable
+from ppo_cli.training.announcement import announce
 from ppo_cli.training.callbacks import Callback
 from ppo_cli.training.history import rows_so_far, seconds_so_far
 from ppo_cli.training.plan import Plan, Planner
-from ppo_cli.training.preflight import announce, check_writable, preflight
+from ppo_cli.training.preflight import check_writable, preflight
 from ppo_cli.training.result import TrainResult
 from ppo_cli.training.trainer import Trainer
 
@@ -222,7 +223,7 @@ def _train(job: Job, live: bool) -> TrainResult:
             if saved is not None:
                 saved.rewind()  # now that the checkpoint has turned out to fit
             record.write("running", facts())
-            announce(config, trainer.total_timesteps)
+            announce(plan, trainer.total_timesteps, None if saved is None else set(saved.changes))
             trainer.run(lambda: _unwritten(record, "running", facts()))
             over = trainer.used_up or trainer.stop_reason is not None
             stopped = asked.signal is not None and not over
