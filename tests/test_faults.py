@@ -125,6 +125,11 @@ class Case:
 # how faults are made
 
 
+def no_locks(*_: Any) -> None:
+    """What takes locks on some file systems that come over a network."""
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+
 def at(iteration: int, act: Callable[[], object]) -> Callable[[Scene], None]:
     """Do something before an iteration, counted from 1."""
 
@@ -519,6 +524,18 @@ CASES = [
         settings={"restart_crashed": True},
         says=("environment 1 raised in step() and is built anew", "the wheel came off"),
         same=False,
+    ),
+    Case(
+        "The file system has no locks",
+        "The training goes on; `.lock.holder` keeps other processes away until it is over",
+        "a whole run",
+        inject=lambda scene: scene.patch.setattr("fcntl.flock", no_locks),
+    ),
+    Case(
+        "The current folder is changed by an environment",
+        "The training goes on, and what is written goes where it was to go",
+        "a whole run",
+        inject=at(6, lambda: os.chdir("/")),
     ),
 ]
 

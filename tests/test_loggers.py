@@ -443,6 +443,28 @@ def test_which_terminals_get_the_live_display(
     assert terminal_can_repaint() is expected
 
 
+@pytest.mark.parametrize("variable", ["JPY_PARENT_PID", "COLAB_RELEASE_TAG"])
+def test_what_a_notebook_shows_of_a_command_is_no_such_terminal(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    monkeypatch.setattr(stream, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setenv("TERM", "xterm-color")
+    monkeypatch.setenv(variable, "1")
+    assert not terminal_can_repaint()
+
+
+@pytest.mark.parametrize("stream", [None, io.TextIOWrapper(io.BytesIO(), encoding="ascii")])
+def test_in_a_script_messages_do_not_need_an_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stream: io.TextIOWrapper | None
+) -> None:
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert not terminal_can_repaint()
+    with run_logging(tmp_path, to_stdout=True):
+        LOGGER.info("return – · …")
+    assert capsys.readouterr().err == ""
+    assert stream is None or stream.buffer.getvalue() == b"return - - ...\n"  # type: ignore[attr-defined]
+
+
 # Curves
 
 

@@ -176,7 +176,7 @@ def start_endless(folder: Path, **settings: Any) -> subprocess.Popen[str]:
     """A run that does not end, in ``run``, once it has begun to learn."""
     words = [*TINY, "total_timesteps=100000000", "compile=false", "hydra.run.dir=run", "log_every=64"]
     process = subprocess.Popen(
-        command("ppo-train", *words), cwd=folder, env=environment(), encoding="utf-8", **settings
+        command("ppo-train", *words), cwd=folder, env=environment() | {"TERM": "xterm"}, encoding="utf-8", **settings
     )
     metrics = folder / "run/metrics.csv"
     while not metrics.exists() or metrics.read_text().count("\n") < 3:
