@@ -17,7 +17,7 @@ import toys
 import ppo_cli
 from ppo_cli.agent.agent import PPOAgent
 from ppo_cli.config import EnvConfig, NetworkConfig, PPOConfig, TrainConfig
-from ppo_cli.envs.video import Reel
+from ppo_cli.envs.video import Film
 from ppo_cli.errors import ConfigError
 from ppo_cli.plain import as_data
 from ppo_cli.runs.checkpoint import load_checkpoint
@@ -184,25 +184,27 @@ def test_names_that_gymnasium_keeps_to_itself(name: str, fix: str) -> None:
     assert problem.fix.startswith(fix)
 
 
-class Writer:
-    """In the place of imageio's."""
+class Blind:
+    """Shows nothing."""
 
-    closed = False
+    metadata: dict[str, Any] = {}  # noqa: RUF012
 
-    def append_data(self, picture: Any) -> None:
-        raise AssertionError("there is no picture")
-
-    def close(self) -> None:
-        self.closed = True
+    def render(self) -> None:
+        return None
 
 
-def test_a_film_needs_pictures(tmp_path: Path) -> None:
-    writer = Writer()
+class Dark(Blind):
+    """Cannot show anything."""
 
-    class Blind:
-        def render(self) -> None:
-            return None
+    def render(self) -> None:
+        raise NotImplementedError
 
-    with pytest.raises(ConfigError, match="render\\(\\) with render_mode=rgb_array gives NoneType"):
-        Reel(Blind(), writer, tmp_path / "a.mp4", tmp_path / "b.mp4")
-    assert writer.closed
+
+@pytest.mark.parametrize(("env", "what"), [(Blind(), "gives NoneType, and no picture"), (Dark(), "raises Not")])
+def test_a_film_needs_pictures(tmp_path: Path, env: Any, what: str) -> None:
+    pytest.importorskip("imageio_ffmpeg")
+    with pytest.raises(ConfigError) as caught:
+        Film(tmp_path / "video").reel(0, env)
+    (problem,) = caught.value.problems
+    assert problem.what.startswith(f"video=true: render() with render_mode=rgb_array {what}")
+    assert not list(tmp_path.iterdir())

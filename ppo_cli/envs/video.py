@@ -11,6 +11,8 @@ import numpy as np
 from ppo_cli.errors import ConfigError, Problem
 
 DEFAULT_FPS = 30
+_RENDERED = "video=true: render() with render_mode=rgb_array"
+_RENDERS = "video=false, or an environment whose render() returns arrays"
 
 
 class Film:
@@ -32,21 +34,42 @@ class Film:
         self.folder, self.episodes = folder, episodes
 
     def reel(self, episode: int, env: Any) -> Reel:
-        """Begin the film of one episode; its environment renders arrays."""
+        """Begin the film of one episode.
+
+        Raises:
+            ConfigError: if its environment gives no pictures; then no folder is made.
+        """
+        first = _picture(env)
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"episode_{episode}.mp4"
         temporary = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
         # macro_block_size: H.264 wants even sides; the default of 16 would rescale most environments' pictures
         fps = env.metadata.get("render_fps") or DEFAULT_FPS
-        return Reel(env, self._writer(temporary, fps=fps, macro_block_size=2), temporary, path)
+        return Reel(env, self._writer(temporary, fps=fps, macro_block_size=2), temporary, path, first)
+
+
+def _picture(env: Any) -> Any:
+    """What an environment shows.
+
+    Raises:
+        ConfigError: if that is no picture.
+    """
+    try:
+        picture = env.render()
+    except Exception as error:  # whatever it raises, it cannot be filmed
+        said = f"raises {type(error).__name__}: {error}".rstrip(": ")
+        raise ConfigError(Problem(f"{_RENDERED} {said}", _RENDERS)) from error
+    if not isinstance(picture, np.ndarray):
+        raise ConfigError(Problem(f"{_RENDERED} gives {type(picture).__name__}, and no picture", _RENDERS))
+    return picture
 
 
 class Reel:
     """One episode's film; it takes its name when it is complete."""
 
-    def __init__(self, env: Any, writer: Any, temporary: Path, path: Path) -> None:
+    def __init__(self, env: Any, writer: Any, temporary: Path, path: Path, first: Any) -> None:
         self._env, self._writer, self._temporary, self._path = env, writer, temporary, path
-        self.add()
+        writer.append_data(first)
 
     def add(self) -> None:
         """Take a picture of the environment as it stands.
@@ -54,12 +77,7 @@ class Reel:
         Raises:
             ConfigError: if it gives none.
         """
-        picture = self._env.render()
-        if not isinstance(picture, np.ndarray):
-            self._writer.close()
-            what = f"video=true: render() with render_mode=rgb_array gives {type(picture).__name__}, and no picture"
-            raise ConfigError(Problem(what, "video=false, or an environment whose render() returns arrays"))
-        self._writer.append_data(picture)
+        self._writer.append_data(_picture(self._env))
 
     def close(self) -> None:
         """End the film."""
