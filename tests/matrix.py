@@ -135,7 +135,7 @@ def config_of(case: Case) -> TrainConfig:
         buffer_size=32,
         batch_size=16,
         epochs=1,
-        total_timesteps=64,
+        total_timesteps=40,  # so that two iterations of 32 do, though some steps may only fetch an observation
         normalize_obs=True,
         normalize_reward=True,
         eval_every=None,
@@ -154,6 +154,7 @@ def make_trainer(config: TrainConfig, folder: Path, mode: AutoresetMode, *logger
         trainer.collector.envs.close()
         seeds = [stream_seed(config.seed, "env", index) for index in range(config.num_envs)]
         trainer.collector.envs = VectorEnv(config.vector_backend, config.env, plan.inspection, seeds, mode)
+        trainer.total_timesteps = config.total_timesteps
     return trainer
 
 

@@ -154,7 +154,7 @@ def test_presets_are_silent(caplog: pytest.LogCaptureFixture, monkeypatch: pytes
     for typed in ([], ["eval_every=null", "checkpoint_every=null"], ["continuous=beta"]):
         line = argv.parse([f"env={env}", *typed], TrainConfig)
         start(line)
-        plan = plan_run(line, "train")
+        plan, _ = plan_run(line, "train")
         caplog.clear()
         with caplog.at_level(logging.WARNING, "ppo_cli"):
             warn_of_no_effect(plan)
@@ -165,7 +165,7 @@ def test_presets_are_silent(caplog: pytest.LogCaptureFixture, monkeypatch: pytes
 def test_what_a_person_set_over_a_preset_is_told(caplog: pytest.LogCaptureFixture) -> None:
     line = argv.parse(["env=MountainCarContinuous-v0", "continuous=beta", "continuous.resample_every=9"], TrainConfig)
     start(line)
-    plan = plan_run(line, "train")
+    plan, _ = plan_run(line, "train")
     assert "continuous.initial_log_std" in plan.from_preset
     assert "continuous.resample_every" not in plan.from_preset
     with caplog.at_level(logging.WARNING, "ppo_cli"):
