@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "scripts"))
 import rooms
+
+ROOT = Path(__file__).parents[1]
 
 EDGES = {  # who may import what lies outside
     "hydra": {"hydra_ext", "cli"},
@@ -51,6 +54,14 @@ def test_no_two_modules_need_each_other() -> None:
         for module in free:
             del needs[module]
     assert not needs, f"a circle among {', '.join(needs)}"
+
+
+def test_a_newcomer_reads_less_than_a_thousand_lines() -> None:
+    page = (ROOT / "docs" / "developer.md").read_text(encoding="utf-8")
+    steps = re.findall(r"^\d\. .*?\(\.\./(\S+)\)", page, re.MULTILINE)
+    assert steps[0] == "README.md"
+    assert len(steps) == 4
+    assert sum(len((ROOT / step).read_text(encoding="utf-8").splitlines()) for step in steps) < 1000
 
 
 def test_the_configuration_needs_neither_torch_nor_hydra_nor_gymnasium() -> None:

@@ -118,7 +118,7 @@ def test_tour_shows_both_commands() -> None:
 
 
 def test_names_in_the_table_are_settings() -> None:
-    table = PAGES["README.md"].partition("| here |")[2].partition("\n\n")[0].splitlines()[2:]
+    table = PAGES["docs/names.md"].partition("| here |")[2].partition("\n\n")[0].splitlines()[2:]
     ours = {name for row in table for name in re.findall(r"`([^`]+)`", row.split("|")[1])}
     assert len(ours) > 15
     assert ours <= {key for key, _, _ in walk(TrainConfig())} | {"env"}

@@ -15,6 +15,7 @@ from torch.func import vmap
 
 from ppo_cli.algorithm import adam, minibatches, objectives, ppo
 from ppo_cli.algorithm.adam import LearnerState
+from ppo_cli.algorithm.diagnostics import explained_variance
 from ppo_cli.algorithm.minibatches import Minibatch
 from ppo_cli.algorithm.ppo import Coefficients, PolicyLoss
 from ppo_cli.config import NetworkConfig
@@ -269,9 +270,9 @@ def test_advantages_are_normalized_in_each_minibatch_over_the_rows_that_count() 
 def test_explained_variance_of_known_numbers() -> None:
     # R = 0, 2, 4 (variance 8/3), V = 0, 2, 1: R − V = 0, 0, 3 with mean 1 and variance (1 + 1 + 4)/3 = 2; 1 − 2/(8/3)
     returns, values = torch.tensor([0.0, 2.0, 4.0]), torch.tensor([0.0, 2.0, 1.0])
-    assert ppo.explained_variance(values, returns, ones(3)).item() == pytest.approx(0.25)
-    assert ppo.explained_variance(returns, returns, ones(3)).item() == 1.0
-    assert ppo.explained_variance(torch.full((3,), 9.0), returns, ones(3)).item() == pytest.approx(0.0)
+    assert explained_variance(values, returns, ones(3)).item() == pytest.approx(0.25)
+    assert explained_variance(returns, returns, ones(3)).item() == 1.0
+    assert explained_variance(torch.full((3,), 9.0), returns, ones(3)).item() == pytest.approx(0.0)
 
 
 @pytest.mark.parametrize("constant", [0.0, 3.0, 0.1, -12345.678])
@@ -279,8 +280,8 @@ def test_explained_variance_is_0_where_all_returns_are_equal(constant: float) ->
     values = torch.linspace(-1, 1, 1001)
     # as in an update: the returns are advantages + values, and carry the rounding of both
     returns = (torch.full((1001,), constant) - values) + values
-    assert ppo.explained_variance(values, returns, ones(1001)).item() == 0.0
-    assert ppo.explained_variance(values, torch.full((1001,), constant), ones(1001)).item() == 0.0
+    assert explained_variance(values, returns, ones(1001)).item() == 0.0
+    assert explained_variance(values, torch.full((1001,), constant), ones(1001)).item() == 0.0
 
 
 # the update step

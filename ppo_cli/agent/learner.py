@@ -13,6 +13,7 @@ from ppo_cli.agent.policy import Policy
 from ppo_cli.algorithm import adam, minibatches, ppo
 from ppo_cli.algorithm.adam import LearnerState
 from ppo_cli.algorithm.compiled import accelerated
+from ppo_cli.algorithm.diagnostics import explained_variance
 from ppo_cli.algorithm.finite import check_rollout, check_update
 from ppo_cli.algorithm.minibatches import Minibatch
 from ppo_cli.algorithm.ppo import Coefficients, PolicyLoss
@@ -149,7 +150,7 @@ class Learner:
             config.gamma,
             config.lam,
         )
-        explained = ppo.explained_variance(column["values"], returns, weights)
+        explained = explained_variance(column["values"], returns, weights)
         observations = column["observations"].flatten(0, 1)
         self._rescale_value_head(returns.flatten()[valid])
         normalize = policy.normalizers.value.normalize

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ppo_cli.algorithm.adam import LearnerState, adam
-from ppo_cli.algorithm.minibatches import Minibatch, as_mean_weights
+from ppo_cli.algorithm.minibatches import Minibatch
 
 LOSS_METRICS = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction", "grad_norm")
 
@@ -162,23 +162,6 @@ def clipped_value_loss(
     near_error = values.clamp(old_values - value_clip, old_values + value_clip) - returns
     plain, near = error.square(), near_error.square()
     return mean(torch.maximum(plain, near), mean_weights), error * mean_weights * (plain >= near) * 2.0
-
-
-def explained_variance(values: Tensor, returns: Tensor, weights: Tensor) -> Tensor:
-    """1 − Var(R − V) / Var(R), always a number: 0 where all returns are equal, be it only up to rounding.
-
-    All of one shape; rows of weight 0 do not count.
-    """
-    mean_weights = as_mean_weights(weights.flatten())
-
-    def variance(numbers: Tensor) -> Tensor:
-        return mean((numbers.flatten() - mean(numbers.flatten(), mean_weights)).square(), mean_weights)
-
-    total = variance(returns)
-    # returns are sums with values: equal ones differ by the rounding of both
-    size = mean((returns.square() + values.square()).flatten(), mean_weights)
-    rounding = size * (8.0 * torch.finfo(returns.dtype).eps) ** 2
-    return torch.where(total > rounding, 1.0 - variance(returns - values) / total, torch.zeros_like(total))
 
 
 def loss_derivatives(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
@@ -23,6 +24,25 @@ class Progress:
     final_return: float | None = None
     skipped_updates: int = 0
     skipped_in_a_row: int = 0
+
+    def take(self, mean: float, training: float | None) -> bool:
+        """Take an evaluation into account; returns whether it is the best so far.
+
+        Of equal evaluations it is the one whose training went better, for a few episodes do not show every weakness.
+
+        Args:
+            mean: Mean return of its episodes.
+            training: Mean return of training's last ones.
+        """
+        self.final_return = mean
+        if _rank(mean, training) < _rank(self.best_return, self.best_training_return):
+            return False
+        self.best_return, self.best_training_return, self.best_step = mean, training, self.step
+        return True
+
+
+def _rank(*returns: float | None) -> tuple[float, ...]:
+    return tuple(-math.inf if value is None else value for value in returns)
 
 
 @dataclass(frozen=True)

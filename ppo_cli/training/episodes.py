@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import deque
 from collections.abc import Sequence
@@ -9,7 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ppo_cli.envs.vector import Transition
-from ppo_cli.runs.progress import LastEpisodes
+from ppo_cli.runs.progress import Evaluation, LastEpisodes
+
+log = logging.getLogger("ppo_cli")
 
 WINDOW = 100  # episodes that the running means of return and length look back on
 
@@ -85,6 +88,21 @@ class EpisodeStatistics:
         self._returns.extend(state.returns)
         self._lengths.extend(state.lengths)
         self._successes.extend(state.successes)
+
+
+def tell_of_gap(evaluation: Evaluation, returns: Sequence[float]) -> bool:
+    """Say so where the most probable actions do far worse than those that training draws.
+
+    Args:
+        evaluation: What the policy came to.
+        returns: Of training's last episodes.
+    """
+    told = evaluation.deterministic and far_below(evaluation.returns, returns)
+    if told:
+        line = "the evaluation's mean return of %g lies far below the %g of training, whose actions are drawn; "
+        line += "eval_deterministic=false draws them in evaluations too"
+        log.warning(line, evaluation.mean, np.mean(returns))
+    return told
 
 
 def far_below(ones: Sequence[float], others: Sequence[float]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -28,7 +27,7 @@ from ppo_cli.seeding import stream_seed
 from ppo_cli.training import state
 from ppo_cli.training.callbacks import Callback, Callbacks
 from ppo_cli.training.collector import Collector
-from ppo_cli.training.episodes import EpisodeStatistics, far_below
+from ppo_cli.training.episodes import EpisodeStatistics, tell_of_gap
 from ppo_cli.training.plan import Plan
 from ppo_cli.training.play import evaluate_policy
 from ppo_cli.training.postmortem import located, skip_or_stop
@@ -212,26 +211,11 @@ class Trainer:
         """Keep the best, and stop where it is good enough."""
         progress, self.evaluation = self.progress, evaluation
         if evaluation is not None:
-            progress.final_return = evaluation.mean
-            # of equal evaluations the one whose training went better: a few episodes do not show every weakness
-            training = self.episode_statistics.mean_return
-            if _rank(evaluation.mean, training) >= _rank(progress.best_return, progress.best_training_return):
-                progress.best_return, progress.best_step = evaluation.mean, progress.step
-                progress.best_training_return = training
-                if self.config.keep_best:
-                    self.save("best.pt")
-            self._tell_of_a_gap(evaluation)
+            if progress.take(evaluation.mean, self.episode_statistics.mean_return) and self.config.keep_best:
+                self.save("best.pt")
+            self._told_of_gap = self._told_of_gap or tell_of_gap(evaluation, self.episode_statistics.returns)
             self.stop_if_good_enough()
             self.callbacks.on_evaluation(evaluation, self)
-
-    def _tell_of_a_gap(self, evaluation: Evaluation) -> None:
-        """Say so, once, where the most probable actions do far worse than those that training draws."""
-        returns = self.episode_statistics.returns
-        if evaluation.deterministic and not self._told_of_gap and far_below(evaluation.returns, returns):
-            self._told_of_gap = True
-            told = "the evaluation's mean return of %g lies far below the %g of training, whose actions are drawn; "
-            told += "eval_deterministic=false draws them in evaluations too"
-            log.warning(told, evaluation.mean, np.mean(returns))
 
     def stop_if_good_enough(self) -> None:
         """Stop where the last iteration's evaluation reaches ``target_return``."""
@@ -283,7 +267,3 @@ class Trainer:
         except Exception as error:
             self._record_problem(self.envs, error, "could not be closed")
         self.hub.close(summary)
-
-
-def _rank(*returns: float | None) -> tuple[float, ...]:
-    return tuple(-math.inf if value is None else value for value in returns)
