@@ -156,7 +156,9 @@ class TrainConfig(PPOConfig):
     threads: int | str = setting(
         "auto", "threads of one tensor operation; auto picks by the network's size", ge=1, le=1024
     )
-    compile: bool | str = setting("auto", "compile the gradient step; auto does where it saves more than it costs")
+    compile: bool | str = setting(
+        "auto", "compile the gradient step; auto does where it clearly saves more than it costs"
+    )
     vector_backend: str = setting(
         "auto", "what steps the environments; auto takes the fastest that knows them", choices=BACKENDS
     )

@@ -330,6 +330,11 @@ def test_the_last_line_is_not_repeated(tmp_path: Path) -> None:
     assert len([line for line in lines if line.startswith("step 10,240/")]) == 1
 
 
+def test_a_rollout_that_goes_past_the_budget_is_told_as_all_of_it(tmp_path: Path) -> None:
+    *_, last = progress_of(tmp_path, [make_row(13)], log_every=1)
+    assert last.startswith("step 26,624/24,576 (100%)")
+
+
 def test_what_a_plain_line_says(tmp_path: Path) -> None:
     values = {
         "rollout__episode_return_mean": 143.21, "train__approx_kl": 0.0123, "train__explained_variance": 0.831,

@@ -59,7 +59,7 @@ class PlainLines:
     def _line(self, row: Metrics) -> None:
         step, remaining = int(row["step"] or 0), self._pace.remaining()
         parts = [
-            f"step {step:,}/{self._total:,} ({100 * step // self._total}%)",
+            f"step {step:,}/{self._total:,} ({min(100, 100 * step // self._total)}%)",
             f"return {number(row['rollout/episode_return_mean'], 1)}",
             f"eval {number(self._eval, 1)}" if self._eval is not None else None,
             f"kl {number(row['train/approx_kl'])}",
