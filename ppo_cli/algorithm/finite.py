@@ -43,16 +43,20 @@ def check_rollout(memory: RolloutBuffer, steps: int, spec: Spec) -> None:
         row, env, entry, value, name = min(found, key=lambda one: one[0])
         where = f"{name}[{entry}]" if name != "reward" else name
         raise BadNumbersError(Problem(f"{where} of environment {env} is {value}", MEND_ENV), row)
+    if any(part.kind in ("categories", "mask") for part, _ in spec.obs_columns()):
+        _check_meaning(memory, steps, spec)
+
+
+def _check_meaning(memory: RolloutBuffer, steps: int, spec: Spec) -> None:
     valid = memory["weights"][:steps] > 0  # what an episode ends with is acted on by nobody
-    places, rows = np.argwhere(valid), memory["observations"][:steps][valid]
-    if memory.next_observations is not None and steps == memory.size:
-        following = np.asarray(memory.next_observations)
-        rows = np.concatenate((rows, following))
-        places = np.concatenate((places, [(steps, env) for env in range(len(following))]))
+    rows, following = memory["observations"][:steps][valid], memory.next_observations
+    if following is not None and steps == memory.size:
+        rows = np.concatenate((rows, np.asarray(following)))
     wrong = first_wrong(spec, rows)
     if wrong is not None:
         number, where, what = wrong
-        row, env = places[number].tolist()
+        places = np.argwhere(valid)
+        row, env = places[number].tolist() if number < len(places) else (steps, number - len(places))
         raise BrokenRowsError(Problem(f"{where} of environment {env} {what}", MEND_SPACES), row)
 
 
