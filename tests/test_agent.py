@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from watching import watch_steps
 
 from ppo_cli import PPOAgent
+from ppo_cli.agent import learner
 from ppo_cli.agent.learner import UpdateResult
 from ppo_cli.algorithm.minibatches import Minibatch
 from ppo_cli.algorithm.rollout import FinalObservations
@@ -358,6 +360,32 @@ def test_values_and_log_probabilities_filled_in_later_are_those_of_the_acting_po
     assert agent.memory["values"][2].tolist() == pytest.approx(values.tolist())
     expected = [outputs.log_softmax(1)[env, action].item() for env, action in enumerate((0, 1))]
     assert agent.memory["log_probs"][2].tolist() == pytest.approx(expected)
+
+
+def test_rows_that_go_a_few_at_a_time_are_learnt_from_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    def learnt_with(at_once: int) -> tuple[list[int], Tensor]:
+        monkeypatch.setattr(learner, "AT_ONCE", at_once)
+        config = PPOConfig(buffer_size=22, batch_size=4, epochs=2)
+        agent = PPOAgent.from_spec(Spec.simple(3, 2), config, seed=0, num_envs=2)
+        rng = np.random.default_rng(0)
+        for _ in range(11):
+            rows, ends = rng.normal(size=(2, 3)).astype(np.float32), rng.random(2) < 0.2
+            agent.memory.append(rows, rng.integers(0, 2, (2, 1)), rng.normal(size=2), ends, [False] * 2)
+        agent.memory.next_observations = rows
+        sizes, forward = [], agent.policy.forward
+
+        def counted(rows: Tensor) -> Any:
+            sizes.append(len(rows))
+            return forward(rows)
+
+        monkeypatch.setattr(agent.policy, "forward", counted)
+        agent.learn()
+        return sizes, agent.policy.parameters
+
+    (few, parts), (many, whole) = learnt_with(at_once=8 * 3 * 4), learnt_with(at_once=2**20)
+    assert few == [8, 8, 6, 2]
+    assert many == [22, 2]
+    assert torch.allclose(parts, whole, atol=1e-6)
 
 
 def test_each_environment_bootstraps_from_its_own_observations() -> None:

@@ -16,6 +16,7 @@ from ppo_cli.algorithm.compiled import accelerated
 from ppo_cli.algorithm.diagnostics import explained_variance
 from ppo_cli.algorithm.finite import check_rollout, check_update
 from ppo_cli.algorithm.minibatches import Minibatch
+from ppo_cli.algorithm.normalization import Unchanged
 from ppo_cli.algorithm.ppo import Coefficients, PolicyLoss
 from ppo_cli.algorithm.rollout import ObsRows, RolloutBuffer
 from ppo_cli.config import PPOConfig
@@ -37,6 +38,11 @@ class UpdateResult(NamedTuple):
 
 
 LONGEST_SEQUENCE = 32
+AT_ONCE = 2**21
+"""Bytes of rows that go through the network, or are dealt to minibatches, at a time.
+
+So a rollout of pictures takes little memory beside its rows; one of vectors goes in one piece.
+"""
 
 
 def sequence_length(config: PPOConfig, steps: int) -> int:
@@ -90,7 +96,10 @@ class Learner:
         )
         sequences = -(-steps // length) * -(-config.buffer_size // steps)
         full = -(-sequences // (config.batch_size // length))
-        self._update_steps = accelerated(step, compiled, full, policy.device)
+        row = policy.row_size * np.dtype(policy.row_dtype).itemsize
+        self._rows_at_once = max(config.batch_size, AT_ONCE // row)
+        self._room = min(full, self._rows_at_once // config.batch_size)
+        self._update_steps = accelerated(step, compiled, self._room, policy.device)
         self.updates = 0
         first_moment, second_moment = torch.zeros_like(policy.parameters), torch.zeros_like(policy.parameters)
         self.set_state(LearnerState(policy.parameters, first_moment, second_moment))
@@ -101,16 +110,17 @@ class Learner:
         self.policy.set_parameters(state.parameters)
 
     def fill_in(self, memory: RolloutBuffer) -> None:
-        """Compute the values and log-probabilities of a whole rollout in one pass.
+        """Compute the values and log-probabilities of a whole rollout, as many rows at once as memory is spent on.
 
         The policy has not changed since it acted, so they are those it had then.
         """
-        observations = torch.from_numpy(memory["observations"]).to(self.policy.device).flatten(0, 1)
-        actions = torch.from_numpy(memory["actions"]).to(self.policy.device).flatten(0, 1)
-        outputs, values, _ = self.policy.forward(observations)
-        log_probs, _ = self.policy.head.log_prob_and_entropy(outputs, actions)
-        memory["values"][:] = values.view(memory.size, -1).cpu().numpy()
-        memory["log_probs"][:] = log_probs.view(memory.size, -1).cpu().numpy()
+        names = ("observations", "actions", "values", "log_probs")
+        columns = [torch.from_numpy(memory[name]).flatten(0, 1) for name in names]
+        parts = zip(*(torch.split(column, self._rows_at_once) for column in columns), strict=True)
+        for observations, actions, values, log_probs in parts:  # the last two are where the results go
+            outputs, found, _ = self.policy.forward(observations.to(self.policy.device))
+            values.copy_(found)
+            log_probs.copy_(self.policy.head.log_prob_and_entropy(outputs, actions.to(self.policy.device))[0])
 
     def learn(self, memory: RolloutBuffer, steps: int) -> UpdateResult:
         """Update the policy with the memory's first ``steps`` rows.
@@ -164,7 +174,8 @@ class Learner:
             weights.flatten(),
         )
         losses, epochs = self._run_epochs(rollout, *minibatches.sequence_table(weights.cpu(), self._length))
-        policy.normalizers.observation.update(observations[valid])
+        if not isinstance(policy.normalizers.observation, Unchanged):  # to select rows is to copy them
+            policy.normalizers.observation.update(observations[valid])
         means = dict(zip(ppo.LOSS_METRICS, losses.tolist(), strict=True))
         return UpdateResult(**means, explained_variance=float(explained.item()), epochs=epochs)
 
@@ -185,7 +196,8 @@ class Learner:
         return next_values
 
     def _values_of(self, rows: ObsRows) -> Tensor:
-        return self.policy.forward(torch.from_numpy(rows).to(self.policy.device)).values
+        parts = torch.split(torch.from_numpy(rows), self._rows_at_once)
+        return torch.cat([self.policy.forward(part.to(self.policy.device)).values for part in parts])
 
     def _rescale_value_head(self, returns: Tensor) -> None:
         parameters = self.state.parameters.clone()
@@ -207,9 +219,15 @@ class Learner:
             if self._length > 1:
                 weights = (weights.unsqueeze(-1) * table_weights[sequences]).flatten(1)
             places, weights = places.to(self.policy.device), weights.to(self.policy.device)
-            batches = minibatches.gather_minibatches(rollout, places, weights)
-            state, metrics = self._update_steps(state, batches, self._coefficients(len(places)))
-            history.append(metrics)
+            columns, parts = (places, weights, *self._coefficients(len(places))), []
+            for some, their_weights, *sizes in zip(
+                *(torch.split(column, self._room) for column in columns), strict=True
+            ):
+                state, metrics = self._update_steps(
+                    state, minibatches.gather_minibatches(rollout, some, their_weights), Coefficients(*sizes)
+                )
+                parts.append(metrics)
+            history.append(metrics := torch.cat(parts))
             self.updates += len(places)
             if config.target_kl is not None:
                 divergence = metrics.mean(0)[ppo.LOSS_METRICS.index("approx_kl")]
