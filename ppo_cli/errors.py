@@ -13,6 +13,16 @@ def shortened(text: str) -> str:
     return text if len(text) <= LONGEST else text[:LONGEST] + "…"
 
 
+def add_note(error: Exception, note: str) -> None:
+    """Say where an error came from, as ``add_note`` does, which Python 3.10 has not."""
+    error.__notes__ = [*getattr(error, "__notes__", ()), note]
+
+
+def notes(error: BaseException) -> str:
+    """What was noted on an error, to follow its message."""
+    return "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing that is wrong with the input.

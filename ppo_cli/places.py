@@ -28,5 +28,8 @@ def kept_folder() -> Iterator[None]:
 
 def shown(path: Path) -> Path:
     """A path as short as a person would type it, from where the process stood before it built any environment."""
-    start = _STOOD[0] if _STOOD else Path.cwd()
+    try:
+        start = _STOOD[0] if _STOOD else Path.cwd()
+    except OSError:  # there is no current folder
+        return path
     return path.relative_to(start) if path.is_relative_to(start) else path

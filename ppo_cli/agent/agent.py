@@ -89,17 +89,8 @@ class PPOAgent(Agent):
             seed = int(torch.randint(2**63 - 1, ()).item())
         self._build(spec, config, resolve_device(str(device)), _count("seed", seed, least=0), num_envs=1)
 
-    def _build(
-        self,
-        spec: Spec,
-        config: PPOConfig,
-        device: torch.device,
-        seed: int,
-        num_envs: int,
-        compiled: bool = False,
-        named: bool = True,
-    ) -> None:
-        super()._build(spec, config, device, seed, num_envs, compiled, named)
+    def _build(self, *arguments: Any, **keywords: Any) -> None:
+        super()._build(*arguments, **keywords)
         self._states: ObsRows | None = None  # what the network remembers of the episode that get_action is in
         self._begins = True
         self._acted_on: deque[ObsRows] = deque(maxlen=2)  # rows of the last two calls of get_action

@@ -58,6 +58,7 @@ class Agent:
         compiled: bool = False,
         named: bool = True,
     ) -> None:
+        """Wire the parts; with ``named`` a module of the user's that the objective names may be imported."""
         self.spec = spec
         self._compiled = compiled
         self.config = as_data(PPOConfig(**{item.name: getattr(config, item.name) for item in fields(PPOConfig)}))

@@ -73,13 +73,21 @@ def first_wrong(spec: Spec, rows: npt.NDArray[Any]) -> tuple[int, str, str] | No
                 what = f"is {block[row, entry]:g}, and its {counts[entry]} categories are counted from 0"
                 found.append((row, f"entry {entry} of the observation{at}", what))
         elif part.kind == "mask":
-            counts = np.array([count for action in spec.actions for count in action.counts])
-            allowed = np.add.reduceat(rows[:, columns] > 0, np.cumsum(counts) - counts, 1)
-            if not allowed.all():
-                row, entry = np.argwhere(allowed == 0)[0].tolist()
-                of_entry = f" for entry {entry} of the action" if len(counts) > 1 else ""
+            empty = without_choice(spec, rows[:, columns] > 0)
+            if empty is not None:
+                row, of_entry = empty
                 found.append((row, "the action mask", f"allows nothing{of_entry}, in an episode that goes on,"))
     return min(found, default=None)
+
+
+def without_choice(spec: Spec, allowed: npt.NDArray[np.bool_]) -> tuple[int, str] | None:
+    """The first of masks (rows, num_options) that leaves nothing to choose, and for which of an action's entries."""
+    counts = np.array([count for part in spec.actions for count in part.counts])
+    choices = np.add.reduceat(allowed, np.cumsum(counts) - counts, 1)
+    if choices.all():
+        return None
+    row, entry = np.argwhere(choices == 0)[0].tolist()
+    return row, f" for entry {entry} of the action" if len(counts) > 1 else ""
 
 
 def _first_bad(numbers: npt.NDArray[Any]) -> tuple[int, int, int, float] | None:

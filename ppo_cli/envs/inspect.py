@@ -12,13 +12,13 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from ppo_cli.algorithm.rollout import ObsRows
+from ppo_cli.algorithm.finite import without_choice
 from ppo_cli.config import EnvConfig
 from ppo_cli.envs.edge import form
 from ppo_cli.envs.families import registered
 from ppo_cli.envs.make import make_env, told
 from ppo_cli.envs.spaces import MASK_KEY, describe, flat_mask, leaves, values
-from ppo_cli.errors import ConfigError, Problem, RunError, UserError
+from ppo_cli.errors import ConfigError, Problem, RunError, UserError, notes
 from ppo_cli.seeding import global_streams
 from ppo_cli.spec import Spec
 
@@ -126,13 +126,6 @@ def longest_episode(config: EnvConfig) -> int | None:
     return None if known is None else known.max_episode_steps
 
 
-def _without_choice(spec: Spec, mask: ObsRows) -> str:
-    """Which entry of the action a mask leaves nothing to choose for; empty if none."""
-    counts = [count for part in spec.actions for count in part.counts]
-    empty = [entry for entry, part in enumerate(np.split(mask, np.cumsum(counts)[:-1])) if not part.any()]
-    return f" for entry {empty[0]} of the action" if empty and len(counts) > 1 else " at all" if empty else ""
-
-
 def _first_mask(env: gym.Env[Any, Any], observation: Any, info: dict[str, Any]) -> tuple[str, Any]:
     """Where an environment says which actions are allowed, if its observation does not, and what it says first."""
     if isinstance(env.observation_space, gym.spaces.Dict) and MASK_KEY in env.observation_space.spaces:
@@ -154,8 +147,8 @@ def _try_out(
         ConfigError: names what is wrong with the environment.
     """
     _, mask = _first_mask(env, observation, info)
-    lost = "" if mask is None else _without_choice(spec, flat_mask(mask))
-    wrong, late = f"the mask after reset allows no choice{lost}" if lost else "", None
+    empty = None if mask is None else without_choice(spec, flat_mask(mask)[None])
+    wrong, late = "" if empty is None else f"the mask after reset allows no choice{empty[1] or ' at all'}", None
     env.action_space.seed(0)
     when = "reset"
     for number in range(1, steps + 1):
@@ -176,8 +169,7 @@ def _try_out(
 
 
 def _raised(config: EnvConfig, error: BaseException) -> ConfigError:
-    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-    what = f"{config.id} raises {told(error, notes)}"
+    what = f"{config.id} raises {told(error, notes(error))}"
     return ConfigError(Problem(what, "env.kwargs.… that it likes, or another env="), BROKEN)
 
 

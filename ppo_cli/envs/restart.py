@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium as gym
 
 from ppo_cli.envs.calls import EnvCall, EnvCalls
-from ppo_cli.errors import Problem, RunError, UserError
+from ppo_cli.errors import Problem, RunError, UserError, add_note
 from ppo_cli.seeding import stream_seed
 
 log = logging.getLogger("ppo_cli")
@@ -106,8 +106,7 @@ class RestartOnError(gym.Wrapper[Any, Any, Any, Any]):
             self._last = deepcopy(observation)
 
     def _add_note(self, error: Exception, method: str) -> None:
-        note = f"in {method}() of environment {self._index}"
-        error.__notes__ = [*getattr(error, "__notes__", ()), note]  # Python 3.10 has no add_note
+        add_note(error, f"in {method}() of environment {self._index}")
 
     def _warn(self, error: Exception, method: str) -> None:
         told = f"{type(error).__name__}: {error}"

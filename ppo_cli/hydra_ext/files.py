@@ -15,6 +15,7 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import OmegaConf
 
 from ppo_cli.errors import ConfigError, Problem
+from ppo_cli.places import shown
 
 _MENDED = {"duplicate key": "one of the two lines", "'\\t'": "spaces in the place of the tab"}
 """What to do about mistakes in YAML, by what its reader says of them."""
@@ -31,14 +32,6 @@ class _Place(NamedTuple):
 _set_in: dict[str, _Place] = {}
 
 
-def shown(path: Path) -> str:
-    """A path as one would type it."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except (ValueError, OSError):  # it lies elsewhere, or there is no current folder
-        return str(path)
-
-
 def keep_places(source: str, config_path: str, package: str, plain: Any) -> None:
     """Remember which file set which keys.
 
@@ -49,7 +42,7 @@ def keep_places(source: str, config_path: str, package: str, plain: Any) -> None
         plain: All that it sets, with that package around it.
     """
     if source.startswith("file://") and not config_path.startswith("hydra/"):
-        file = shown(Path(source.removeprefix("file://"), f"{config_path}.yaml"))
+        file = str(shown(Path(source.removeprefix("file://"), f"{config_path}.yaml")))
         place = _Place(file, package, config_path.startswith("preset/"))
         _set_in.update(dict.fromkeys(_keys(plain), place))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
@@ -39,6 +40,11 @@ class Progress:
             return False
         self.best_return, self.best_training_return, self.best_step = mean, training, self.step
         return True
+
+
+def success_rate(successes: Collection[bool]) -> float | None:
+    """Share of episodes that solved their task, of those that say; ``None`` where none does."""
+    return sum(successes) / len(successes) if successes else None
 
 
 def _rank(*returns: float | None) -> tuple[float, ...]:

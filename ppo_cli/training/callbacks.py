@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from ppo_cli.agent.agent import PPOAgent
 from ppo_cli.config import TrainConfig
 from ppo_cli.envs.vector import VectorEnv
-from ppo_cli.errors import CheckpointError, Problem
+from ppo_cli.errors import CheckpointError, Problem, add_note
 from ppo_cli.loggers.metrics import Metrics
 from ppo_cli.runs.progress import Evaluation, Progress
 from ppo_cli.seeding import global_streams
@@ -78,15 +78,15 @@ class Callback:
         """Take :meth:`state_dict` over."""
 
 
-def callback_classes(config: TrainConfig) -> list[type[Callback]]:
-    """The classes that ``callbacks`` names, which ``callback_kwargs`` fits.
+def callback_classes(config: TrainConfig) -> list[tuple[type[Callback], dict[str, Any]]]:
+    """The classes that ``callbacks`` names, each with its part of ``callback_kwargs``.
 
     Raises:
         ConfigError: if there is no such class, or an argument fits none.
     """
     kinds = [user_classes.find_class("callbacks", name, Callback) for name in config.callbacks]
-    user_classes.arguments_of(kinds, "callback_kwargs", config.callback_kwargs, fixed=0)
-    return kinds
+    arguments = user_classes.arguments_of(kinds, "callback_kwargs", config.callback_kwargs, fixed=0)
+    return list(zip(kinds, arguments, strict=True))
 
 
 class Callbacks:
@@ -98,11 +98,9 @@ class Callbacks:
     """
 
     def __init__(self, config: TrainConfig, more: Sequence[Callback] = ()) -> None:
-        kinds = callback_classes(config)
-        arguments = user_classes.arguments_of(kinds, "callback_kwargs", config.callback_kwargs, fixed=0)
-        self._seed = config.seed
+        self._seed, classes = config.seed, callback_classes(config)
         with global_streams(config.seed, "callbacks/build"):
-            built = [kind(**deepcopy(own)) for kind, own in zip(kinds, arguments, strict=True)]
+            built = [kind(**deepcopy(own)) for kind, own in classes]
         both = [*built, *more]
         self._all: dict[str, Callback] = dict(zip(user_classes.names_of(both), both, strict=True))
         for name, one in self._all.items():
@@ -121,8 +119,7 @@ class Callbacks:
                 with global_streams(self._seed, f"callbacks/{method}", iteration, number):
                     answers.append(call(one))
             except Exception as error:
-                note = f"in {method}() of {name}"
-                error.__notes__ = [*getattr(error, "__notes__", ()), note]  # Python 3.10 has no add_note
+                add_note(error, f"in {method}() of {name}")
                 raise
         return answers
 

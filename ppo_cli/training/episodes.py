@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ppo_cli.envs.vector import Transition
-from ppo_cli.runs.progress import Evaluation, LastEpisodes
+from ppo_cli.runs.progress import Evaluation, LastEpisodes, success_rate
 
 log = logging.getLogger("ppo_cli")
 
@@ -66,7 +66,7 @@ class EpisodeStatistics:
     @property
     def success_rate(self) -> float | None:
         """Share of the last episodes that solved their task; ``None`` where none says."""
-        return float(np.mean(self._successes)) if self._successes else None
+        return success_rate(self._successes)
 
     @property
     def mean_return(self) -> float | None:

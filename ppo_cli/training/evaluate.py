@@ -22,6 +22,7 @@ from ppo_cli.places import kept_folder
 from ppo_cli.plain import as_data, from_plain
 from ppo_cli.runs.checkpoint import find_checkpoint, load_checkpoint
 from ppo_cli.runs.files import write_json
+from ppo_cli.runs.progress import success_rate
 from ppo_cli.training.play import Episodes, play
 from ppo_cli.validation import validate
 
@@ -190,7 +191,7 @@ def _summarise(played: Episodes, seed: int, deterministic: bool, path: Path, vid
         episode_return_ci95=(float(low), float(high)),
         episode_returns=played.returns,
         episode_lengths=played.lengths,
-        success_rate=float(np.mean(played.successes)) if played.successes else None,
+        success_rate=success_rate(played.successes),
         seed=seed,
         episodes=len(returns),
         deterministic=deterministic,

@@ -13,7 +13,7 @@ from torch import Tensor
 from ppo_cli.algorithm.finite import check_rollout
 from ppo_cli.algorithm.rollout import ObsRows, RolloutBuffer
 from ppo_cli.config import TrainConfig
-from ppo_cli.errors import BadNumbersError, CheckpointError, Problem, RunError
+from ppo_cli.errors import BadNumbersError, CheckpointError, Problem, RunError, add_note
 from ppo_cli.loggers.metrics import Metrics
 from ppo_cli.seeding import global_streams
 from ppo_cli.spec import Spec
@@ -144,7 +144,7 @@ class TransformedRewards:
             with global_streams(self._seed, "reward_transform", iteration):
                 rewards = self._transform(experience)
         except Exception as error:
-            error.__notes__ = [*getattr(error, "__notes__", ()), f"in {self._name}"]  # Python 3.10 has no add_note
+            add_note(error, f"in {self._name}")
             raise
         if not isinstance(rewards, Tensor) or rewards.shape != experience.rewards.shape:
             came = tuple(rewards.shape) if isinstance(rewards, Tensor) else type(rewards).__name__

@@ -8,7 +8,7 @@ import numpy as np
 
 from ppo_cli.agent.learner import Learner, UpdateResult
 from ppo_cli.loggers.metrics import Metrics
-from ppo_cli.runs.progress import Evaluation, Progress
+from ppo_cli.runs.progress import Evaluation, Progress, success_rate
 from ppo_cli.training.episodes import EpisodeStatistics
 
 
@@ -34,5 +34,5 @@ def make_row(
         row["eval/episode_return_mean"] = evaluation.mean
         row["eval/episode_return_std"] = float(np.std(evaluation.returns))
         row["eval/episode_length_mean"] = float(np.mean(evaluation.lengths))
-        row["eval/success_rate"] = float(np.mean(evaluation.successes)) if evaluation.successes else None
+        row["eval/success_rate"] = success_rate(evaluation.successes)
     return row

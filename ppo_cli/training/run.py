@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ppo_cli.config import TrainConfig
 from ppo_cli.devices import intra_op_threads
-from ppo_cli.errors import ConfigError, Problem, RunError, UserError
+from ppo_cli.errors import ConfigError, Problem, RunError, UserError, notes
 from ppo_cli.loggers.hub import make_loggers
 from ppo_cli.loggers.lines import run_logging, terminal_can_repaint
 from ppo_cli.places import kept_folder, shown
@@ -177,8 +177,7 @@ def _watched(job: Job, live: bool) -> TrainResult:
         log.debug("the run failed", exc_info=True)
         if isinstance(error, UserError):
             raise
-        notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-        what = f"{type(error).__name__}: {error}{notes}"
+        what = f"{type(error).__name__}: {error}{notes(error)}"
         raise RunError(Problem(what, f"reading the traceback in {shown(job.run_dir / 'train.log')}")) from error
 
 
