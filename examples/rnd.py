@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from ppo_cli import RewardTransform
-from ppo_cli.algorithm.normalization import RunningMoments
+from ppo_cli.algorithm.moments import RunningMoments
 
 
 class RND(RewardTransform):

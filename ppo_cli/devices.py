@@ -38,6 +38,11 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
+def with_float64(device: torch.device) -> torch.device:
+    """Where a device's 64-bit numbers are: Apple's GPUs have none, and leave them to the CPU."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
 def make_transfer(device: torch.device) -> Callable[[npt.NDArray[Any]], Tensor]:
     """What takes arrays of one shape to ``device``: without a copy on a CPU, by pinned memory to a GPU."""
     if device.type != "cuda":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 LEAST_IMAGE = 36
@@ -29,7 +29,8 @@ class ObsPart:
         kind: ``numbers``; ``image`` (8-bit, or float of an image's size); ``categories`` (whole numbers counted from
             0, which the network reads one-hot); ``mask`` (1 where a choice is allowed).
         shape: Its shape in the environment.
-        floating: Whether its numbers are measurements, which normalisers apply to.
+        measured: Whether its numbers are measurements, which normalisers apply to.
+        wide: Whether they have more digits than 32-bit floats, and are kept with 64 bits until they are standardised.
         scale: Factor that the network multiplies it with: 1/255 for 8-bit images.
         counts: Of categories, the number of values of each entry.
     """
@@ -37,7 +38,8 @@ class ObsPart:
     name: str
     kind: str
     shape: tuple[int, ...]
-    floating: bool = False
+    measured: bool = False
+    wide: bool = False
     scale: float = 1.0
     counts: tuple[int, ...] = ()
 
@@ -112,7 +114,7 @@ class Spec:
     def simple(cls, obs_size: int, num_actions: int) -> Spec:
         """A vector of ``obs_size`` numbers and a choice among ``num_actions``."""
         actions = ActionPart("", "categorical", 1, (num_actions,))
-        return cls((ObsPart("", "numbers", (obs_size,), floating=True),), (actions,))
+        return cls((ObsPart("", "numbers", (obs_size,), measured=True),), (actions,))
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Spec:
@@ -131,6 +133,19 @@ class Spec:
         )
         return cls(observations, actions, plain["mask"])
 
+    def same_spaces(self, other: Spec) -> bool:
+        """Whether the rows hold the same, with however many digits, and whatever of it is standardised."""
+        return self._without_digits() == other._without_digits()
+
+    def _without_digits(self) -> Spec:
+        parts = [replace(part, measured=False, wide=False) for part in self.observations]
+        return replace(self, observations=tuple(parts))
+
+    def measured_as(self, other: Spec) -> Spec:
+        """This one, in which the same parts count as measurements as in another of the same spaces."""
+        pairs = zip(self.observations, other.observations, strict=True)
+        return replace(self, observations=tuple(replace(mine, measured=theirs.measured) for mine, theirs in pairs))
+
     @property
     def obs_size(self) -> int:
         """Columns of an observation."""
@@ -138,9 +153,15 @@ class Spec:
 
     @property
     def obs_dtype(self) -> str:
-        """``uint8`` where all an observation holds are 8-bit images and masks, else ``float32``."""
-        small = all((part.kind == "image" and part.scale != 1.0) or part.kind == "mask" for part in self.observations)
-        return "uint8" if small else "float32"
+        """``uint8`` where all is 8-bit images and masks, ``float64`` where something is wide, else ``float32``."""
+        if all((part.kind == "image" and part.scale != 1.0) or part.kind == "mask" for part in self.observations):
+            return "uint8"
+        return "float64" if any(part.wide for part in self.observations) else "float32"
+
+    @property
+    def network_dtype(self) -> str:
+        """What a network reads: ``uint8`` where rows are, else ``float32``."""
+        return "uint8" if self.obs_dtype == "uint8" else "float32"
 
     @property
     def action_size(self) -> int:
@@ -170,7 +191,7 @@ def _is_count(number: Any) -> bool:
 
 
 def _is_obs_part(part: ObsPart) -> bool:
-    fits = type(part.name) is str and type(part.floating) is bool and type(part.scale) is float
+    fits = type(part.name) is str and type(part.measured) is type(part.wide) is bool and type(part.scale) is float
     fits = fits and math.isfinite(part.scale) and part.kind in OBS_KINDS
     fits = fits and all(map(_is_count, (*part.shape, *part.counts)))
     fits = fits and (part.kind != "image" or 2 <= len(part.shape) <= 4)

@@ -331,24 +331,45 @@ def test_changing_the_value_units_in_an_update_changes_no_prediction_by_itself()
     assert [value_of(agent, number) for number in (0.0, 1.0, 2.0)] == pytest.approx(before, abs=1e-3)
 
 
-def test_observation_statistics_are_frozen_in_a_rollout_and_then_count_each_real_row_once() -> None:
-    agent = PPOAgent.from_spec(
-        Spec.simple(1, 2), PPOConfig(normalize_obs=True, buffer_size=6, epochs=3), seed=0, num_envs=2
-    )
-    numbers = np.array([[1.0, 2.0], [3.0, 99.0], [5.0, 7.0]], np.float32)
-    for row in numbers:
+def standardizing() -> PPOAgent:
+    config = PPOConfig(normalize_obs=True, buffer_size=6, epochs=3)
+    return PPOAgent.from_spec(Spec.simple(1, 2), config, seed=0, num_envs=2)
+
+
+def roll_out(agent: PPOAgent, shift: float = 0.0) -> None:
+    for row in np.array([[1.0, 2.0], [3.0, 99.0], [5.0, 7.0]], np.float32):
         before = agent.policy.forward(torch.ones(1, 1))
         real = (row != 99.0).astype(np.float32)
-        agent.memory.append(row[:, None], [[0], [0]], [0.0, 1.0], [False] * 2, [False] * 2, weights=real)
+        agent.memory.append(row[:, None] + shift, [[0], [0]], [0.0, 1.0], [False] * 2, [False] * 2, weights=real)
         assert torch.equal(agent.policy.forward(torch.ones(1, 1))[0], before[0])
     agent.memory.next_observations = np.full((2, 1), 1000.0, np.float32)
-    seen = watch(agent)
-    agent.learn()
-    rows = seen[0].observations[seen[0].mean_weights > 0, 0]
-    assert sorted(rows.tolist()) == [1, 2, 3, 5, 7]  # as the policy saw them, and no filler
-    state = agent.policy.normalizers.observation.state_dict()
-    assert state["count"].item() == 5
-    assert state["mean"].item() == pytest.approx((1 + 2 + 3 + 5 + 7) / 5)
+
+
+def test_observation_statistics_are_frozen_in_a_rollout_and_count_each_real_row_once() -> None:
+    agent = standardizing()
+    first = np.array([1.0, 2.0, 3.0, 5.0, 7.0])
+    for times in (1, 2):
+        roll_out(agent, 10.0 * (times - 1))
+        seen = watch(agent)
+        agent.learn()
+        rows = seen[0].observations[seen[0].mean_weights > 0, 0]
+        # the first rollout is learnt from with its own statistics, the second with those that it was acted on with
+        assert sorted(rows.tolist()) == pytest.approx((first + 10 * (times - 1) - first.mean()) / first.std())
+        moments = agent.policy.normalizers.observation.state_dict()
+        assert moments["count"].item() == 5 * times
+        every = np.concatenate([first, first + 10.0][:times])
+        assert (moments["origin"] + moments["mean"]).item() == pytest.approx(every.mean())
+
+
+def test_what_the_first_rollout_was_acted_on_with_stays_its_probability() -> None:
+    agent = standardizing()
+    roll_out(agent, 300.0)
+    agent.learner.fill_in(agent.memory)
+    probable, valued = agent.memory["log_probs"].copy(), agent.memory["values"].copy()
+    agent.learner.learn(agent.memory, agent.memory.size)
+    np.testing.assert_array_equal(agent.memory["log_probs"], probable)
+    told_apart = [len(np.unique(values[agent.memory["weights"] > 0])) for values in (valued, agent.memory["values"])]
+    assert told_apart[0] < told_apart[1] == 5  # 300 and more are all far out of range until they are counted
 
 
 def test_values_and_log_probabilities_filled_in_later_are_those_of_the_acting_policy() -> None:

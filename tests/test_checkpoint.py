@@ -32,7 +32,7 @@ def whole(tmp_path: Path) -> Path:
 
 def test_a_checkpoint_is_plain_data_of_version_2(whole: Path) -> None:
     payload = torch.load(whole, weights_only=True)
-    assert payload["format_version"] == 2
+    assert payload["format_version"] == 3
     assert payload["run"] is None
     parts = {"config", "spec", "parameters", "first_moment", "second_moment", "updates", "normalizers", "streams"}
     assert set(payload["agent"]) == parts
@@ -128,7 +128,7 @@ def spoil(path: Path, kind: str) -> None:
         ("a bare pickle", "no checkpoint"),
         ("weights of another program", "no ppo-cli checkpoint"),
         ("a list", "no ppo-cli checkpoint"),
-        ("another version", "version 3.*versions up to 2"),
+        ("another version", "version 4.*versions up to 3"),
         ("the version before the first", "version 0"),
         ("no version", "version None"),
         ("no agent", "lacks its agent"),

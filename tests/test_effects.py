@@ -19,7 +19,7 @@ from ppo_cli.training.plan import Plan, Planner
 from ppo_cli.training.run import resume, train
 
 PRESETS = ("CartPole-v1", "Pendulum-v1", "MountainCarContinuous-v0", "BipedalWalker-v3", "Hopper-v5")
-NUMBERS = (ObsPart("", "numbers", (3,), floating=True),)
+NUMBERS = (ObsPart("", "numbers", (3,), measured=True),)
 CHOICE = (ActionPart("", "categorical", 1, (2,)),)
 
 

@@ -215,7 +215,7 @@ def test_categories_become_ones_in_their_places(space: Space[Any], shown: list[A
 
 
 EYE = ObsPart("eye", "image", (36, 40, 3), scale=1 / 255)
-SPEED = ObsPart("speed", "numbers", (2,), floating=True)
+SPEED = ObsPart("speed", "numbers", (2,), measured=True)
 GEAR = ObsPart("gear", "categories", (2,), counts=(3, 4))
 MASK = ObsPart("action_mask", "mask", (3,))
 FLAGS = ObsPart("flags", "numbers", (2,))

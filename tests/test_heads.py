@@ -22,7 +22,7 @@ from ppo_cli.networks.heads import Head
 from ppo_cli.spec import ActionPart, ObsPart, Spec
 
 WIDTH, DRAWS = 5, 100_000
-NUMBERS = ObsPart("", "numbers", (3,), floating=True)
+NUMBERS = ObsPart("", "numbers", (3,), measured=True)
 
 
 def stream(seed: int = 0) -> torch.Generator:

@@ -7,11 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from ppo_cli.algorithm.moments import RunningMoments
 from ppo_cli.algorithm.normalization import (
+    VALUE_RATE,
     Normalizers,
     ObservationNormalizer,
+    ObservationPart,
     RewardScaler,
-    RunningMoments,
     ValueNormalizer,
     make_normalizers,
 )
@@ -23,6 +25,14 @@ CPU, SPEC = torch.device("cpu"), Spec.simple(3, 2)
 
 def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def standardizer(size: int, dtype: torch.dtype = torch.float32) -> ObservationNormalizer:
+    return ObservationNormalizer(torch.ones(size, dtype=torch.bool), dtype, CPU)
+
+
+def count(normalizer: ObservationPart, rows: Tensor) -> None:
+    normalizer.update(rows, torch.ones(len(rows), dtype=torch.bool))
 
 
 def test_moments_merged_in_parts_are_those_of_everything_at_once() -> None:
@@ -37,20 +47,20 @@ def test_moments_merged_in_parts_are_those_of_everything_at_once() -> None:
 
 def test_observations_are_standardized_by_what_was_counted() -> None:
     # 2, 4, 6, 8: mean 5, variance (9 + 1 + 1 + 9)/4 = 5
-    normalizer = ObservationNormalizer(torch.tensor([True]), CPU)
-    normalizer.update(torch.tensor([[2.0], [4.0]]))
-    normalizer.update(torch.tensor([[6.0], [8.0]]))
+    normalizer = standardizer(1)
+    count(normalizer, torch.tensor([[2.0], [4.0]]))
+    count(normalizer, torch.tensor([[6.0], [8.0]]))
     assert normalizer(torch.tensor([[5.0], [7.0]])).flatten().tolist() == pytest.approx([0.0, 2 / 5**0.5])
 
 
 def test_observations_are_clipped_at_10() -> None:
-    normalizer = ObservationNormalizer(torch.tensor([True]), CPU)
+    normalizer = standardizer(1)
     assert normalizer(torch.tensor([[-11.0], [9.0], [1e9]])).flatten().tolist() == pytest.approx([-10.0, 9.0, 10.0])
 
 
 def test_reading_observations_counts_nothing() -> None:
-    normalizer = ObservationNormalizer(torch.tensor([True, True]), CPU)
-    normalizer.update(random(5, 2))
+    normalizer = standardizer(2)
+    count(normalizer, random(5, 2))
     before = {name: tensor.clone() for name, tensor in normalizer.state_dict().items()}
     first = normalizer(random(5, 2, seed=1))
     assert torch.equal(normalizer(random(5, 2, seed=1)), first)
@@ -108,22 +118,56 @@ def test_a_change_of_value_units_leaves_every_prediction_as_it_was() -> None:
         assert not torch.equal(weight, weights_before)
 
 
-def test_value_targets_have_mean_0_and_deviation_1_over_all_that_was_counted() -> None:
+def test_value_targets_have_mean_0_and_deviation_1_by_a_moving_average() -> None:
+    # after n returns the next k weigh 1 − (1 − β)^k of all that is remembered, whose weight is 1 − (1 − β)^(n + k)
     normalizer = ValueNormalizer(CPU)
     first, second = random(64) * 5 + 30, random(32, seed=1) * 2 - 4
     for part in (first, second):
         normalizer.update(part, random(4, 1), random(1))
-    units = normalizer.normalize(torch.cat((first, second)))
-    assert units.mean().item() == pytest.approx(0.0, abs=1e-5)
-    assert units.std(correction=0).item() == pytest.approx(1.0, rel=1e-5)
-    torch.testing.assert_close(normalizer.denormalize(units), torch.cat((first, second)))
+    kept = (1.0 - VALUE_RATE) ** 32
+    weights = np.repeat([kept * (1.0 - (1.0 - VALUE_RATE) ** 64) / 64, (1.0 - kept) / 32], [64, 32])
+    units = normalizer.normalize(torch.cat((first, second))).numpy()
+    assert np.average(units, weights=weights) == pytest.approx(0.0, abs=1e-5)
+    assert np.average(units**2, weights=weights) == pytest.approx(1.0, rel=1e-5)
+    torch.testing.assert_close(normalizer.denormalize(torch.from_numpy(units)), torch.cat((first, second)))
+
+
+def test_value_targets_follow_returns_that_grow() -> None:
+    normalizer, weight, bias = ValueNormalizer(CPU), random(4, 1), random(1)
+    for rollout in range(100):
+        normalizer.update(random(2048, seed=rollout), weight, bias)
+    for rollout in range(50):
+        normalizer.update(random(2048, seed=rollout) * 50 + 500, weight, bias)
+    units = normalizer.normalize(random(2048, seed=7) * 50 + 500)
+    assert units.mean().item() == pytest.approx(0.0, abs=0.1)
+    assert units.std().item() == pytest.approx(1.0, abs=0.1)
+
+
+def test_what_never_forgot_weighs_no_more_than_a_moving_average() -> None:
+    old, new = RunningMoments((), CPU), ValueNormalizer(CPU)
+    old.update(random(100_000))
+    saved = old.state_dict()
+    del saved["origin"]
+    saved["mean"] = old.mean
+    new.load_state_dict(saved)
+    assert (new.moments.count.item(), new.moments.mean.item()) == (pytest.approx(1 / VALUE_RATE), old.mean.item())
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e9, -1e14])
+def test_a_small_signal_on_a_large_offset_is_standardized(offset: float) -> None:
+    signal = torch.randint(-10, 11, (1000, 1), generator=torch.Generator().manual_seed(0)).double()
+    normalizer = standardizer(1, torch.float64)
+    for part in (signal + offset).split(100):
+        count(normalizer, part)
+    expected = (signal - signal.mean()) / signal.std(correction=0)
+    torch.testing.assert_close(normalizer(signal + offset), expected, rtol=1e-5, atol=1e-2 if offset < -1e13 else 1e-5)
 
 
 def used(seed: int = 0) -> Normalizers:
     config = PPOConfig(normalize_obs=True, normalize_reward=True, normalize_value=True)
-    parts = make_normalizers(config, SPEC, SPEC.obs_size, 2, CPU)
+    parts = make_normalizers(config, SPEC, SPEC.obs_size, np.float32, 2, CPU)
     if seed:
-        parts.observation.update(random(10, 3, seed=seed))
+        count(parts.observation, random(10, 3, seed=seed))
         parts.reward(random(10, 2, seed=seed), torch.zeros(10, 2), torch.ones(10, 2))
         parts.value.update(random(10, seed=seed) * 9, random(4, 1), random(1))
     return parts
@@ -141,9 +185,9 @@ def test_state_brings_every_normalizer_back() -> None:
 
 
 def test_normalizers_that_are_off_change_and_keep_nothing() -> None:
-    parts = make_normalizers(PPOConfig(normalize_value=False), SPEC, SPEC.obs_size, 2, CPU)
+    parts = make_normalizers(PPOConfig(normalize_value=False), SPEC, SPEC.obs_size, np.float32, 2, CPU)
     numbers, weight, bias = random(5, 3), random(3, 1), random(1)
-    parts.observation.update(numbers)
+    count(parts.observation, numbers)
     parts.value.update(numbers[:, 0], weight, bias)
     assert torch.equal(parts.observation(numbers), numbers)
     assert torch.equal(parts.reward(numbers, numbers, numbers), numbers)

@@ -65,22 +65,26 @@ def rows_of(file: Path) -> list[dict[str, float | None]]:
         ]
 
 
-def assert_same_run(file: Path, name: str) -> None:
-    """The rows are those that 5588246 would have written.
+GOES_ON_AT = 256
 
-    On the machine that made them they are, bit for bit. Another kind of processor adds in another order, so what comes
-    of sums is compared roughly, and what is counted exactly.
+
+def assert_goes_on(file: Path, name: str) -> None:
+    """The rows begin as those that 5588246 would have written, and are as many.
+
+    The first that was added is of a rollout by the policy and the values of then. What it learns from it is scaled by a
+    moving average since, so that the rows after it are others. On the machine that made them the first are the same bit
+    for bit; another kind of processor adds in another order, so what comes of sums is compared roughly.
     """
-    counted = ("iteration", "step", "train/epochs", "train/skipped_updates", "rollout/episodes")
-    if name != "lunarlander":
-        counted += ("rollout/episode_return_mean", "rollout/episode_length_mean")
-        counted += ("eval/episode_return_mean", "eval/episode_length_mean")
     rows, expected = rows_of(file), rows_of(RUNS / name / "undisturbed.csv")
-    assert [[row[key] for key in counted] for row in rows] == [[row[key] for key in counted] for row in expected]
+    assert [(row["iteration"], row["step"]) for row in rows] == [(row["iteration"], row["step"]) for row in expected]
     for row, other in zip(rows, expected, strict=True):
         assert [key for key in other if row[key] is None] == [key for key in other if other[key] is None]
-        numbers = {key: number for key, number in other.items() if number is not None}
-        assert {key: row[key] for key in numbers} == pytest.approx(numbers, rel=1e-4, abs=1e-5)
+        if row["step"] <= GOES_ON_AT + 64:
+            first = row["step"] > GOES_ON_AT
+            learnt = ("train/", "eval/")
+            same = [key for key in other if not first or not key.startswith(learnt) or "explained" in key]
+            numbers = {key: other[key] for key in same if other[key] is not None}
+            assert {key: row[key] for key in numbers} == pytest.approx(numbers, rel=1e-4, abs=1e-5)
 
 
 @pytest.mark.parametrize("file", ["best.pt", "step_256.pt"])
@@ -93,19 +97,20 @@ def test_a_checkpoint_of_then_evaluates_to_the_same_mean(tmp_path: Path, name: s
         assert (result.episode_returns, result.episode_lengths) == (expected["returns"], expected["lengths"])
 
 
-def test_a_run_of_then_goes_on_as_it_would_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_run_of_then_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(CurvesLogger, "close", lambda *_: None)
     monkeypatch.chdir(tmp_path)
     run_dir = copy_of(name, tmp_path)
     recurrent = "lstm" if name == "lstm" else None
     assert resume(run_dir, {"network.recurrent": recurrent, "lr": 3e-4}, show=False).status == "finished"
-    assert_same_run(run_dir / "metrics.csv", name)
+    assert_goes_on(run_dir / "metrics.csv", name)
+    assert (run_dir / "train.log").read_text().count("those of normalize_value forget from now on") == 1
     summary = json.loads((run_dir / "summary.json").read_text())
     (resumption,) = summary["resumed"]
     assert (resumption["step"], resumption["best_step"], resumption["changes"]) == (256, 192, {})
     assert summary["config"]["network"]["recurrent"] == recurrent
     assert summary["request"] == json.loads((RUNS / name / "run" / "summary.json").read_text())["request"]
-    assert torch.load(run_dir / "checkpoints" / "last.pt", weights_only=True)["format_version"] == 2
+    assert torch.load(run_dir / "checkpoints" / "last.pt", weights_only=True)["format_version"] == 3
 
 
 def test_the_old_name_is_understood_where_a_run_goes_on(tmp_path: Path) -> None:
@@ -140,7 +145,7 @@ def test_a_requeued_command_of_then_goes_on(tmp_path: Path) -> None:
     assert answer.code == 0, answer.err
     assert answer.err.count("network.memory_size is called network.recurrent_size now") == 1
     assert [path.name for path in run_dir.parent.iterdir()] == [run_dir.name]
-    assert_same_run(run_dir / "metrics.csv", "lstm")
+    assert_goes_on(run_dir / "metrics.csv", "lstm")
 
 
 def test_the_recurrent_layers_parameters_have_their_new_names() -> None:

@@ -40,12 +40,12 @@ ENVS = 3
 PICTURE = Box(0, 255, (48, 40, 3), np.uint8)
 
 OBSERVATIONS: dict[str, tuple[Space[Any], tuple[ObsPart, ...]]] = {
-    "float32": (Box(-np.inf, np.inf, (4,), np.float32), (ObsPart("", "numbers", (4,), floating=True),)),
-    "float64": (Box(-9, 9, (2, 3), np.float64), (ObsPart("", "numbers", (2, 3), floating=True),)),
-    "float16": (Box(-9, 9, (2,), np.float16), (ObsPart("", "numbers", (2,), floating=True),)),
-    "no_axes": (Box(-1, 1, (), np.float32), (ObsPart("", "numbers", (1,), floating=True),)),
-    "int": (Box(-5, 5, (3,), np.int64), (ObsPart("", "numbers", (3,)),)),
-    "bytes": (Box(0, 255, (6,), np.uint8), (ObsPart("", "numbers", (6,)),)),
+    "float32": (Box(-np.inf, np.inf, (4,), np.float32), (ObsPart("", "numbers", (4,), measured=True),)),
+    "float64": (Box(-9, 9, (2, 3), np.float64), (ObsPart("", "numbers", (2, 3), measured=True, wide=True),)),
+    "float16": (Box(-9, 9, (2,), np.float16), (ObsPart("", "numbers", (2,), measured=True),)),
+    "no_axes": (Box(-1, 1, (), np.float32), (ObsPart("", "numbers", (1,), measured=True),)),
+    "int": (Box(-5, 5, (3,), np.int64), (ObsPart("", "numbers", (3,), measured=True, wide=True),)),
+    "bytes": (Box(0, 255, (6,), np.uint8), (ObsPart("", "numbers", (6,), measured=True),)),
     "image": (PICTURE, (ObsPart("", "image", (48, 40, 3), scale=1 / 255),)),
     "image_channels_first": (Box(0, 255, (3, 48, 40), np.uint8), (ObsPart("", "image", (3, 48, 40), scale=1 / 255),)),
     "image_grey": (Box(0, 255, (9, 7), np.uint8), (ObsPart("", "image", (9, 7), scale=1 / 255),)),
@@ -56,7 +56,7 @@ OBSERVATIONS: dict[str, tuple[Space[Any], tuple[ObsPart, ...]]] = {
     "image_float_stack": (Box(0, 1, (4, 1, 36, 40), np.float32), (ObsPart("", "image", (4, 1, 36, 40)),)),
     "numbers_of_three_axes": (
         Box(0, 1, (35, 40, 3), np.float32),
-        (ObsPart("", "numbers", (35, 40, 3), floating=True),),
+        (ObsPart("", "numbers", (35, 40, 3), measured=True),),
     ),
     "discrete": (Discrete(5), (ObsPart("", "categories", (1,), counts=(5,)),)),
     "discrete_start": (Discrete(5, start=-2), (ObsPart("", "categories", (1,), counts=(5,)),)),
@@ -69,8 +69,8 @@ OBSERVATIONS: dict[str, tuple[Space[Any], tuple[ObsPart, ...]]] = {
         (ObsPart("", "categories", (2, 2), counts=(3, 2, 4, 5)),),
     ),
     "multi_binary": (MultiBinary((2, 3)), (ObsPart("", "numbers", (2, 3)),)),
-    "one_in_dict": (Dict(a=Box(-1, 1, (2,), np.float32)), (ObsPart("a", "numbers", (2,), floating=True),)),
-    "one_in_tuple": (Tuple([Box(-1, 1, (2,), np.float32)]), (ObsPart("0", "numbers", (2,), floating=True),)),
+    "one_in_dict": (Dict(a=Box(-1, 1, (2,), np.float32)), (ObsPart("a", "numbers", (2,), measured=True),)),
+    "one_in_tuple": (Tuple([Box(-1, 1, (2,), np.float32)]), (ObsPart("0", "numbers", (2,), measured=True),)),
     "nested": (
         Dict(
             eye=Box(0, 255, (8, 9, 3), np.uint8),
@@ -79,7 +79,7 @@ OBSERVATIONS: dict[str, tuple[Space[Any], tuple[ObsPart, ...]]] = {
         (
             ObsPart("eye", "image", (8, 9, 3), scale=1 / 255),
             ObsPart("arm/0", "categories", (1,), counts=(3,)),
-            ObsPart("arm/1/speed", "numbers", (2,), floating=True),
+            ObsPart("arm/1/speed", "numbers", (2,), measured=True),
             ObsPart("arm/1/on", "numbers", (2,)),
         ),
     ),
@@ -203,10 +203,11 @@ def test_rows_do_not_change_when_the_environment_writes_its_next_observation() -
 
 
 @pytest.mark.parametrize("name", OBSERVATIONS)
-def test_rows_are_bytes_only_where_that_loses_nothing(name: str) -> None:
+def test_rows_have_as_many_bits_as_lose_nothing(name: str) -> None:
     spec = describe("Env-v0", OBSERVATIONS[name][0], Discrete(2))
     small = {"image", "image_channels_first", "image_grey", "image_stack", "image_of_15"}
-    assert spec.obs_dtype == ("uint8" if name in small else "float32")
+    wide = {"float64", "int"}
+    assert spec.obs_dtype == ("uint8" if name in small else "float64" if name in wide else "float32")
 
 
 # actions

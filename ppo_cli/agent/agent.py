@@ -111,7 +111,7 @@ class PPOAgent(Agent):
         policy = self.policy
         row = self._compose(state, begins=self._begins)
         self._acted_on.append(row)
-        outputs, values, states = policy.forward(torch.from_numpy(row).to(policy.device))
+        outputs, values, states = policy.forward(torch.from_numpy(row))
         action = policy.head.mode(outputs) if deterministic else policy.head.sample(outputs, self._next_noise())
         log_prob, _ = policy.head.log_prob_and_entropy(outputs, action)
         self._states, self._begins = None if states is None else states.cpu().numpy(), False

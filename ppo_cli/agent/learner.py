@@ -16,7 +16,6 @@ from ppo_cli.algorithm.compiled import accelerated
 from ppo_cli.algorithm.diagnostics import explained_variance
 from ppo_cli.algorithm.finite import check_rollout, check_update
 from ppo_cli.algorithm.minibatches import Minibatch
-from ppo_cli.algorithm.normalization import Unchanged
 from ppo_cli.algorithm.ppo import Coefficients, PolicyLoss
 from ppo_cli.algorithm.rollout import ObsRows, RolloutBuffer
 from ppo_cli.config import PPOConfig
@@ -109,7 +108,7 @@ class Learner:
         self.state = state
         self.policy.set_parameters(state.parameters)
 
-    def fill_in(self, memory: RolloutBuffer) -> None:
+    def fill_in(self, memory: RolloutBuffer, *, values_alone: bool = False) -> None:
         """Compute the values and log-probabilities of a whole rollout, as many rows at once as memory is spent on.
 
         The policy has not changed since it acted, so they are those it had then.
@@ -118,9 +117,10 @@ class Learner:
         columns = [torch.from_numpy(memory[name]).flatten(0, 1) for name in names]
         parts = zip(*(torch.split(column, self._rows_at_once) for column in columns), strict=True)
         for observations, actions, values, log_probs in parts:  # the last two are where the results go
-            outputs, found, _ = self.policy.forward(observations.to(self.policy.device))
+            outputs, found, _ = self.policy.forward(observations)
             values.copy_(found)
-            log_probs.copy_(self.policy.head.log_prob_and_entropy(outputs, actions.to(self.policy.device))[0])
+            if not values_alone:
+                log_probs.copy_(self.policy.head.log_prob_and_entropy(outputs, actions.to(self.policy.device))[0])
 
     def learn(self, memory: RolloutBuffer, steps: int) -> UpdateResult:
         """Update the policy with the memory's first ``steps`` rows.
@@ -147,7 +147,13 @@ class Learner:
 
     def _learn(self, memory: RolloutBuffer, steps: int) -> UpdateResult:
         config, policy = self.config, self.policy
-        column = {name: torch.from_numpy(memory[name][:steps]).to(policy.device) for name in memory.columns}
+        observations = torch.from_numpy(memory["observations"][:steps]).flatten(0, 1).to(policy.rows_device)
+        count, acted_unseen = policy.normalizers.observation.update, policy.normalizers.observation.empty
+        if acted_unseen:  # nothing can be learnt from what is far out of range; the actions' probabilities stay
+            count(observations, torch.from_numpy(memory["weights"][:steps]).flatten() > 0)
+            self.fill_in(memory, values_alone=True)
+        names = [name for name in memory.columns if name != "observations"]
+        column = {name: torch.from_numpy(memory[name][:steps]).to(policy.device) for name in names}
         weights = column["weights"]
         valid = weights.flatten() > 0
         done = torch.maximum(column["terminated"], column["truncated"])
@@ -161,7 +167,6 @@ class Learner:
             config.lam,
         )
         explained = explained_variance(column["values"], returns, weights)
-        observations = column["observations"].flatten(0, 1)
         self._rescale_value_head(returns.flatten()[valid])
         normalize = policy.normalizers.value.normalize
         rollout = Minibatch(
@@ -174,8 +179,8 @@ class Learner:
             weights.flatten(),
         )
         losses, epochs = self._run_epochs(rollout, *minibatches.sequence_table(weights.cpu(), self._length))
-        if not isinstance(policy.normalizers.observation, Unchanged):  # to select rows is to copy them
-            policy.normalizers.observation.update(observations[valid])
+        if not acted_unseen:
+            count(observations, valid)
         means = dict(zip(ppo.LOSS_METRICS, losses.tolist(), strict=True))
         return UpdateResult(**means, explained_variance=float(explained.item()), epochs=epochs)
 
@@ -197,7 +202,7 @@ class Learner:
 
     def _values_of(self, rows: ObsRows) -> Tensor:
         parts = torch.split(torch.from_numpy(rows), self._rows_at_once)
-        return torch.cat([self.policy.forward(part.to(self.policy.device)).values for part in parts])
+        return torch.cat([self.policy.forward(part).values for part in parts])
 
     def _rescale_value_head(self, returns: Tensor) -> None:
         parameters = self.state.parameters.clone()

@@ -12,7 +12,7 @@ from torch import Tensor
 from ppo_cli.algorithm.normalization import make_normalizers
 from ppo_cli.algorithm.rollout import ObsRows
 from ppo_cli.config import PPOConfig
-from ppo_cli.devices import make_transfer
+from ppo_cli.devices import make_transfer, with_float64
 from ppo_cli.networks.actor_critic import Forward, make_network
 from ppo_cli.seeding import stream_generator
 from ppo_cli.spec import Spec
@@ -41,13 +41,15 @@ class Policy:
 
     def __init__(self, spec: Spec, config: PPOConfig, device: torch.device, seed: int, num_envs: int) -> None:
         self.spec, self.device = spec, device
-        self._transfer = make_transfer(device)
+        self.rows_device = with_float64(device)
+        self._transfer = make_transfer(self.rows_device)
         self.network = make_network(spec, config)
         self.head = self.network.head
         self.remembers = self.network.recurrence is not None
         self.row_size = spec.obs_size + (1 + self.network.state_size if self.remembers else 0)
-        self.row_dtype = np.dtype(np.float32 if self.remembers else spec.obs_dtype)
-        self.normalizers = make_normalizers(config, spec, self.row_size, num_envs, device)
+        self.row_dtype = np.result_type(spec.obs_dtype, np.float32) if self.remembers else np.dtype(spec.obs_dtype)
+        self._network_dtype = torch.float32 if self.remembers else getattr(torch, spec.network_dtype)
+        self.normalizers = make_normalizers(config, spec, self.row_size, self.row_dtype, num_envs, device)
         self.action_stream = stream_generator(seed, "action")
         self.set_parameters(self.network.init(stream_generator(seed, "init")).to(device))
 
@@ -105,8 +107,9 @@ class Policy:
             return result._replace(values=self.normalizers.value.denormalize(result.values))
 
     def prepare(self, rows: Tensor) -> Tensor:
-        """Rows (batch, row_size) as the network reads them: measurements standardised."""
-        return self.normalizers.observation(rows)
+        """Rows (batch, row_size) from anywhere as the network reads them: here, with measurements standardised."""
+        standard = self.normalizers.observation(rows.to(self.rows_device))
+        return standard.to(self.device, self._network_dtype)
 
     def score(self, steps: int, parameters: Tensor, rows: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As :data:`ppo_cli.algorithm.ppo.Evaluate` with ``steps`` bound: rows prepared, values in the head's units.

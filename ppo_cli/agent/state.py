@@ -141,9 +141,12 @@ def check_same_function(config: PPOConfig, spec: Spec, saved_config: PPOConfig, 
         for name, saved, mine in pairs
         if saved != mine
     ]
-    if saved_spec != spec:
+    if not saved_spec.same_spaces(spec):
         what = f"init_from: the checkpoint's spaces are {_told(saved_spec)}, and this run's {_told(spec)}"
         problems.append(Problem(what, "a checkpoint of this environment"))
+    elif config.normalize_obs and saved_spec.measured_as(spec) != saved_spec:
+        what = "init_from: the checkpoint is of a version that did not standardise whole numbers, as this run does"
+        problems.append(Problem(what, "resume=<its run>, or a new run without init_from"))
     if problems:
         raise CheckpointError(problems)
 

@@ -14,6 +14,7 @@ from ppo_cli.algorithm.rollout import RolloutBuffer
 from ppo_cli.errors import BadNumbersError, BrokenRowsError, Problem
 from ppo_cli.spec import Spec
 
+LARGEST = np.finfo(np.float32).max  # beyond it a number is infinite to a network
 MEND_ENV = "an environment (or a wrapper in env.wrappers) that sends finite numbers, or on_nan=skip"
 MEND_SPACES = "an environment that keeps to its spaces, and ends an episode in which nothing can be done"
 MEND_UPDATE = "a smaller lr, max_grad_norm=0.5, normalize_obs=true or normalize_reward=true"
@@ -92,10 +93,13 @@ def without_choice(spec: Spec, allowed: npt.NDArray[np.bool_]) -> tuple[int, str
 
 def _first_bad(numbers: npt.NDArray[Any]) -> tuple[int, int, int, float] | None:
     """Row, environment, entry and value of the first that is not finite in (steps, envs, …)."""
-    if numbers.dtype.kind != "f" or np.isfinite(numbers).all():
+    if numbers.dtype.kind != "f":
+        return None
+    good = np.abs(numbers) <= LARGEST if numbers.itemsize > LARGEST.itemsize else np.isfinite(numbers)
+    if good.all():
         return None
     flat = numbers.reshape(*numbers.shape[:2], -1)
-    row, env, entry = np.argwhere(~np.isfinite(flat))[0].tolist()
+    row, env, entry = np.argwhere(~good.reshape(flat.shape))[0].tolist()
     return row, env, entry, float(flat[row, env, entry])
 
 

@@ -1,54 +1,29 @@
 """Running statistics of observations, rewards and value targets.
 
 All are updated once per rollout. Those of observations are frozen while it is collected and learnt from, so that an
-update works with the numbers that the policy acted on; those of rewards and value targets take it in just before.
+update works with the numbers that the policy acted on; only the very first rollout, which is acted on without any, is
+counted before it is learnt from. Those of rewards and value targets take each rollout in just before.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ppo_cli.algorithm.moments import RunningMoments, State
 from ppo_cli.config import PPOConfig
+from ppo_cli.devices import with_float64
 from ppo_cli.spec import Spec
 
 CLIP = 10.0
 EPS = 1e-8
 SMALLEST_DEVIATION = 1e-2
-
-State = dict[str, Tensor]
-
-
-class RunningMoments:
-    """Mean and variance of all rows seen, merged batch by batch (Chan, Golub & LeVeque 1983, equations 2.1)."""
-
-    def __init__(self, shape: tuple[int, ...], device: torch.device) -> None:
-        self.count = torch.zeros((), dtype=torch.float64, device=device)
-        self.mean = torch.zeros(shape, dtype=torch.float64, device=device)
-        self.var = torch.ones(shape, dtype=torch.float64, device=device)
-
-    def update(self, rows: Tensor) -> None:
-        """Merge ``rows`` of shape (rows, *shape)."""
-        if len(rows) == 0:
-            return
-        rows = rows.to(torch.float64)
-        count = self.count + len(rows)
-        mean, var = rows.mean(0), rows.var(0, correction=0)
-        delta = mean - self.mean
-        spread = self.var * self.count + var * len(rows) + delta.square() * self.count * len(rows) / count
-        self.mean = self.mean + delta * (len(rows) / count)
-        self.var = spread / count
-        self.count = count
-
-    def state_dict(self) -> State:
-        """What a checkpoint keeps."""
-        return {"count": self.count, "mean": self.mean, "var": self.var}
-
-    def load_state_dict(self, state: State) -> None:
-        """Take :meth:`state_dict`'s tensors over."""
-        self.count, self.mean, self.var = (state[name].to(self.mean.device) for name in ("count", "mean", "var"))
+VALUE_RATE = 3e-4
+"""Weight of a new return in the moving average of value targets (Hessel et al. 2019, arXiv:1809.04474, appendix)."""
 
 
 class Part(Protocol):
@@ -67,8 +42,12 @@ class ObservationPart(Part, Protocol):
     def __call__(self, observations: Tensor, /) -> Tensor:
         """Observations as the network reads them."""
 
-    def update(self, observations: Tensor, /) -> None:
-        """Count real observations (rows, row_size)."""
+    @property
+    def empty(self) -> bool:
+        """Whether it waits for its first observations."""
+
+    def update(self, observations: Tensor, valid: Tensor, /) -> None:
+        """Count the ``valid`` of observations (rows, row_size)."""
 
 
 class RewardPart(Part, Protocol):
@@ -96,6 +75,8 @@ class ValuePart(Part, Protocol):
 
 class Unchanged:
     """A normaliser that is switched off: everything passes as it is."""
+
+    empty = False
 
     def __call__(self, numbers: Tensor, *_: Tensor) -> Tensor:
         """The numbers."""
@@ -131,13 +112,16 @@ class Normalizers(NamedTuple):
     value: ValuePart
 
 
-def make_normalizers(config: PPOConfig, spec: Spec, row_size: int, num_envs: int, device: torch.device) -> Normalizers:
+def make_normalizers(
+    config: PPOConfig, spec: Spec, row_size: int, row_dtype: npt.DTypeLike, num_envs: int, device: torch.device
+) -> Normalizers:
     """The normalisers that ``config`` asks for; of observations only measurements are standardised."""
+    dtype = getattr(torch, np.dtype(row_dtype).name)
     measured = torch.zeros(row_size, dtype=torch.bool)
     for part, columns in spec.obs_columns():
-        measured[columns] = part.floating
+        measured[columns] = part.measured
     return Normalizers(
-        ObservationNormalizer(measured, device) if config.normalize_obs and measured.any() else Unchanged(),
+        ObservationNormalizer(measured, dtype, device) if config.normalize_obs and measured.any() else Unchanged(),
         RewardScaler(num_envs, config.gamma, device) if config.normalize_reward else Unchanged(),
         ValueNormalizer(device) if config.normalize_value else Unchanged(),
     )
@@ -146,8 +130,8 @@ def make_normalizers(config: PPOConfig, spec: Spec, row_size: int, num_envs: int
 class _Running:
     """What the three that are switched on have in common: moments that a checkpoint keeps."""
 
-    def __init__(self, shape: tuple[int, ...], device: torch.device) -> None:
-        self.moments = RunningMoments(shape, device)
+    def __init__(self, shape: tuple[int, ...], device: torch.device, rate: float = 0.0) -> None:
+        self.moments = RunningMoments(shape, device, rate)
 
     def _freeze(self) -> None:
         """Have the moments as they are now in the form in which they are read."""
@@ -167,34 +151,38 @@ class ObservationNormalizer(_Running):
 
     Args:
         measured: (row_size,) which columns are standardised; the others pass.
-        device: Where tensors live.
+        dtype: Of the rows that come.
+        device: Where they are.
     """
 
-    def __init__(self, measured: Tensor, device: torch.device) -> None:
+    def __init__(self, measured: Tensor, dtype: torch.dtype, device: torch.device) -> None:
+        device = with_float64(device)
         self._columns = measured.nonzero().squeeze(-1).to(device)
         self._all = bool(measured.all())
         super().__init__((len(self._columns),), device)
-        self._size = len(measured)
-        self._limit = self._wide(torch.full_like(self.moments.mean, CLIP), torch.inf)
+        self._size, self._dtype = len(measured), dtype
+        self._limit = self._per_column(torch.full_like(self.moments.var, CLIP), torch.inf)
         self._freeze()
 
-    def _wide(self, numbers: Tensor, other: float) -> Tensor:
+    def _per_column(self, numbers: Tensor, other: float) -> Tensor:
         """One number per column: the measured ones', and ``other``."""
-        wide = torch.full((self._size,), other, device=numbers.device)
-        wide[self._columns] = numbers.float()
+        wide = torch.full((self._size,), other, dtype=self._dtype, device=numbers.device)
+        wide[self._columns] = numbers.to(self._dtype)
         return wide
 
     def _freeze(self) -> None:
-        self._mean = self._wide(self.moments.mean, 0.0)
-        self._scale = self._wide((self.moments.var + EPS).rsqrt(), 1.0)
+        self._mean = self._per_column(self.moments.mean, 0.0)
+        self._scale = self._per_column((self.moments.var + EPS).rsqrt(), 1.0)
+        self.empty = bool(self.moments.count == 0)
 
     def __call__(self, observations: Tensor) -> Tensor:
         """Observations (rows, row_size), standardised."""
         standard = (observations - self._mean) * self._scale
         return standard.clamp(-CLIP, CLIP) if self._all else standard.clamp(-self._limit, self._limit)
 
-    def update(self, observations: Tensor) -> None:
-        """Count observations of shape (rows, row_size)."""
+    def update(self, observations: Tensor, valid: Tensor) -> None:
+        """Count the ``valid`` of observations (rows, row_size)."""
+        observations = observations[valid.to(observations.device)]
         self.moments.update(observations if self._all else observations[:, self._columns])
         self._freeze()
 
@@ -208,21 +196,21 @@ class RewardScaler(_Running):
     def __init__(self, num_envs: int, gamma: float, device: torch.device) -> None:
         super().__init__((), device)
         self.gamma = gamma
-        self.discounted = torch.zeros(num_envs, dtype=torch.float64, device=device)
+        self.discounted = torch.zeros(num_envs, dtype=torch.float64, device=with_float64(device))
 
     def __call__(self, rewards: Tensor, done: Tensor, weights: Tensor) -> Tensor:
         """Update the statistics with a rollout, (steps, envs) each, and return its rewards scaled.
 
         ``done`` is 1 where an episode ended in any way; rows of weight 0 are no steps and count nowhere.
         """
-        totals = torch.empty_like(rewards, dtype=torch.float64)
-        for step in range(len(rewards)):
-            valid = weights[step] > 0
-            self.discounted = torch.where(valid, self.gamma * self.discounted + rewards[step], self.discounted)
-            totals[step] = self.discounted
-            self.discounted = self.discounted * (1.0 - done[step])
-        self.moments.update(totals[weights > 0])
-        return (rewards * (self.moments.var + EPS).rsqrt().float()).clamp(-CLIP, CLIP)
+        exact, valid, goes_on = (part.to(self.discounted.device) for part in (rewards, weights > 0, 1.0 - done))
+        totals = torch.empty_like(exact, dtype=torch.float64)
+        for step in range(len(exact)):
+            total = self.gamma * self.discounted + exact[step]
+            totals[step] = self.discounted = torch.where(valid[step], total, self.discounted)
+            self.discounted = self.discounted * goes_on[step]
+        self.moments.update(totals[valid])
+        return (rewards * (self.moments.var + EPS).rsqrt().float().to(rewards.device)).clamp(-CLIP, CLIP)
 
     def begin_episodes(self) -> None:
         """Start the sums of all environments at 0."""
@@ -242,17 +230,19 @@ class RewardScaler(_Running):
 class ValueNormalizer(_Running):
     """PopArt (van Hasselt et al. 2016, arXiv:1602.07714): the value head learns standardised returns.
 
-    Whenever the statistics change, the head's last layer is rescaled so that its outputs keep their meaning.
+    The statistics are moving averages, for returns grow with what is learnt. Whenever they change, the head's last
+    layer is rescaled so that its outputs keep their meaning.
     """
 
     def __init__(self, device: torch.device) -> None:
-        super().__init__((), device)
+        super().__init__((), device, VALUE_RATE)
+        self._device = device
         self._freeze()
 
     def _freeze(self) -> None:
-        self._mean = self.moments.mean.float()
+        self._mean = self.moments.mean.float().to(self._device)
         # a floor, or returns that are all alike (no reward yet) would blow the head's weights up beyond repair
-        self._deviation = self.moments.var.sqrt().clamp(min=SMALLEST_DEVIATION).float()
+        self._deviation = self.moments.var.sqrt().clamp(min=SMALLEST_DEVIATION).float().to(self._device)
 
     def normalize(self, returns: Tensor) -> Tensor:
         """Returns in the head's units."""

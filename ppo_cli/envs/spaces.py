@@ -73,13 +73,13 @@ def _obs_part(
         return ObsPart(path, "mask", (math.prod(space.shape),))
     if isinstance(space, spaces.Box):
         shape = tuple(int(side) for side in space.shape) or (1,)
-        floating = bool(np.issubdtype(space.dtype, np.floating))
         bytes_ = space.dtype == np.uint8
         scale = 1.0 / max(1, int(np.max(space.high))) if bytes_ else 1.0
         image = ObsPart(path, "image", shape, scale=scale)
         if (bytes_ and len(shape) in (2, 3, 4)) or (len(shape) in (3, 4) and image.least_side >= LEAST_IMAGE):
             return image
-        return ObsPart(path, "numbers", shape, floating=floating)
+        measured = bool(np.issubdtype(space.dtype, np.number))
+        return ObsPart(path, "numbers", shape, measured, wide=measured and not np.can_cast(space.dtype, np.float32))
     if isinstance(space, spaces.MultiBinary):
         return ObsPart(path, "numbers", tuple(int(side) for side in space.shape))
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):

@@ -145,6 +145,8 @@ def _rewrite(word: str, env_is_chosen: bool, multirun: bool, kind: type[Any]) ->
         return word
     if key.startswith(tuple(f"{name}." for name in ARGUMENTS)):
         return f"++{key}={'null' if value == 'None' else value}"  # no constructor wants the text
+    if key in ARGUMENTS and value.startswith("{"):
+        return f"++{word}"
     if key.lstrip("+") == "env.wrappers":
         return f"{key}={_with_escaped_names(value)}"
     if key == "network" and ":" in value:

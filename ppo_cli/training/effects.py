@@ -39,8 +39,8 @@ def _draws_by(*distributions: str) -> Callable[[TrainConfig, Spec], bool]:
 EFFECTS = (
     Effect(
         ("normalize_obs",),
-        lambda _, spec: any(part.floating for part in spec.observations),
-        "no part of the observation is standardised: they are pictures, categories, masks or whole numbers",
+        lambda _, spec: any(part.measured for part in spec.observations),
+        "no part of the observation is standardised: they are pictures, categories, masks or bits",
     ),
     Effect(
         (

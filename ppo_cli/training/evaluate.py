@@ -79,7 +79,7 @@ def run_eval(config: EvalConfig) -> EvalResult:
     agent = PPOAgent.from_state_dict(payload["agent"], resolve_device(config.device), module=config.network)
     with kept_folder():
         spec = read_spec(train_config.env)
-    if spec != agent.spec:
+    if not spec.same_spaces(agent.spec):
         what = f"{path} is of an agent for other observations or actions than {train_config.env.id} has here"
         raise CheckpointError(Problem(what, "the version of the environment's package that it was trained with"))
     episodes, seed, deterministic = config.episodes, config.seed, config.deterministic

@@ -26,7 +26,7 @@ class Experience(NamedTuple):
     Rows that are no real steps have ``valid`` false; what a transform makes of them is not used.
     """
 
-    observations: Tensor  # (steps, envs, obs_size) as rows of numbers, before any normalisation
+    observations: Tensor  # (steps, envs, obs_size) as rows of 8- or 32-bit numbers, before any normalisation
     actions: Tensor  # (steps, envs, action_size)
     next_observations: Tensor  # (steps, envs, obs_size) that really followed, an episode's last one included
     rewards: Tensor  # (steps, envs) of the environment
@@ -117,15 +117,16 @@ class TransformedRewards:
 
     Args:
         transform: Makes them.
-        obs_size: Columns of an observation, without what a network remembers.
+        spec: The rows of observations and actions.
         device: Where tensors live.
         seed: Root of the stream that it draws from.
     """
 
     all_finals = True
 
-    def __init__(self, transform: RewardTransform, obs_size: int, device: torch.device, seed: int) -> None:
-        self._transform, self._obs_size, self._device, self._seed = transform, obs_size, device, seed
+    def __init__(self, transform: RewardTransform, spec: Spec, device: torch.device, seed: int) -> None:
+        self._transform, self._device, self._seed = transform, device, seed
+        self._obs_size, self._dtype = spec.obs_size, spec.network_dtype
         (self._name,) = user_classes.names_of([transform])
         self.metrics = tuple(transform.metrics)
         user_classes.check_metrics(self._name, self.metrics)
@@ -160,9 +161,9 @@ class TransformedRewards:
         np.copyto(memory["rewards"], made, where=valid)
 
     def _experience(self, memory: RolloutBuffer) -> Experience:
-        observations = memory["observations"][..., : self._obs_size]
+        observations = memory["observations"][..., : self._obs_size].astype(self._dtype)
         assert memory.next_observations is not None
-        last = memory.next_observations[None, :, : self._obs_size]
+        last = memory.next_observations[None, :, : self._obs_size].astype(self._dtype)
         following = np.concatenate((observations[1:], last))
         for row, finals in memory.finals:
             following[row, finals.envs] = finals.observations[:, : self._obs_size]
@@ -215,4 +216,4 @@ def make_rewards(config: TrainConfig, spec: Spec, device: torch.device) -> Rewar
         return RawRewards()
     with global_streams(config.seed, "reward_transform/build"):
         transform = kind(spec, device, **deepcopy(config.reward_kwargs))
-        return TransformedRewards(transform, spec.obs_size, device, config.seed)
+        return TransformedRewards(transform, spec, device, config.seed)

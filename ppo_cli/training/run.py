@@ -20,6 +20,7 @@ from ppo_cli.loggers.lines import run_logging, terminal_can_repaint
 from ppo_cli.places import kept_folder, shown
 from ppo_cli.runs.checkpoint import find_checkpoint
 from ppo_cli.runs.folder import claim, new_run_dir
+from ppo_cli.runs.formats import told
 from ppo_cli.runs.lock import locked
 from ppo_cli.runs.resume import Saved, find_saved
 from ppo_cli.runs.summary import Record, fingerprint, now
@@ -162,6 +163,8 @@ def _run(job: Job, show: bool) -> TrainResult:
                     log.warning("%s", warning)
                 came_from = "" if job.saved.path is None else f" from {shown(job.saved.path)}"
                 log.info("resumed at step %d%s", job.saved.progress.step, came_from)
+                if job.saved.content is not None and (news := told(job.saved.content["format_version"])):
+                    log.info("%s", news)
             return _watched(job, live)
     except OSError as error:  # of the log
         what = f"{shown(job.run_dir)} cannot be written: {error.strerror or error}"

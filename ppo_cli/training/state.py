@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from typing import TYPE_CHECKING, Any
 
+from ppo_cli.agent.state import read_description
 from ppo_cli.plain import to_plain
 from ppo_cli.runs.progress import read_run
 from ppo_cli.runs.summary import as_json
+from ppo_cli.spec import Spec
 
 if TYPE_CHECKING:
     from ppo_cli.training.trainer import Trainer
+
+log = logging.getLogger("ppo_cli")
 
 
 def state_dict(trainer: Trainer) -> dict[str, Any]:
@@ -26,6 +31,19 @@ def state_dict(trainer: Trainer) -> dict[str, Any]:
         "callbacks": trainer.callbacks.state_dict(),
         "rewards": trainer.rewards.state_dict(),
     }
+
+
+def spec_of(spec: Spec, saved: dict[str, Any]) -> Spec:
+    """The spec with which a run goes on: what it has not standardised so far stays as it is.
+
+    Raises:
+        CheckpointError: if its checkpoint has none.
+    """
+    _, before = read_description(saved["agent"])
+    if not spec.same_spaces(before) or spec.measured_as(before) == spec:
+        return spec
+    log.warning("whole numbers are standardised in new runs, and in this one they are not, as when it began")
+    return spec.measured_as(before)
 
 
 def restore(trainer: Trainer, saved: dict[str, Any]) -> None:

@@ -64,7 +64,8 @@ class Trainer:
     ) -> None:
         config = self.config = plan.config
         self.run_dir, self.history, self._elapsed = run_dir, history, elapsed
-        build = partial(PPOAgent.from_spec, plan.spec, config, seed=config.seed, device=plan.device)
+        spec = plan.spec if saved is None else state.spec_of(plan.spec, saved)
+        build = partial(PPOAgent.from_spec, spec, config, seed=config.seed, device=plan.device)
         self.agent = build(num_envs=config.num_envs, compiled=config.compile)
         if init_from is not None:
             self.agent.load_weights(load_checkpoint(init_from)["agent"])
