@@ -231,6 +231,17 @@ class Doubles(Odd):
         return super().see()
 
 
+class Far(Odd):
+    """A signal of ±10 around an offset, in the numbers of a type."""
+
+    def __init__(self, dtype: str, offset: float) -> None:
+        self.observation_space = Box(-(2**30), 2**30, (1,), np.dtype(dtype))
+        self.offset = offset
+
+    def see(self) -> Any:
+        return (self.offset + self.np_random.integers(-10, 11, 1)).astype(self.observation_space.dtype)
+
+
 class Solved(Odd):
     """Says of every second episode that it was solved."""
 
@@ -257,5 +268,5 @@ class Coin(Odd):
 
 
 for kind in (Takes, OneArray, Lossy, Beyond, Stuck, Typed, Draws, Bounds, Starts, Diverges, Late, Grows, Old, Doubles,
-             Solved, Coin):  # fmt: skip
+             Far, Solved, Coin):  # fmt: skip
     gym.register(f"Odd{kind.__name__}-v0", entry_point=kind)

@@ -14,11 +14,13 @@ import pytest
 import torch
 from resuming import metrics
 
+from ppo_cli.agent.agent import PPOAgent
 from ppo_cli.config import EnvConfig, NetworkConfig, TrainConfig
 from ppo_cli.envs.inspect import inspect
 from ppo_cli.envs.vector import VectorEnv
 from ppo_cli.errors import ConfigError, UserError
 from ppo_cli.loggers.curves import CurvesLogger
+from ppo_cli.runs.checkpoint import load_checkpoint
 from ppo_cli.training.episodes import far_below
 from ppo_cli.training.evaluate import evaluate
 from ppo_cli.training.plan import Planner
@@ -46,6 +48,31 @@ def make_config(env: str, backend: str = "sync", **settings: Any) -> TrainConfig
 
 def last_row(folder: Path) -> dict[str, str]:
     return metrics(folder)[-1]
+
+
+# sizes
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("dtype", "offset"), [("int64", 1e5), ("int32", 1e9), ("float64", 1e9), ("float32", 1e3)])
+def test_a_signal_is_standardized_whatever_its_type_and_offset(
+    tmp_path: Path, backend: str, dtype: str, offset: float
+) -> None:
+    config = make_config("Far", backend, kwargs={"dtype": dtype, "offset": offset}, normalize_obs=True)
+    result = train(config, tmp_path / "run", show=False)
+    assert "no effect" not in (tmp_path / "run" / "train.log").read_text()
+    agent = PPOAgent.from_state_dict(load_checkpoint(result.run_dir / "checkpoints" / "last.pt")["agent"])
+    signal = np.arange(-10.0, 11.0)
+    seen = agent.policy.prepare(torch.from_numpy((offset + signal[:, None]).astype(agent.spec.obs_dtype)))
+    spread = seen[:, 0].diff()
+    assert spread.mean().item() == pytest.approx(1.0 / np.std(signal), rel=0.2)  # of 256 draws
+    torch.testing.assert_close(spread, spread.mean().expand(20), rtol=1e-3, atol=0.0)
+
+
+def test_a_number_beyond_what_a_network_can_read_is_told(tmp_path: Path) -> None:
+    config = make_config("Lossy", kwargs={"dtype": "float64", "value": 1e39})
+    with pytest.raises(UserError, match=r"observation\[0\] of environment 0 is 1e\+39"):
+        train(config, tmp_path / "run", show=False)
 
 
 # arguments

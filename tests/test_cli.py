@@ -79,6 +79,7 @@ def test_evals_env_is_a_plain_value(tmp_path: Path) -> None:
         ("seed=1 --cfg job --package env", "--cfg job --package env seed=1"),
         ("seed=1 --info searchpath", "--info=searchpath seed=1"),
         ("env.kwargs.gravity=9", "++env.kwargs.gravity=9"),
+        ("env.kwargs={gravity:9}", "++env.kwargs={gravity:9}"),
         ("env.kwargs.mode=None", "++env.kwargs.mode=null"),
         ("env.id=Acrobot-v1", "env=Acrobot-v1"),
         ("env=mine env.id=Acrobot-v1", "env=mine env.id=Acrobot-v1"),

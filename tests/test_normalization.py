@@ -18,7 +18,9 @@ from ppo_cli.algorithm.normalization import (
     make_normalizers,
 )
 from ppo_cli.config import PPOConfig
+from ppo_cli.devices import with_float64
 from ppo_cli.spec import Spec
+from ppo_cli.training.auto import choose_compile
 
 CPU, SPEC = torch.device("cpu"), Spec.simple(3, 2)
 
@@ -161,6 +163,14 @@ def test_a_small_signal_on_a_large_offset_is_standardized(offset: float) -> None
         count(normalizer, part)
     expected = (signal - signal.mean()) / signal.std(correction=0)
     torch.testing.assert_close(normalizer(signal + offset), expected, rtol=1e-5, atol=1e-2 if offset < -1e13 else 1e-5)
+
+
+def test_64_bit_numbers_stay_off_a_device_that_has_none() -> None:
+    mps = torch.device("mps")
+    parts = (standardizer(2), RewardScaler(2, 0.5, mps), RunningMoments((), mps))
+    assert with_float64(mps) == CPU
+    assert all(tensor.device == CPU for part in parts for tensor in part.state_dict().values())
+    assert not choose_compile("auto", mps, updates=10**6)[0]
 
 
 def used(seed: int = 0) -> Normalizers:

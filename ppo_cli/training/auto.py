@@ -130,6 +130,8 @@ def _missing_compiler(device: torch.device) -> str:
     """Why the gradient step cannot be compiled here; empty if it can. On a GPU it is recorded, which needs nothing."""
     if device.type == "cuda":
         return ""
+    if device.type != "cpu":
+        return f"the compiled gradient step is for CPUs, and device={device}"
     if tuple(int(part) for part in torch.__version__.split(".")[:2]) < COMPILES_SINCE:
         return f"PyTorch {torch.__version__} cannot compile the gradient step; {'.'.join(map(str, COMPILES_SINCE))} can"
     compiler = os.environ.get("CXX", "g++")
