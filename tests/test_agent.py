@@ -327,7 +327,8 @@ def test_changing_the_value_units_in_an_update_changes_no_prediction_by_itself()
     for number in range(8):
         store(agent, number, 100.0 * number, 0.0, done=True)
     agent.update()
-    assert agent.policy.normalizers.value.state_dict()["mean"].item() == pytest.approx(350.0)
+    moments = agent.policy.normalizers.value.state_dict()
+    assert (moments["origin"] + moments["offset"]).item() == pytest.approx(350.0)
     assert [value_of(agent, number) for number in (0.0, 1.0, 2.0)] == pytest.approx(before, abs=1e-3)
 
 
@@ -358,7 +359,7 @@ def test_observation_statistics_are_frozen_in_a_rollout_and_count_each_real_row_
         moments = agent.policy.normalizers.observation.state_dict()
         assert moments["count"].item() == 5 * times
         every = np.concatenate([first, first + 10.0][:times])
-        assert (moments["origin"] + moments["mean"]).item() == pytest.approx(every.mean())
+        assert (moments["origin"] + moments["offset"]).item() == pytest.approx(every.mean())
 
 
 def test_what_the_first_rollout_was_acted_on_with_stays_its_probability() -> None:
@@ -543,7 +544,7 @@ def damage(state: dict[str, Any], kind: str) -> None:
         case "normalizers":
             del state["normalizers"]
         case "normalizer's number":
-            del state["normalizers"]["value"]["mean"]
+            del state["normalizers"]["value"]["offset"]
         case "reward's sums":
             del state["normalizers"]["reward"]["discounted"]
         case "reward's sums are no tensor":

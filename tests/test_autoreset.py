@@ -284,8 +284,9 @@ def test_steps_that_only_fetch_an_observation_count_nowhere(tmp_path: Path, netw
     forgetting = sum((1 - VALUE_RATE) ** age for age in range(24))
     counts = [state["count"].item() for state in (observation, reward, value)]
     assert counts == [24, 24, pytest.approx(forgetting)]
-    assert observation["mean"].tolist() == pytest.approx([1.0])
-    assert reward["mean"].item() == pytest.approx((1 + 1.5 + 1.75) / 3)  # discounted by ½, anew in each episode
+    assert (observation["origin"] + observation["offset"]).tolist() == pytest.approx([1.0])
+    discounted = (1 + 1.5 + 1.75) / 3  # by ½, anew in each episode
+    assert (reward["origin"] + reward["offset"]).item() == pytest.approx(discounted)
     trainer.collector.envs.close()
 
 

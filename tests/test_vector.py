@@ -19,6 +19,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from watching import watch_steps
 
 from ppo_cli.algorithm.minibatches import Minibatch
+from ppo_cli.algorithm.normalization import VALUE_RATE
 from ppo_cli.config import EnvConfig, NetworkConfig, TrainConfig
 from ppo_cli.envs import backends
 from ppo_cli.envs.backends import _kept_apart, choose_backend
@@ -201,15 +202,18 @@ def test_a_filler_row_is_never_learnt_from_nor_counted(tmp_path: Path) -> None:
     assert (first["rollout/episode_return_mean"], first["rollout/episode_length_mean"]) == (3.0, 3.0)
     assert len(seen) == 2 * 3  # 12 rows in minibatches of 4, in each of 2 epochs
     rows = [batch.observations[batch.mean_weights > 0, 0] for batch in seen]
-    assert sorted(torch.cat(rows).tolist()) == sorted([0.0, 1.0, 2.0] * 4 * 2)
+    standard = [(number - 1.0) / (2 / 3) ** 0.5 for number in (0, 1, 2)]
+    assert sorted(torch.cat(rows).tolist()) == pytest.approx(sorted(standard * 4 * 2), abs=1e-6)
     parts = trainer.agent.policy.normalizers
     observation, reward, value = (part.state_dict() for part in (parts.observation, parts.reward, parts.value))
-    assert [state["count"].item() for state in (observation, reward, value)] == [12, 12, 12]
-    assert observation["mean"].item() == pytest.approx(1.0)
-    assert reward["mean"].item() == pytest.approx((1 + 1.5 + 1.75) / 3)  # discounted by ½, anew in each episode
+    forgetting = sum((1 - VALUE_RATE) ** age for age in range(12))
+    assert [state["count"].item() for state in (observation, reward, value)] == [12, 12, pytest.approx(forgetting)]
+    assert (observation["origin"] + observation["offset"]).item() == pytest.approx(1.0)
+    discounted = (1 + 1.5 + 1.75) / 3  # by ½, anew in each episode
+    assert (reward["origin"] + reward["offset"]).item() == pytest.approx(discounted)
     second = trainer.iterate()
     assert (second["step"], second["rollout/episodes"]) == (24, 8)
-    assert trainer.agent.policy.normalizers.reward.state_dict()["mean"].item() == pytest.approx((1 + 1.5 + 1.75) / 3)
+    assert trainer.agent.policy.normalizers.reward.moments.mean.item() == pytest.approx(discounted)
     trainer.close({})
 
 

@@ -12,6 +12,14 @@ from ppo_cli.devices import with_float64
 State = dict[str, Tensor]
 
 
+def from_zero(state: State) -> State:
+    """A state of earlier versions, with a ``mean``, as one of today's; one of today's as it is."""
+    if "mean" not in state:
+        return state
+    rest = {name: tensor for name, tensor in state.items() if name != "mean"}
+    return {"origin": torch.zeros_like(state["mean"]), "offset": state["mean"], **rest}
+
+
 class RunningMoments:
     """Mean and variance of the rows seen, merged batch by batch (Chan, Golub & LeVeque 1983, equations 2.1).
 
@@ -56,13 +64,13 @@ class RunningMoments:
 
     def state_dict(self) -> State:
         """What a checkpoint keeps."""
-        return {"count": self.count, "origin": self.origin, "mean": self.offset, "var": self.var}
+        return {"count": self.count, "origin": self.origin, "offset": self.offset, "var": self.var}
 
     def load_state_dict(self, state: State) -> None:
-        """Take :meth:`state_dict`'s tensors over; one of earlier versions has no origin, and a mean from 0."""
-        state = {"origin": torch.zeros_like(state["mean"]), **state}
+        """Take :meth:`state_dict`'s tensors over, or those of earlier versions, which counted from 0."""
+        state = from_zero(state)
         self.count, self.origin, self.offset, self.var = (
-            state[name].to(self.var.device) for name in ("count", "origin", "mean", "var")
+            state[name].to(self.var.device) for name in ("count", "origin", "offset", "var")
         )
         if self._rate:  # one that never forgot may have counted more
             self.count = self.count.clamp(max=1.0 / self._rate)

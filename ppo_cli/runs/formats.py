@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from ppo_cli.algorithm.moments import from_zero
 from ppo_cli.config import PPOConfig, TrainConfig
 from ppo_cli.plain import up_to_date
 
@@ -60,9 +60,10 @@ def _count_from_a_first_sample(agent: dict[str, Any]) -> None:
     for part in parts if isinstance(parts, list | tuple) else ():
         if isinstance(part, dict) and "floating" in part:
             part.setdefault("measured", part.pop("floating"))
-    for section in normalizers.values() if isinstance(normalizers, dict) else ():
-        if isinstance(section, dict) and isinstance(section.get("mean"), Tensor):
-            section.setdefault("origin", torch.zeros_like(section["mean"]))
+    if isinstance(normalizers, dict):
+        for name, section in normalizers.items():
+            if isinstance(section, dict) and isinstance(section.get("mean"), Tensor):
+                normalizers[name] = from_zero(section)
 
 
 STEPS: dict[int, Callable[[dict[str, Any]], None]] = {1: _name_the_recurrent_layer, 2: _count_from_a_first_sample}
