@@ -38,12 +38,13 @@ class Globals:
 
     python: Any
     numpy: Any
-    torch: list[torch.Tensor]  # the CPU's, then each GPU's
+    torch: list[torch.Tensor]  # the CPU's, then each GPU's if this process has used one
 
     @classmethod
     def now(cls) -> Globals:
         """As they are."""
-        devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        # to ask a GPU that nobody has used yet would take seconds, and hundreds of MiB of its memory
+        devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
         return cls(random.getstate(), np.random.get_state(), [torch.get_rng_state(), *devices])
 
     def take_effect(self) -> None:
@@ -53,6 +54,8 @@ class Globals:
         torch.set_rng_state(self.torch[0])
         if len(self.torch) > 1:
             torch.cuda.set_rng_state_all(self.torch[1:])
+        elif torch.cuda.is_available():  # unused then, they had the seed that they share with the CPU's
+            torch.cuda.manual_seed_all(torch.initial_seed())
 
     def same_as(self, other: Globals) -> bool:
         """Whether nothing was drawn in between."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -195,5 +196,5 @@ def accelerated(step: UpdateStep, compiled: bool, full: int, device: torch.devic
     if not compiled:
         return run_steps(step)
     if device.type == "cuda":
-        return run_steps(Replayed(step, record_cuda))
+        return run_steps(Replayed(step, partial(record_cuda, device)))
     return Compiled(step, full)

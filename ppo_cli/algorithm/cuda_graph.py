@@ -64,15 +64,21 @@ class Replayed:
             log.warning("the gradient step cannot be recorded as a CUDA graph and runs without: %s", error)
 
 
-def record_cuda(compute: Compute) -> Recorded:
-    """Record a computation as a CUDA graph; what it allocates and chooses at first happens before, on a side stream."""
-    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            compute()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        results = compute()
+def record_cuda(device: torch.device, compute: Compute) -> Recorded:
+    """Record a computation as a CUDA graph; what it allocates and chooses at first happens before, on a side stream.
+
+    Args:
+        device: Where all of it happens; streams are a GPU's own, and another one's would record nothing.
+        compute: The computation.
+    """
+    with torch.cuda.device(device):
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                compute()
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            results = compute()
     return graph.replay, results

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ppo_cli.devices import Constant
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.spec import Shapes, Spec
 
@@ -41,6 +42,7 @@ class UserModule:
         self.work = sum(value.numel() for value in self._module.parameters())
         self._kind, self._obs_size, self._trunks = kind, spec.obs_size, trunks
         self._names = [key for key, _ in self._module.named_parameters()]
+        self._buffers = {key: Constant(value) for key, value in self._module.named_buffers()}
         self.shapes: Shapes = {key: (trunks, *value.shape) for key, value in self._module.named_parameters()}
 
     def init(self, generator: torch.Generator) -> dict[str, Tensor]:
@@ -55,8 +57,9 @@ class UserModule:
         features: list[Any] = []
         module = self._module if type(rows) is Tensor else self._traced
         trunks = len(parameters[0]) if parameters else 1  # without parameters, one stands for all
+        buffers = {key: buffer.on(rows.device) for key, buffer in self._buffers.items()}
         for trunk in range(trunks):
-            own = {key: part[trunk] for key, part in zip(self._names, parameters, strict=True)}
+            own = buffers | {key: part[trunk] for key, part in zip(self._names, parameters, strict=True)}
             features.append(torch.func.functional_call(module, own, (rows[:, : self._obs_size].float(),)))
         return torch.stack(features)
 
