@@ -159,7 +159,7 @@ def _apart(one: Tensor, other: Tensor) -> float:
 def refused_recording(setting: Setting) -> list[Row]:
     """A step that asks for a number cannot be recorded: it runs as it is, and so does what comes after it."""
 
-    def step(state: LearnerState, batch: Minibatch, coef: Coefficients) -> tuple[LearnerState, Tensor]:
+    def step(state: LearnerState, batch: Minibatch, _: Coefficients) -> tuple[LearnerState, Tensor]:
         grown = state.parameters + float(batch.returns.sum().item())
         return LearnerState(grown, state.first_moment, state.second_moment), grown[: len(LOSS_METRICS)].clone()
 
@@ -212,7 +212,7 @@ class StopAfter(Callback):
     def __init__(self, iteration: int) -> None:
         self._iteration = iteration
 
-    def on_iteration(self, row: Mapping[str, Any], run: Any) -> None:
+    def on_iteration(self, _: Mapping[str, Any], run: Any) -> None:
         """Send it."""
         if run.progress.iteration == self._iteration:
             signal.raise_signal(signal.SIGTERM)
@@ -226,9 +226,7 @@ def runs(setting: Setting) -> list[Row]:
         found, first = _repeat(setting.folder / f"mlp{compiled}", config, setting.tiny)
         way = "recorded" if compiled else "eager"
         rows += [Row("resume", f"W1 {way}, {what}", "ok" if equal else "FAILED", told) for what, equal, told in found]
-    returns = [
-        evaluate(first, device=device, episodes=10).episode_returns for device in ("cpu", str(setting.device))
-    ]
+    returns = [evaluate(first, device=device, episodes=10).episode_returns for device in ("cpu", str(setting.device))]
     mean_returns = ", ".join(f"{np.mean(one):.1f}" for one in returns)
     alike = "ok" if returns[0] == returns[1] else "told"
     rows.append(Row("resume", "its evaluation on CPU and device", alike, f"mean returns {mean_returns}"))
@@ -244,7 +242,9 @@ def runs_of_pictures(setting: Setting) -> list[Row]:
             config = pictures_config(device=str(setting.device), compile=setting.cuda)
             found, _ = _repeat(setting.folder / f"cnn{fixed}", config, setting.tiny)
             way = "cuDNN deterministic" if fixed else "as it is"
-            rows += [Row("pictures", f"CNN {way}, {what}", "ok" if same else "told", told) for what, same, told in found]
+            rows += [
+                Row("pictures", f"CNN {way}, {what}", "ok" if same else "told", told) for what, same, told in found
+            ]
     finally:
         torch.backends.cudnn.deterministic = before
     return rows
@@ -259,7 +259,9 @@ def _repeat(folder: Path, config: TrainConfig, tiny: bool) -> tuple[list[tuple[s
     names = [folder / name for name in ("first", "again", "resumed")]
     train(config, names[0], show=False)
     train(config, names[1], show=False)
-    train(config, names[2], show=False, callbacks=[StopAfter(4)])  # a checkpoint, and one iteration that is made once more
+    train(
+        config, names[2], show=False, callbacks=[StopAfter(4)]
+    )  # a checkpoint, and one iteration that is made once more
     resume(names[2], show=False)
     parameters = [load_checkpoint(name / "checkpoints" / "last.pt")["agent"]["parameters"] for name in names]
     found = []

@@ -59,14 +59,14 @@ class Setting:
         return float(np.median(times)) * 1e6
 
     @contextmanager
-    def peak(self) -> Iterator[list[float]]:
-        """The most memory that tensors on the device took inside the block, MiB."""
-        found: list[float] = []
+    def peak(self) -> Iterator[list[str]]:
+        """The most memory that tensors took inside the block, in words; nothing of a CPU's is known."""
+        found: list[str] = []
         if self.cuda:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(self.device)
         yield found
-        found.append(torch.cuda.max_memory_allocated(self.device) / 2**20 if self.cuda else float("nan"))
+        found.append(f"; peak {torch.cuda.max_memory_allocated(self.device) / 2**20:,.0f} MiB" if self.cuda else "")
 
 
 class Pictures(gymnasium.Env[Any, Any]):

@@ -78,7 +78,7 @@ def _step(setting: Setting, name: str, spec: Spec, network: NetworkConfig, size:
             assert replayed._recorded is not None
             replay = replayed._recorded[0]
             parts.append(f"the recording alone {setting.median_us(lambda: _times(replay, count), 9) / count:,.0f} µs")
-    return Row("steps", name, "", ", ".join(parts) + f"; peak {memory[0]:,.0f} MiB")
+    return Row("steps", name, "", ", ".join(parts) + memory[0])
 
 
 def _times(call: Callable[[], object], count: int) -> None:
@@ -191,8 +191,10 @@ def _iterations(setting: Setting, config: TrainConfig, name: str) -> str:
     collect, fill_in, learn = (statistics.median(times[1:]) for times in took.values())
     rows, steps = config.buffer_size, config.epochs * -(-config.buffer_size // config.batch_size)
     found = f"{rows / (collect + fill_in + learn):>9,.0f} steps/s: {collect / rows * config.num_envs * 1e6:,.0f} µs a "
-    found += f"vector step, values {fill_in * 1e3:,.1f} ms, learning {learn * 1e3:,.0f} ms = {learn / steps * 1e6:,.0f} "
-    return found + f"µs a gradient step; peak {memory[0]:,.0f} MiB"
+    found += (
+        f"vector step, values {fill_in * 1e3:,.1f} ms, learning {learn * 1e3:,.0f} ms = {learn / steps * 1e6:,.0f} "
+    )
+    return found + "µs a gradient step" + (memory[0] if config.device != "cpu" else "")
 
 
 def _timed(setting: Setting, call: Callable[..., Any], times: list[float]) -> Callable[..., Any]:

@@ -44,7 +44,8 @@ class Globals:
     def now(cls) -> Globals:
         """As they are."""
         # to ask a GPU that nobody has used yet would take seconds, and hundreds of MiB of its memory
-        devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+        used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+        devices = torch.cuda.get_rng_state_all() if used else []
         return cls(random.getstate(), np.random.get_state(), [torch.get_rng_state(), *devices])
 
     def take_effect(self) -> None:

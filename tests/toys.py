@@ -582,6 +582,20 @@ class Mirror(torch.nn.Module):
         return self.inner(rows).abs()
 
 
+class Scaled(torch.nn.Module):
+    """Features that a buffer scales, which is no parameter."""
+
+    width = 3
+
+    def __init__(self, obs_size: int) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(obs_size, self.width)
+        self.register_buffer("scale", torch.tensor([1.0, 2.0, 3.0]))
+
+    def forward(self, rows: Any) -> Any:
+        return self.layer(rows) * self.scale
+
+
 class Squares(torch.nn.Module):
     """A network of somebody's that has nothing to learn."""
 
