@@ -34,7 +34,7 @@ NEAR, NEAR_PICTURES = 1e-3, 3e-2  # of what the CPU finds; convolutions round to
 
 def _kinds() -> dict[str, tuple[Spec, PPOConfig]]:
     """Agents that together have every head, every encoder and every normaliser."""
-    numbers, mask = ObsPart("obs", "numbers", (6,), floating=True), ObsPart("mask", "mask", (5,))
+    numbers, mask = ObsPart("obs", "numbers", (6,), measured=True), ObsPart("mask", "mask", (5,))
     multi = ActionPart("", "categorical", 2, (3, 2))
     box = ActionPart("", "continuous", 2, (), (-1.0, -2.0), (1.0, 3.0))
     usual: dict[str, Any] = {"batch_size": 16, "epochs": 2, "buffer_size": ENVS * STEPS}
@@ -131,7 +131,8 @@ def _kind(setting: Setting, name: str, spec: Spec, config: PPOConfig) -> Row:
     rollouts = [_rollout(reference, seed) for seed in range(3)]
     near = NEAR_PICTURES if name in ("CNN", "IMPALA") else NEAR
     rollout, noise, actions = rollouts[0]
-    on_device = [others[0].policy.act(rows[0], now) for rows, now in zip(rollout.steps, noise, strict=True)]
+    drawn = zip(rollout.steps, noise, strict=True)
+    on_device = [others[0].policy.act(rows[0], now.to(setting.device)) for rows, now in drawn]
     pairs = zip(on_device, actions, strict=True)
     other_actions = float(np.mean([np.abs(mine.actions - theirs).max(1) > near for mine, theirs in pairs]))
     by_recording, by_device, grown = 0.0, 0.0, 0.0

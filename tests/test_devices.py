@@ -20,7 +20,7 @@ from ppo_cli.config import ContinuousConfig, NetworkConfig, PPOConfig
 from ppo_cli.seeding import Globals, kept_globals, seed_globals
 from ppo_cli.spec import ActionPart, ObsPart, Spec
 
-NUMBERS, MASK = ObsPart("obs", "numbers", (3,), floating=True), ObsPart("mask", "mask", (5,))
+NUMBERS, MASK = ObsPart("obs", "numbers", (3,), measured=True), ObsPart("mask", "mask", (5,))
 MULTI, BOX = ActionPart("", "categorical", 2, (3, 2)), ActionPart("", "continuous", 2, (), (-1.0, -2.0), (1.0, 3.0))
 DISCRETE = Spec.simple(3, 4)
 PICTURES = Spec((ObsPart("", "image", (4, 36, 36), scale=1 / 255),), DISCRETE.actions)
