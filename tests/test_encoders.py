@@ -385,11 +385,11 @@ def test_a_module_that_cannot_be_built_is_a_clear_error(name: str) -> None:
 @pytest.mark.parametrize("memory", [0, 9])
 def test_only_measurements_are_standardised(memory: int) -> None:
     row_size = PARTS.obs_size + memory
-    normalizer = make_normalizers(PPOConfig(normalize_obs=True), PARTS, row_size, 2, CPU).observation
+    normalizer = make_normalizers(PPOConfig(normalize_obs=True), PARTS, row_size, np.float32, 2, CPU).observation
     rows = torch.cat((ROW, torch.randn(4, memory, generator=stream(6)) * 1e6), 1)
     rows[0, -1] = -0.0 if memory else rows[0, -1]
     for part in rows.split(2):
-        normalizer.update(part)
+        normalizer.update(part, torch.ones(len(part), dtype=torch.bool))
     read = normalizer(rows)
     assert read.shape == rows.shape
     measured = rows[:, :2]
@@ -408,9 +408,9 @@ def test_only_measurements_are_standardised(memory: int) -> None:
 )
 def test_without_measurements_nothing_is_standardised(part: ObsPart) -> None:
     spec = spec_of(part)
-    normalizer = make_normalizers(PPOConfig(normalize_obs=True), spec, spec.obs_size, 2, CPU).observation
+    normalizer = make_normalizers(PPOConfig(normalize_obs=True), spec, spec.obs_size, np.float32, 2, CPU).observation
     rows = torch.randn(3, spec.obs_size, generator=stream(7)) * 100
-    normalizer.update(rows)
+    normalizer.update(rows, torch.ones(3, dtype=torch.bool))
     assert torch.equal(normalizer(rows), rows)
     assert normalizer.state_dict() == {}
 

@@ -46,7 +46,7 @@ def test_pictures_are_scaled_to_1_and_vectors_of_bytes_are_not() -> None:
     agent = PPOAgent.from_spec(spec, PPOConfig(), seed=0)
     features = agent.policy.network.encoder([], agent.policy.prepare(torch.full((1, 60), 255, dtype=torch.uint8)))
     assert features.tolist() == [[[pytest.approx(1.0)] * 60]]
-    assert read_spec(EnvConfig(id="Bytes-v0")).observations == (ObsPart("", "numbers", (3,)),)
+    assert read_spec(EnvConfig(id="Bytes-v0")).observations == (ObsPart("", "numbers", (3,), measured=True),)
 
 
 @pytest.mark.parametrize(

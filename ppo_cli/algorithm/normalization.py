@@ -173,7 +173,11 @@ class ObservationNormalizer(_Running):
     def _freeze(self) -> None:
         self._mean = self._per_column(self.moments.mean, 0.0)
         self._scale = self._per_column((self.moments.var + EPS).rsqrt(), 1.0)
-        self.empty = bool(self.moments.count == 0)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was counted yet."""
+        return self.moments.count.item() == 0
 
     def __call__(self, observations: Tensor) -> Tensor:
         """Observations (rows, row_size), standardised."""
