@@ -32,9 +32,10 @@ from ppo_cli.errors import CheckpointError, ConfigError, RunError
 from ppo_cli.loggers.curves import CurvesLogger
 from ppo_cli.loggers.metrics import COLUMNS
 from ppo_cli.plain import to_plain
-from ppo_cli.runs.checkpoint import load_checkpoint
+from ppo_cli.runs.checkpoint import load_checkpoint, save_checkpoint
 from ppo_cli.runs.progress import Evaluation
 from ppo_cli.runs.resume import find_saved
+from ppo_cli.training import stretches
 from ppo_cli.training.plan import Planner
 from ppo_cli.training.result import TrainResult
 from ppo_cli.training.run import resume, train
@@ -876,7 +877,7 @@ def test_a_signal_to_all_processes_of_a_job_stops_it_as_well(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("env", "limit", "num_envs", "every"),
     [
-        ("Walk-v0", None, 8, 100_000),  # no limit known
+        ("Walk-v0", None, 8, "auto"),  # no limit known: it follows from the episodes that are seen
         ("CartPole-v1", None, 8, 100_000),  # 10 × 500 × 8 is less
         ("CartPole-v1", None, 32, 160_000),
         ("Walk-v0", 2_000, 8, 160_000),
@@ -884,7 +885,7 @@ def test_a_signal_to_all_processes_of_a_job_stops_it_as_well(tmp_path: Path) -> 
     ],
 )
 def test_auto_leaves_ten_of_the_longest_episodes_between_checkpoints(
-    env: str, limit: int | None, num_envs: int, every: int
+    env: str, limit: int | None, num_envs: int, every: int | str
 ) -> None:
     config = make_config(
         env, of_env={"max_episode_steps": limit}, num_envs=num_envs, buffer_size=64, checkpoint_every="auto"
@@ -906,6 +907,83 @@ def test_checkpoints_that_disturb_learning_are_warned_of(
     config = make_config(of_env={"max_episode_steps": limit}, checkpoint_every=every, epochs=1, eval_every=None)
     run(tmp_path / "run", config)
     assert (f"checkpoint_every={every} leaves" in caplog.text) == warned
+
+
+@pytest.fixture
+def _short_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With ``checkpoint_every=auto``, 64 steps and more; 320 where no episode ends, or 200 of each environment."""
+    monkeypatch.setattr(stretches, "CHECKPOINT_EVERY", 64)
+    monkeypatch.setattr(stretches, "PATIENCE", 5)
+    monkeypatch.setattr(stretches, "MOST_STEPS", 200)
+
+
+def without_limit(length: int | None, **settings: Any) -> TrainConfig:
+    """Episodes of a length that Gymnasium does not know; 30 iterations."""
+    common: dict[str, Any] = {"checkpoint_every": "auto", "keep_last": None, "eval_every": None, "epochs": 1}
+    common |= {"total_timesteps": 30 * ROLLOUT, "of_env": {"kwargs": {"length": length}}}
+    return make_config("Clock-v0", **common | settings)
+
+
+@pytest.mark.usefixtures("_short_stretches")
+@pytest.mark.parametrize(
+    ("length", "num_envs", "steps"),
+    [
+        (3, 2, [*range(64, 961, 64)]),  # 10 × 3 × 2 are less than 64
+        (7, 2, [160, 320, 480, 640, 800, 960]),  # 140, in whole iterations
+        (24, 2, [480, 960]),
+        (24, 1, [256, 512, 768, 960]),
+        (100, 1, [960]),  # the first has lasted as long as 100 episodes of this length would when it ends
+        (30, 16, [960]),  # 480 have gone by when the first 16 end, and 4,800 are due
+        (None, 2, [416, 832, 960]),
+        (None, 1, [320, 640, 960]),
+    ],
+)
+def test_where_no_limit_is_known_stretches_follow_from_the_episodes_seen(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, length: int | None, num_envs: int, steps: list[int]
+) -> None:
+    config = without_limit(length, num_envs=num_envs)
+    assert steps_of(run(tmp_path / "run", config)) == steps
+    told = [line for line in caplog.messages if "cuts" in line]
+    if length is not None:
+        assert not told
+    else:
+        (line,) = told  # once, though there are several
+        assert line.startswith(f"the checkpoint of step {steps[0]} cuts {num_envs} episodes in progress, and 0 ended")
+        assert "env.max_episode_steps=1000" in line
+
+
+@pytest.mark.parametrize(("every", "cuts", "ended"), [(32, 2, 0), (64, 2, 2), (128, 2, 6), (960, 0, 80)])
+def test_a_stretch_that_cuts_more_than_it_ends_is_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, every: int, cuts: int, ended: int
+) -> None:
+    run(tmp_path / "run", without_limit(20, checkpoint_every=every))
+    told = f"the checkpoint of step {every} cuts {cuts} episodes in progress, and {ended} ended since the one before"
+    assert (told in caplog.text) == (cuts > ended) == ("checkpoint_every=auto waits for their ends" in caplog.text)
+
+
+@pytest.mark.usefixtures("_short_stretches")
+@pytest.mark.parametrize(("env", "kwargs"), [("Walk-v0", {}), ("Clock-v0", {"length": 7}), ("Clock-v0", {})])
+@pytest.mark.parametrize("after", [11, 25])
+def test_stretches_that_follow_from_episodes_are_those_of_an_undisturbed_run(
+    tmp_path: Path, env: str, kwargs: dict[str, Any], after: int
+) -> None:
+    config = replace(without_limit(None), env=EnvConfig(id=env, kwargs=kwargs))
+    whole = run(tmp_path / "whole", config)
+    assert len(steps_of(whole)) > 1
+    folder = stopped(tmp_path / "stopped", config, after)
+    assert go_on(folder).status == "finished"
+    assert differences(whole, folder) == []
+
+
+@pytest.mark.usefixtures("_short_stretches")
+def test_a_checkpoint_that_knows_no_longest_episode_takes_it_from_its_last_ones(tmp_path: Path) -> None:
+    folder = stopped(tmp_path / "run", without_limit(7), 11)  # at step 352, after checkpoints at 160 and 320
+    path = folder / "checkpoints" / "step_320.pt"
+    saved = load_checkpoint(path)
+    assert saved["run"]["episodes"].pop("longest") == 7
+    save_checkpoint(path, saved["agent"], saved["run"])
+    go_on(folder)
+    assert steps_of(folder) == [160, 320, 480, 640, 800, 960]
 
 
 @pytest.mark.parametrize(("keep", "steps"), [(1, [224]), (2, [192, 224]), (None, [64, 128, 192, 224])])
@@ -932,7 +1010,8 @@ def test_a_stretch_begins_with_no_part_of_an_episode(tmp_path: Path, undisturbed
     # 32 steps to a stretch, and 24 to an episode, whose other 8 enter nowhere: one each of two environments
     config = make_config("Clock-v0", of_env={"max_episode_steps": 24}, eval_every=None, checkpoint_every=2 * ROLLOUT)
     content = load_checkpoint(run(tmp_path / "run", config) / "checkpoints" / "step_192.pt")["run"]
-    assert content["episodes"] == {"finished": 6, "returns": [24.0] * 6, "lengths": [24] * 6, "successes": []}
+    episodes = {"finished": 6, "returns": [24.0] * 6, "lengths": [24] * 6, "successes": [], "longest": 24}
+    assert content["episodes"] == episodes
     assert content["progress"]["episodes"] == 6
 
 

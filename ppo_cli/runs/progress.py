@@ -75,6 +75,7 @@ class LastEpisodes:
     returns: list[float]
     lengths: list[int]
     successes: list[bool] = field(default_factory=list)
+    longest: int = field(default_factory=int)  # steps of the longest of all that were finished
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import logging
 
 from ppo_cli.envs.families import warn_of_raw_pictures
 from ppo_cli.envs.ids import newer_version
-from ppo_cli.training.auto import warn_of_short_stretches
 from ppo_cli.training.effects import warn_of_no_effect
 from ppo_cli.training.plan import Plan
+from ppo_cli.training.stretches import warn_of_short_stretches
 
 log = logging.getLogger("ppo_cli")
 

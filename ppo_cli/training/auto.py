@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 from typing import NamedTuple
@@ -11,9 +10,7 @@ import torch
 
 from ppo_cli.agent.learner import sequence_length
 from ppo_cli.config import TrainConfig, whole_iterations
-from ppo_cli.envs.inspect import longest_episode
-
-log = logging.getLogger("ppo_cli")
+from ppo_cli.training.stretches import CHECKPOINT_EVERY, STRETCH, shortest_stretch
 
 
 def count_updates(config: TrainConfig) -> tuple[int, int]:
@@ -24,41 +21,21 @@ def count_updates(config: TrainConfig) -> tuple[int, int]:
     return updates, 1 if config.network.recurrent is None else sequence_length(config, steps)
 
 
-STRETCH = 10  # longest episodes of each environment that should fit between two scheduled checkpoints, or more
-CHECKPOINT_EVERY = 100_000
-
-
-def choose_checkpoint_every(config: TrainConfig) -> tuple[int | None, str]:
+def choose_checkpoint_every(config: TrainConfig) -> tuple[int | str | None, str]:
     """Steps between scheduled checkpoints, which cut the episodes in progress.
 
     Cuts that lie far apart change nothing about what is learnt; close ones would show the agent the beginnings of
-    episodes more often than their ends.
+    episodes more often than their ends. Where no limit of episodes is known, ``auto`` remains: how far is far follows
+    from the episodes that are seen.
     """
     if config.checkpoint_every != "auto":
-        assert not isinstance(config.checkpoint_every, str)
         return config.checkpoint_every, "as asked"
-    least = _shortest_stretch(config)
+    least = shortest_stretch(config)
+    if not least:
+        return "auto", f"{CHECKPOINT_EVERY}, or {STRETCH} of the longest episodes seen in each environment"
     if least > CHECKPOINT_EVERY:
         return least, f"{STRETCH} of the longest episodes in each environment"
-    return CHECKPOINT_EVERY, f"at least {STRETCH} of the longest episodes in each environment" if least else "as usual"
-
-
-def _shortest_stretch(config: TrainConfig) -> int:
-    """Steps between checkpoints below which their cuts are felt; 0 where episodes have no limit."""
-    return STRETCH * (longest_episode(config.env) or 0) * config.num_envs
-
-
-def warn_of_short_stretches(config: TrainConfig, total_timesteps: int) -> None:
-    """Say so where checkpoints lie so close together that their cuts are felt."""
-    every, least = config.checkpoint_every, _shortest_stretch(config)
-    if isinstance(every, int) and every < min(least, total_timesteps):
-        log.warning(
-            "checkpoint_every=%d leaves each environment less than %d of its longest episodes between two checkpoints, "
-            "which cut them: their late parts are seen less often; checkpoint_every=%d would not disturb learning",
-            every,
-            STRETCH,
-            least,
-        )
+    return CHECKPOINT_EVERY, f"at least {STRETCH} of the longest episodes in each environment"
 
 
 class Costs(NamedTuple):

@@ -25,10 +25,11 @@ class EpisodeStatistics:
 
     Attributes:
         finished: Episodes that are over.
+        longest: Steps of the longest of these.
     """
 
     def __init__(self, num_envs: int) -> None:
-        self.finished = 0
+        self.finished = self.longest = 0
         self._returns: deque[float] = deque(maxlen=WINDOW)
         self._lengths: deque[int] = deque(maxlen=WINDOW)
         self._successes: deque[bool] = deque(maxlen=WINDOW)
@@ -46,7 +47,9 @@ class EpisodeStatistics:
         if ended is not None:
             returns = self._running_return[ended]
             self._returns.extend(returns[np.isfinite(returns)].tolist())
-            self._lengths.extend(self._running_length[ended].tolist())
+            lengths = self._running_length[ended].tolist()
+            self._lengths.extend(lengths)
+            self.longest = max(self.longest, *lengths)
             self._successes.extend(result.successes.values())
             self.finished += int(ended.sum())
             self._running_return[ended] = 0.0
@@ -57,6 +60,16 @@ class EpisodeStatistics:
         """Every environment begins an episode; those in progress are cut and enter nothing."""
         self._running_return[:] = 0.0
         self._running_length[:] = 0
+
+    @property
+    def unfinished(self) -> int:
+        """Episodes in progress that have taken a step."""
+        return int(np.count_nonzero(self._running_length))
+
+    @property
+    def longest_unfinished(self) -> int:
+        """Steps that the longest of those has taken."""
+        return int(self._running_length.max())
 
     @property
     def returns(self) -> list[float]:
@@ -80,11 +93,15 @@ class EpisodeStatistics:
 
     def state_dict(self) -> LastEpisodes:
         """What a checkpoint keeps; episodes in progress are cut there."""
-        return LastEpisodes(self.finished, list(self._returns), list(self._lengths), list(self._successes))
+        lists = (list(self._returns), list(self._lengths), list(self._successes))
+        return LastEpisodes(self.finished, *lists, longest=self.longest)
 
     def load_state_dict(self, state: LastEpisodes) -> None:
         """Take :meth:`state_dict` over."""
-        self.finished = state.finished
+        self.finished, self.longest = (
+            state.finished,
+            max(state.longest, *state.lengths, 0),
+        )  # older ones have no longest
         self._returns.extend(state.returns)
         self._lengths.extend(state.lengths)
         self._successes.extend(state.successes)

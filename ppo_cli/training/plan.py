@@ -26,12 +26,14 @@ Found = TypeVar("Found")
 
 
 class PlannedConfig(TrainConfig):
-    """Settings in which every ``auto`` has given way to what it means here."""
+    """Settings in which every ``auto`` has given way to what it means here.
+
+    That of ``checkpoint_every`` stays where it follows from the episodes that will be seen.
+    """
 
     threads: int
     compile: bool
     vector_backend: str
-    checkpoint_every: int | None
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from ppo_cli.training.play import evaluate_policy
 from ppo_cli.training.postmortem import located, skip_or_stop
 from ppo_cli.training.rewards import make_rewards
 from ppo_cli.training.row import make_row
+from ppo_cli.training.stretches import Stretch
 
 log = logging.getLogger("ppo_cli")
 
@@ -84,6 +85,7 @@ class Trainer:
         self.episode_statistics, self.calls = EpisodeStatistics(config.num_envs), EnvCalls()
         if saved is not None:
             state.restore(self, saved)
+        self.stretch = Stretch(config, self.progress, self.episode_statistics)
         parts = (self.agent, self.progress, self.episode_statistics, self.calls)
         self.collector = Collector(plan, *parts, all_finals=self.rewards.all_finals)
         # a budget is real steps: where some of a rollout's only fetch observations, it ends where it ends
@@ -186,8 +188,9 @@ class Trainer:
 
     def _checkpoint_is_due(self, before: int) -> bool:
         every, over = self.config.checkpoint_every, self.used_up
+        due = self.stretch.is_long_enough() if isinstance(every, str) else self._is_due(every, before)
         # an end for a reason is one that the run can be extended from; a signal's is none, for it goes on without a cut
-        return (every is not None and (over or self.stop_reason is not None)) or self._is_due(every, before)
+        return (every is not None and (over or self.stop_reason is not None)) or due
 
     def _evaluation_is_due(self, before: int) -> bool:
         last = self.used_up and self.config.eval_every is not None
@@ -230,6 +233,7 @@ class Trainer:
         digits = len(str(self.total_timesteps))
         self._write(partial(self.store.save_scheduled, self.progress.step, digits))
         if not self.used_up and not self.stopping:
+            self.stretch.cut()
             self.collector.rebuild()
             self.collector.begin_stretch()
 
