@@ -233,15 +233,14 @@ def _compare(twin: Made, seed: int, place: tuple[int, int], index: int, memory: 
         ends = (memory["terminated"][row, index], memory["truncated"][row, index])
         assert ends == (there["terminated"], there["truncated"] and not there["terminated"])
         if ends[1]:
-            _same_row(twin, there, finals[row, index], last=True)
+            _same_row(twin, there, finals[row, index])
         episode, time = (episode + 1, 0) if over else (episode, time + 1)
     _same_row(twin, say(twin, seed, episode, time), memory.next_observations[index])
     return episode, time
 
 
-def _same_row(twin: Made, said: dict[str, Any], row: Any, last: bool = False) -> None:
+def _same_row(twin: Made, said: dict[str, Any], row: Any) -> None:
     expected = row_of(twin.observation_space, said["observation"])
-    mask = np.ones(3) if last and twin.mask != "observation" else said["mask"]
-    expected_mask = mask.tolist() if twin.mask else []
+    expected_mask = said["mask"].tolist() if twin.mask else []
     order = [*expected_mask, *expected] if twin.mask == "observation" else [*expected, *expected_mask]
     assert row.tolist() == order, f"{row.tolist()} and {order}"

@@ -68,8 +68,6 @@ def live(config: EnvConfig, mode: AutoresetMode, steps: int, backend: str = "syn
     found = inspect(config, 0)
     spec = found.spec
     masks = next((columns for part, columns in spec.obs_columns() if part.kind == "mask"), None)
-    hidden = 3 if spec.mask in ("info", "method") else 0  # of an episode's end no mask is known, nor is one needed
-    width = spec.obs_size - hidden
     envs = VectorEnv(backend, config, found, [5, 6, 7], mode)
     observations = envs.reset()
     lives: list[list[Life]] = [[] for _ in range(envs.num_envs)]
@@ -86,7 +84,7 @@ def live(config: EnvConfig, mode: AutoresetMode, steps: int, backend: str = "syn
                 assert not step.truncated[env]
                 continue
             over, cut = bool(step.terminated[env]), bool(step.truncated[env])
-            end = None if over else following[env, :width].tolist()
+            end = None if over else following[env].tolist()
             life.append(Life(observations[env].tolist(), actions[env].item(), float(step.rewards[env]), over, cut, end))
         observations = step.observations
     envs.close()
@@ -105,7 +103,7 @@ def test_each_environment_lives_the_same_life_under_every_habit(name: str) -> No
         assert ends - 60 + len(theirs) in (0, 1)  # each end has one such step, though the last one's may be to come
         for life, after in pairwise(ours):
             if not life.terminated and not life.truncated:
-                assert life.following == after.observation[: len(life.following or ())]
+                assert life.following == after.observation
 
 
 @every_mode
@@ -137,6 +135,48 @@ def test_where_some_environments_show_no_mask_those_may_do_everything(mode: Auto
         assert observations[~starts, masks].all()
     assert several > 5
     envs.close()
+
+
+def masks_at_ends(kwargs: dict[str, Any], backend: str, mode: AutoresetMode, **settings: Any) -> list[list[float]]:
+    """The masks beside or in the last observations of some episodes of a clock, after how many steps each."""
+    env = EnvConfig(id="toys:Masked-v0", kwargs=kwargs, **settings)
+    found = inspect(env, 0)
+    masks = next(columns for part, columns in found.spec.obs_columns() if part.kind == "mask")
+    clock = next(columns for part, columns in found.spec.obs_columns() if part.kind == "numbers")
+    envs = VectorEnv(backend, env, found, [5, 6], mode, all_finals=True)
+    envs.reset()
+    ends = []
+    for _ in range(9):
+        step = envs.step(np.zeros((2, 1), np.int64))
+        lasts = step.observations if step.finals is None else step.finals.observations
+        for row in [] if step.ended is None else lasts:
+            ends.append([*row[clock].tolist(), *row[masks].tolist()])
+    envs.close()
+    return ends
+
+
+@every_mode
+@pytest.mark.parametrize("backend", ["sync", "async"])
+@pytest.mark.parametrize("source", ["info", "method", "observation"])
+def test_a_last_observation_has_its_own_mask(backend: str, mode: AutoresetMode, source: str) -> None:
+    cut = masks_at_ends({"source": source}, backend, mode, max_episode_steps=2)
+    assert len(cut) == (6 if mode == NEXT else 8)
+    assert all(row == [2, 0, 0, 1, 0, 0] for row in cut)
+    nothing = masks_at_ends({"source": source, "options_at_end": 0}, backend, mode)
+    assert len(nothing) == (4 if mode == NEXT else 6)
+    # what stands beside an observation allows all where nothing is allowed; what is part of it is left as it is
+    assert all(row == ([3, 0, 0, 0, 0, 0] if source == "observation" else [3, 1, 1, 1, 1, 1]) for row in nothing)
+    if source == "info":
+        unsaid = masks_at_ends({"source": source, "every": 2}, backend, mode)
+        assert all(row == [3, 1, 1, 1, 1, 1] for row in unsaid)
+
+
+@every_mode
+def test_an_observation_that_an_error_made_the_last_one_has_its_own_mask(mode: AutoresetMode) -> None:
+    kwargs = {"source": "info", "breaks_after": 2}
+    ends = masks_at_ends(kwargs, "sync", mode, restart_crashed=True)
+    assert len(ends) >= 4
+    assert all(row == [2, 0, 0, 1, 0, 0] for row in ends)
 
 
 # in training

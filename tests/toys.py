@@ -525,10 +525,12 @@ class Masked(Toy):
     Args:
         source: ``observation``, ``info``, ``tuple`` (in info, one per entry of the action), or ``method``.
         every: Steps from one mask in info to the next.
+        options_at_end: How many are allowed where an episode is over.
+        breaks_after: Steps after which the next one raises.
     """
 
-    def __init__(self, source: str, every: int = 1) -> None:
-        self.source, self.every = source, every
+    def __init__(self, source: str, every: int = 1, options_at_end: int = 1, breaks_after: int | None = None) -> None:
+        self.source, self.every, self.options_at_end, self.breaks_after = source, every, options_at_end, breaks_after
         self.action_space = MultiDiscrete([2, 3]) if source == "tuple" else Discrete(5)
         if source == "observation":
             self.observation_space = Dict(clock=Toy.observation_space, action_mask=MultiBinary(5))
@@ -536,7 +538,7 @@ class Masked(Toy):
             self.action_masks = self._mask
 
     def _mask(self) -> Any:
-        return np.arange(5) == self.steps
+        return (np.arange(5) == self.steps) * (self.options_at_end if self.steps == 3 else 1)
 
     def observe(self) -> Any:
         clock = np.full(1, self.steps, np.float32)
@@ -553,6 +555,8 @@ class Masked(Toy):
         return observation, self._info()
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        if self.steps == self.breaks_after:
+            raise ValueError("the wheel came off")
         observation, reward, *_ = super().step(action)
         return observation, reward, self.steps == 3, False, self._info()
 

@@ -83,12 +83,18 @@ def first_wrong(spec: Spec, rows: npt.NDArray[Any]) -> tuple[int, str, str] | No
 
 def without_choice(spec: Spec, allowed: npt.NDArray[np.bool_]) -> tuple[int, str] | None:
     """The first of masks (rows, num_options) that leaves nothing to choose, and for which of an action's entries."""
-    counts = np.array([count for part in spec.actions for count in part.counts])
-    choices = np.add.reduceat(allowed, np.cumsum(counts) - counts, 1)
+    choices = count_choices(spec, allowed)
     if choices.all():
         return None
     row, entry = np.argwhere(choices == 0)[0].tolist()
-    return row, f" for entry {entry} of the action" if len(counts) > 1 else ""
+    return row, f" for entry {entry} of the action" if choices.shape[1] > 1 else ""
+
+
+def count_choices(spec: Spec, allowed: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """How many choices masks (rows, num_options) leave for each of an action's entries, (rows, entries)."""
+    counts = np.array([count for part in spec.actions for count in part.counts])
+    choices: npt.NDArray[np.int64] = np.add.reduceat(allowed, np.cumsum(counts) - counts, 1, np.int64)
+    return choices
 
 
 def _first_bad(numbers: npt.NDArray[Any]) -> tuple[int, int, int, float] | None:

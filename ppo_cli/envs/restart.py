@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium as gym
 
 from ppo_cli.envs.calls import EnvCall, EnvCalls
+from ppo_cli.envs.spaces import MASK_KEY
 from ppo_cli.errors import Problem, RunError, UserError, add_note
 from ppo_cli.seeding import stream_seed
 
@@ -19,7 +20,8 @@ log = logging.getLogger("ppo_cli")
 class RestartOnError(gym.Wrapper[Any, Any, Any, Any]):
     """Says of an error in which environment and in what it was raised and, if asked to, builds that one anew.
 
-    An environment that was built anew ends its episode there, cut short, with the last observation that there was.
+    An environment that was built anew ends its episode there, cut short, with the last observation that there was and
+    its mask.
 
     Args:
         make: Builds the environment, wrappers and all.
@@ -32,7 +34,7 @@ class RestartOnError(gym.Wrapper[Any, Any, Any, Any]):
         self._make, self._index, self._restart = make, index, restart
         self._seed: int | None = None
         self._restarts = 0
-        self._last: Any = None
+        self._last: tuple[Any, dict[str, Any]] = (None, {})
         self._calls = EnvCalls()
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
@@ -47,12 +49,12 @@ class RestartOnError(gym.Wrapper[Any, Any, Any, Any]):
                 raise
             self._warn(error, "step")
         else:
-            self._keep(observation)
+            self._keep(observation, info)
             return observation, reward, terminated, truncated, info
-        last = self._last
+        observation, info = self._last
         self._rebuild()
-        _, info = self._begin(stream_seed(self._seed or 0, "restart", self._restarts), None)
-        return last, 0.0, False, True, info
+        self._begin(stream_seed(self._seed or 0, "restart", self._restarts), None)
+        return observation, 0.0, False, True, info
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """As the environment does."""
@@ -97,13 +99,13 @@ class RestartOnError(gym.Wrapper[Any, Any, Any, Any]):
         except Exception as error:
             self._add_note(error, "reset")
             raise
-        self._keep(observation)
+        self._keep(observation, info)
         return observation, info
 
-    def _keep(self, observation: Any) -> None:
-        """Remember the last observation: a copy, for one that breaks may have written into it before."""
+    def _keep(self, observation: Any, info: dict[str, Any]) -> None:
+        """Remember the last observation and its mask: a copy, for one that breaks may have written into it before."""
         if self._restart:
-            self._last = deepcopy(observation)
+            self._last = deepcopy((observation, {key: info[key] for key in (MASK_KEY,) if key in info}))
 
     def _add_note(self, error: Exception, method: str) -> None:
         add_note(error, f"in {method}() of environment {self._index}")

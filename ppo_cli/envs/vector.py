@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.vector import AutoresetMode
 
+from ppo_cli.algorithm.finite import count_choices
 from ppo_cli.algorithm.rollout import FinalObservations, ObsRows
 from ppo_cli.config import EnvConfig
 from ppo_cli.envs.backends import build, mismatch
@@ -179,8 +180,8 @@ class VectorEnv:
                 valid = ~starts
             self._ended = ended
         rows = self._pack(observations, infos)
-        if any_ended and self._aside is not None and self._mode != AutoresetMode.SAME_STEP:
-            rows[ended, self._aside] = 1  # nothing is chosen where an episode is over: the same in every mode
+        if any_ended and self._mode != AutoresetMode.SAME_STEP:
+            rows[ended] = self._with_choice(rows[ended])
         if any_ended and self._mode != AutoresetMode.NEXT_STEP:
             starts = ended
             where = (ended if self._all_finals else cut).nonzero()[0]
@@ -189,20 +190,29 @@ class VectorEnv:
                     finals = FinalObservations(where, rows[where])
                 rows[ended] = self._pack(*self._envs.reset(options={"reset_mask": ended.copy()}))[ended]
             elif len(where):
-                lasts = [self._codec.pack_one(infos["final_obs"][index], {}) for index in where]
-                finals = FinalObservations(where, np.concatenate(lasts))
-        solved = self._solved(infos, ended) if any_ended else {}
+                masks = self._told_at_end(MASK_KEY, infos, ended)
+                lasts = [self._codec.pack_one(infos["final_obs"][env], {}, masks.get(int(env))) for env in where]
+                finals = FinalObservations(where, self._with_choice(np.concatenate(lasts)))
+        told = self._told_at_end(SUCCESS_KEY, infos, ended) if any_ended else {}
+        solved = {env: bool(success) for env, success in told.items()}
         ends = ended if any_ended else None
         return Transition(rows, rewards, terminated, cut, ends, starts, valid, finals, solved)
 
-    def _solved(self, infos: dict[str, Any], ended: npt.NDArray[np.bool_]) -> dict[int, bool]:
-        """What the infos of the steps that ended episodes say of success."""
+    def _told_at_end(self, key: str, infos: dict[str, Any], ended: npt.NDArray[np.bool_]) -> dict[int, Any]:
+        """What the infos of the steps that ended episodes say, by environment."""
         if self._mode == AutoresetMode.SAME_STEP:
             infos = infos.get("final_info", {})
-        if not isinstance(infos, dict) or SUCCESS_KEY not in infos:
+        if not isinstance(infos, dict) or key not in infos:
             return {}
-        told = infos.get(f"_{SUCCESS_KEY}", ended)
-        return {int(env): bool(infos[SUCCESS_KEY][env]) for env in (ended & told).nonzero()[0]}
+        told = infos.get(f"_{key}", ended)
+        return {int(env): infos[key][env] for env in (ended & told).nonzero()[0]}
+
+    def _with_choice(self, lasts: ObsRows) -> ObsRows:
+        """Last observations of episodes; a mask beside one that allows nothing any more gives way to one of ones."""
+        if self._aside is not None:
+            empty = (count_choices(self._spec, lasts[:, self._aside] > 0) == 0).any(1)
+            lasts[empty, self._aside] = 1
+        return lasts
 
     def _cut(self) -> Transition:
         """Build all environments anew; every episode that was in progress is cut short where it was last seen."""
