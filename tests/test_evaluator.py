@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,9 @@ import toys
 from ppo_cli.agent.agent import PPOAgent
 from ppo_cli.agent.policy import Policy
 from ppo_cli.config import EnvConfig, EvalConfig, NetworkConfig, TrainConfig
+from ppo_cli.envs.episode import EpisodeProcesses
 from ppo_cli.envs.inspect import read_spec
-from ppo_cli.errors import CheckpointError, ConfigError
+from ppo_cli.errors import CheckpointError, ConfigError, RunError, UserError
 from ppo_cli.plain import to_plain
 from ppo_cli.runs.checkpoint import load_checkpoint, save_checkpoint
 from ppo_cli.training.evaluate import EvalResult, evaluate, run_eval
@@ -110,6 +113,113 @@ def test_playing_draws_from_none_of_the_policys_streams() -> None:
 
 def test_actions_reach_the_environment_under_its_own_names() -> None:
     assert all(return_ in (20.0, 24.0, 28.0) for return_, _ in episodes(3, env="FromFive-v0"))
+
+
+# in processes of their own
+
+
+@pytest.fixture
+def _slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every environment is slow enough for processes."""
+    monkeypatch.setattr("ppo_cli.training.play.TRIAL_STEPS", 4)
+    monkeypatch.setattr("ppo_cli.training.play.SLOW_STEP", 0.0)
+    monkeypatch.setattr("ppo_cli.training.play.SLOW", set())
+
+
+def how_many_processes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many each play has, once there is one that has any."""
+    found: list[int] = []
+    enter = EpisodeProcesses.__enter__
+
+    def counted(self: EpisodeProcesses) -> EpisodeProcesses:
+        entered = enter(self)
+        found.append(len(multiprocessing.active_children()))
+        return entered
+
+    monkeypatch.setattr(EpisodeProcesses, "__enter__", counted)
+    return found
+
+
+@pytest.mark.usefixtures("_slow")
+@pytest.mark.parametrize(
+    ("env", "kwargs"),
+    [
+        ("Walk-v0", {}),
+        ("Worn-v0", {}),
+        ("FromFive-v0", {}),
+        ("Any-v0", {"mask": "info", "observation": "dict"}),
+        ("Any-v0", {"mask": "method", "action": "dict"}),
+        ("odd_envs:OddDraws-v0", {"where": "numpy"}),
+        ("odd_envs:OddDraws-v0", {"where": "torch"}),
+        ("odd_envs:OddDraws-v0", {"where": "space"}),
+    ],
+)
+def test_episodes_in_processes_are_the_same(monkeypatch: pytest.MonkeyPatch, env: str, kwargs: dict[str, Any]) -> None:
+    config = EnvConfig(id=env, kwargs=kwargs)
+    player = PPOAgent.from_spec(read_spec(config), TrainConfig(env=config), seed=1).policy
+    settings: dict[str, Any] = {"episodes": 8, "seed": 3, "deterministic": False}
+    counts = how_many_processes(monkeypatch)
+    here = play(player, config, num_envs=5, **settings)
+    assert not counts
+    assert here == play(player, config, num_envs=3, in_processes=True, **settings)
+    assert counts == [3]
+    assert not multiprocessing.active_children()
+
+
+def test_an_environment_that_is_fast_needs_no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ppo_cli.training.play.SLOW_STEP", 1.0)
+    counts = how_many_processes(monkeypatch)
+    assert episodes(20, in_processes=True) == episodes(20)
+    assert not counts
+
+
+@pytest.mark.usefixtures("_slow")
+def test_the_evaluations_of_a_run_with_processes_are_those_of_one_without(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    counts = how_many_processes(monkeypatch)
+    common: dict[str, Any] = {"num_envs": 2, "buffer_size": 64, "total_timesteps": 192, "eval_every": 64}
+    common |= {"eval_episodes": 5, "logger": ["csv"], "network": NetworkConfig(hidden_sizes=[8]), "compile": False}
+    found = []
+    for backend in ("sync", "async"):
+        config = TrainConfig(env=EnvConfig(id="Walk-v0"), vector_backend=backend, **common)
+        train(config, tmp_path / backend, show=False)
+        found.append(load_checkpoint(tmp_path / backend / "checkpoints" / "last.pt")["run"]["evaluation"])
+        found.append(evaluate(tmp_path / backend, episodes=30, num_envs=3).episode_returns)
+    assert found[:2] == found[2:]
+    assert counts == [4, 4, 4, 3]  # two beside those that train, three in ppo-eval
+
+
+@pytest.mark.usefixtures("_slow")
+@pytest.mark.parametrize(
+    ("env", "kwargs", "kind", "said"),
+    [
+        ("Breaks-v0", {"at_step": 40}, RunError, r"ValueError: the wheel came off \(in step\(\) of environment 0\)"),
+        ("Breaks-v0", {"at_reset": 1}, RunError, "the reset motor is stuck"),
+        ("Dies-v0", {"at_step": 40, "how": "kill"}, RunError, r"process of an evaluation's episode 0 died \(SIGKILL"),
+        ("Dies-v0", {"at_step": 40, "how": "odd"}, RunError, "Odd: the wheel is odd"),
+        ("Walk-v0", {"nonsense": 1}, ConfigError, "Walk-v0 cannot be built: TypeError"),
+    ],
+)
+def test_what_goes_wrong_in_a_process_is_told(
+    monkeypatch: pytest.MonkeyPatch, env: str, kwargs: dict[str, Any], kind: type[UserError], said: str
+) -> None:
+    config = EnvConfig(id=env, kwargs=kwargs)
+    monkeypatch.setattr("ppo_cli.training.play.SLOW", {repr(config)})
+    with pytest.raises(kind, match=said):
+        play(policy("Toy-v0"), config, episodes=3, seed=0, deterministic=True, num_envs=2, in_processes=True)
+    assert not multiprocessing.active_children()
+
+
+def test_an_environment_that_takes_too_long_to_build_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, player = EnvConfig(id="Walk-v0", start_timeout=0.2), policy()
+    monkeypatch.setattr("ppo_cli.training.play.SLOW", {repr(config)})
+    monkeypatch.setattr(toys.Walk, "__init__", lambda *_, **__: time.sleep(20))
+    began = time.monotonic()
+    with pytest.raises(ConfigError, match=r"is not built after env.start_timeout=0.2 seconds; try env.start_timeout=2"):
+        play(player, config, episodes=3, seed=0, deterministic=True, num_envs=2, in_processes=True)
+    assert time.monotonic() - began < 10
+    assert not multiprocessing.active_children()
 
 
 # of a checkpoint

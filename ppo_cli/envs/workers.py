@@ -125,7 +125,8 @@ class Workers(AsyncVectorEnv):
             try:
                 answer, _ = pipe.recv()
             except LOST as error:
-                what = f"the process of environment {index} died ({_cause(self.processes[index])}) while it was built"
+                cause = cause_of_death(self.processes[index])
+                what = f"the process of environment {index} died ({cause}) while it was built"
                 raise RunError(Problem(what, SYNC)) from error
             if answer is not None and answer.told is not None:
                 log.debug("from the environment's process:\n%s", answer.trace)
@@ -174,7 +175,11 @@ class Workers(AsyncVectorEnv):
     def terminate_all(self) -> list[tuple[int, str]]:
         """End all processes; returns the numbers of those that were dead before, and what of."""
         ended = connection.wait([process.sentinel for process in self.processes], PATIENCE)
-        dead = [(index, _cause(process)) for index, process in enumerate(self.processes) if process.sentinel in ended]
+        dead = [
+            (index, cause_of_death(process))
+            for index, process in enumerate(self.processes)
+            if process.sentinel in ended
+        ]
         self._end()
         return dead
 
@@ -186,7 +191,8 @@ def _kill(processes: Sequence[Any]) -> None:
             process.kill()
 
 
-def _cause(process: Any) -> str:
+def cause_of_death(process: Any) -> str:
+    """What a process ended of: its exit code, or the signal by name."""
     process.join(PATIENCE)
     code = process.exitcode
     if code is None or code >= 0:
@@ -224,11 +230,7 @@ def in_process(config: EnvConfig, index: int, seed: int, parent: int, inspection
     """Build environment ``index`` in a process of its own; in ``parent``, which reads spaces alone, a stand-in."""
     if os.getpid() == parent:
         return StandIn(inspection)
-    # Ctrl-C reaches every process of a terminal, and Slurm's signals every process of a job; it is the parent that
-    # decides when to stop
-    for number in ENDING:
-        signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
+    settle_in_process()
     seed_globals(seed, "env/global")
     spaces = (inspection.observations, inspection.actions)
     try:
@@ -237,6 +239,15 @@ def in_process(config: EnvConfig, index: int, seed: int, parent: int, inspection
         told = error.problems[0].what if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         trace = "".join(traceback.format_exception(error))
         return StandIn(inspection, Unbuilt(f"environment {index}: {told}", trace))
+
+
+def settle_in_process() -> None:
+    """Leave signals to the parent, and end with it; called first of all in a process of an environment's own."""
+    # Ctrl-C reaches every process of a terminal, and Slurm's signals every process of a job; it is the parent that
+    # decides when to stop
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
 
 
 def _follow(parent: int) -> None:

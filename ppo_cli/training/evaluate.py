@@ -98,6 +98,7 @@ def run_eval(config: EvalConfig) -> EvalResult:
             film=film,
             human=config.render is not None,
             calls=[call for call in read_calls(payload["run"].get("calls", [])) if call.in_evaluation],
+            in_processes=train_config.vector_backend == "async",
         )
     return _write(_summarise(played, int(seed), deterministic, path, film.folder if film else None))
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,14 +18,12 @@ from ppo_cli.algorithm.finite import MEND_SPACES, first_wrong
 from ppo_cli.algorithm.rollout import ObsRows
 from ppo_cli.config import EnvConfig, TrainConfig
 from ppo_cli.envs.calls import EnvCall
-from ppo_cli.envs.edge import SUCCESS_KEY
+from ppo_cli.envs.episode import Episode, EpisodeProcess, EpisodeProcesses, Order
 from ppo_cli.envs.inspect import longest_episode
-from ppo_cli.envs.make import make_env
-from ppo_cli.envs.spaces import Codec
-from ppo_cli.envs.video import Film
+from ppo_cli.envs.video import Film, Reel
 from ppo_cli.errors import Problem, RunError
 from ppo_cli.runs.progress import Evaluation
-from ppo_cli.seeding import Globals, kept_globals, seed_globals, stream_generator, stream_seed
+from ppo_cli.seeding import Globals, kept_globals, stream_generator
 
 log = logging.getLogger("ppo_cli")
 
@@ -57,46 +55,55 @@ DRAWS: set[str] = set()
 """Environments that are known to draw from the global generators, which makes a difference in time alone."""
 
 
-class _Drew(Exception):  # noqa: N818 - nothing is wrong
-    """An environment drew from the global generators while episodes shared them."""
+SLOW: set[str] = set()
+"""Environments that are known to be worth a process for each episode in progress, likewise."""
+
+
+TRIAL_STEPS, SLOW_STEP = 32, 1e-3  # steps that tell, and the seconds that one of them takes from which it is worth it
+
+
+class _Otherwise(Exception):  # noqa: N818 - nothing is wrong
+    """It shows that an environment belongs to those known for something, and its episodes are to be played so."""
+
+    def __init__(self, known: set[str]) -> None:
+        super().__init__()
+        self.known = known
+
+
+class _Trial:
+    """The first steps in this process, of one episode at a time: whether the environment is a slow one."""
+
+    def __init__(self, wanted: bool) -> None:
+        self._left, self._seconds = TRIAL_STEPS if wanted else 0, 0.0
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it is still open."""
+        return self._left > 0
+
+    def count(self, seconds: float) -> None:
+        """Take the time of a step into account.
+
+        Raises:
+            _Otherwise: if they were slow.
+        """
+        if self._left:
+            self._left, self._seconds = self._left - 1, self._seconds + seconds
+            if not self._left and self._seconds > TRIAL_STEPS * SLOW_STEP:
+                raise _Otherwise(SLOW)
 
 
 class _Slot:
-    """One episode in progress, in an environment built for it alone.
+    """One episode in progress, and what the policy needs for it."""
 
-    A reused environment may carry state over its own ``reset(seed)`` (BipedalWalker does). One that draws from the
-    global generators has states of its own for them, so that an episode does not depend on those beside it.
-    """
-
-    def __init__(
-        self,
-        config: EnvConfig,
-        policy: Policy,
-        seed: int,
-        episode: int,
-        film: Film | None,
-        human: bool,
-        calls: Sequence[EnvCall],
-        apart: bool,
-    ) -> None:
-        self.episode, self.episode_return, self.length = episode, 0.0, 0
+    def __init__(self, policy: Policy, order: Order, episode: Episode | EpisodeProcess, reel: Reel | None) -> None:
+        self.number, self.episode_return, self.length = order.episode, 0.0, 0
         self.success: bool | None = None
-        self._globals: Globals | None = None
-        if apart:
-            seed_globals(seed, "episode/global", episode)
-        filmed = film is not None and episode < film.episodes
-        self.env = make_env(config, "human" if human else "rgb_array" if filmed else None, episode, policy.spec)
-        for call in calls:
-            self.env.call(call)
-        self._policy = policy
-        self._codec = Codec(policy.spec, self.env.observation_space, self.env.action_space)
-        self._stream = stream_generator(seed, "episode/action", episode)
+        self.row: ObsRows | None = None
+        self._policy, self._episode, self._reel = policy, episode, reel
+        self._state: ObsRows | None = None
+        self._stream = stream_generator(order.seed, "episode/action", order.episode)
         self._noise: Iterator[Tensor] = iter(())
-        observation, info = self.env.reset(seed=stream_seed(seed, "episode/env", episode))
-        self.row = policy.compose(self._pack(observation, info), None, None)
-        if apart:
-            self._globals = Globals.now()
-        self.reel = film.reel(episode, self.env) if film is not None and filmed else None
 
     def noise(self) -> Tensor:
         """Randomness for the next action, (1, numbers of the head), drawn for many steps at once."""
@@ -108,29 +115,33 @@ class _Slot:
             noise = next(self._noise)
         return noise
 
-    def _pack(self, observation: Any, info: dict[str, Any]) -> ObsRows:
-        return self._codec.pack_one(observation, info)
+    def see(self) -> ObsRows:
+        """The row to act on, (1, row_size)."""
+        if self.row is None:
+            self.row = self._policy.compose(self._episode.receive().row, None, None)
+        return self.row
 
-    def step(self, command: ObsRows, state: ObsRows | None) -> bool:
-        """Apply an action (action_size,), and remember ``state``; returns whether the episode is over."""
-        if self._globals is not None:
-            self._globals.take_effect()
-        observation, reward, terminated, truncated, info = self.env.step(self._codec.unpack_one(command))
-        if self._globals is not None:
-            self._globals = Globals.now()
-        self.row = self._policy.compose(self._pack(observation, info), state, None)
-        self.episode_return += float(reward)
+    def send(self, command: ObsRows, state: ObsRows | None) -> None:
+        """Apply an action (action_size,), and remember ``state``."""
+        self._state = state
+        self._episode.send(command)
+
+    def receive(self) -> bool:
+        """See what came of it; returns whether the episode is over."""
+        moment = self._episode.receive()
+        self.row = self._policy.compose(moment.row, self._state, None)
+        self.episode_return += moment.reward
         self.length += 1
-        self.success = info.get(SUCCESS_KEY)
-        if self.reel is not None:
-            self.reel.add()
-        return bool(terminated or truncated)
+        self.success = moment.success
+        if self._reel is not None:
+            self._reel.add()
+        return moment.over
 
-    def close(self) -> None:
-        """Close the environment, and its film."""
-        if self.reel is not None:
-            self.reel.close()
-        self.env.close()
+    def close(self, over: bool) -> None:
+        """Close the environment, and its film; where the episode is not over, without waiting for anything."""
+        if self._reel is not None:
+            self._reel.close()
+        (self._episode.close if over else self._episode.end)()
 
 
 def play(
@@ -144,6 +155,7 @@ def play(
     film: Film | None = None,
     human: bool = False,
     calls: Sequence[EnvCall] = (),
+    in_processes: bool = False,
 ) -> Episodes:
     """Play ``episodes`` complete episodes; episode k depends on (seed, k) and the policy alone.
 
@@ -159,65 +171,94 @@ def play(
         film: Takes pictures of the first episodes.
         human: Show each environment in a window.
         calls: What each environment is told before its episode.
+        in_processes: Where the environment turns out to be slow, play each of those in a process of its own, unless
+            there is something to see. The episodes are the same.
     """
-    make = partial(_Slot, env, policy, seed, film=film, human=human, calls=calls)
-    with kept_globals():
-        if repr(env) not in DRAWS:
-            try:
-                return _play(partial(make, apart=False), policy, env, episodes, deterministic, num_envs)
-            except _Drew:
-                DRAWS.add(repr(env))
-        return _play(partial(make, apart=True), policy, env, episodes, deterministic, num_envs)
+
+    def make(episode: int, apart: bool, begin: Callable[[Order], Episode | EpisodeProcess] = Episode) -> _Slot:
+        filmed = film is not None and episode < film.episodes
+        mode = "human" if human else "rgb_array" if filmed else None
+        order = Order(env, policy.spec, seed, episode, tuple(calls), mode, apart)
+        begun = begin(order)
+        reel = film.reel(episode, begun.env) if film is not None and filmed and isinstance(begun, Episode) else None
+        return _Slot(policy, order, begun, reel)
+
+    how, key = (policy, env, episodes, deterministic, num_envs), repr(env)
+    in_processes = in_processes and film is None and not human
+    while True:
+        try:
+            if in_processes and key in SLOW:
+                with EpisodeProcesses(min(num_envs, episodes), env.start_timeout) as processes:
+                    return _play(partial(make, apart=True, begin=processes.begin), *how)
+            with kept_globals():
+                shared = None if key in DRAWS else Globals.now()
+                return _play(partial(make, apart=shared is None), *how, shared, _Trial(in_processes))
+        except _Otherwise as otherwise:
+            otherwise.known.add(key)
 
 
 def _play(
-    make: Callable[..., _Slot], policy: Policy, env: EnvConfig, episodes: int, deterministic: bool, num_envs: int
+    make: Callable[[int], _Slot],
+    policy: Policy,
+    env: EnvConfig,
+    episodes: int,
+    deterministic: bool,
+    num_envs: int,
+    shared: Globals | None = None,
+    trial: _Trial | None = None,
 ) -> Episodes:
     """Play them.
 
     Raises:
-        _Drew: if episodes that share the global generators draw from them.
+        _Otherwise: if episodes that share the global generators draw from them, or those of a trial are slow.
     """
     returns, lengths, cut = [0.0] * episodes, [0] * episodes, 0
     solved: list[bool | None] = [None] * episodes
     most = MOST_STEPS if longest_episode(env) is None else None
     waiting = iter(range(episodes))
     slots: list[_Slot] = []
-    shared = None if make.keywords["apart"] else Globals.now()  # type: ignore[attr-defined]
     try:
         while True:
-            while len(slots) < num_envs and (number := next(waiting, None)) is not None:
-                slots.append(make(episode=number))
+            room = 1 if trial is not None and trial.goes_on else num_envs
+            while len(slots) < room and (number := next(waiting, None)) is not None:
+                slots.append(make(number))
             if not slots:
                 if cut:
                     told = "%d of an evaluation's %d episodes had not ended after %d steps and count as they stood then"
                     log.warning(told + "; env.max_episode_steps=1000 ends them earlier", cut, episodes, MOST_STEPS)
                 return Episodes(returns, lengths, [one for one in solved if one is not None])
-            for slot, (command, state) in zip(list(slots), _choose(policy, slots, deterministic), strict=True):
-                over = slot.step(command, state)
+            choices, began = _choose(policy, slots, deterministic), time.perf_counter()
+            for slot, choice in zip(slots, choices, strict=True):
+                slot.send(*choice)
+            if trial is not None:
+                trial.count(time.perf_counter() - began)
+            for slot in list(slots):
+                over = slot.receive()
                 if over or slot.length == most:
                     cut += not over
-                    returns[slot.episode], lengths[slot.episode] = slot.episode_return, slot.length
-                    solved[slot.episode] = slot.success
+                    returns[slot.number], lengths[slot.number] = slot.episode_return, slot.length
+                    solved[slot.number] = slot.success
                     slots.remove(slot)
-                    slot.close()
+                    slot.close(over=True)
                     if shared is not None and not shared.same_as(Globals.now()):
-                        raise _Drew
+                        raise _Otherwise(DRAWS)
     finally:
         for slot in slots:
-            slot.close()
+            slot.close(over=False)
 
 
 def evaluate_policy(policy: Policy, config: TrainConfig, seed: int, calls: Sequence[EnvCall]) -> Evaluation:
     """The evaluation that a run's settings ask for, in environments that are told what ``calls`` say."""
+    in_processes = config.vector_backend == "async"
     played = play(
         policy,
         config.env,
         episodes=config.eval_episodes,
         seed=seed,
         deterministic=config.eval_deterministic,
-        num_envs=config.eval_episodes,
+        num_envs=min(config.eval_episodes, config.num_envs) if in_processes else config.eval_episodes,
         calls=calls,
+        in_processes=in_processes,
     )
     return Evaluation(seed, config.eval_deterministic, played.returns, played.lengths, played.successes)
 
@@ -228,11 +269,11 @@ def _choose(policy: Policy, slots: list[_Slot], deterministic: bool) -> list[tup
     for first in range(0, len(slots), CHUNK):
         chunk = slots[first : first + CHUNK]
         rows = np.zeros((CHUNK, policy.row_size), policy.row_dtype)
-        rows[: len(chunk)] = np.concatenate([slot.row for slot in chunk])
+        rows[: len(chunk)] = np.concatenate([slot.see() for slot in chunk])
         wrong = first_wrong(policy.spec, rows[: len(chunk)])
         if wrong is not None:
             number, where, how = wrong
-            what = f"{where} of an evaluation's episode {chunk[number].episode} {how}".rstrip(",")
+            what = f"{where} of an evaluation's episode {chunk[number].number} {how}".rstrip(",")
             raise RunError(Problem(what, MEND_SPACES), "Broken environment")
         noise = None
         if not deterministic:
