@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # as typing has it, in whose place ``python -m ppo_cli`` would find a typing.py of the user's
 if TYPE_CHECKING:
+    from typing import Any
+
     from ppo_cli.agent.agent import PPOAgent
     from ppo_cli.config import EnvConfig, EvalConfig, NetworkConfig, TrainConfig
     from ppo_cli.training.callbacks import Callback

@@ -132,6 +132,11 @@ def test_sequences_of_one_step(
         (3.0, 3.0, 0.0, "gaussian", False),
         (0.0, 1000.0, 0.0, "squashed", False),
         (0.0, 1000.0, 0.0, "beta", False),
+        (-2.0, 2.0, 0.0, "gsde", False),  # of 64 features: ± 4
+        (-0.3, 0.3, 0.0, "gsde", True),
+        (-0.3, 0.3, -3.0, "gsde", False),
+        (0.0, 100.0, 0.0, "gsde", True),
+        (0.0, 70.0, 0.0, "gsde", False),
     ],
 )
 def test_bounds_far_from_the_first_actions(
@@ -142,6 +147,15 @@ def test_bounds_far_from_the_first_actions(
     assert len(found) == far
     for word in ("continuous=squashed", "continuous=beta", "RescaleAction", f"{low:g} and {high:g}"):
         assert all(word in line for line in found)
+    assert all(("continuous.initial_log_std=" in line) == (distribution == "gsde") for line in found)
+
+
+def test_a_better_beginning_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    (line,) = told(caplog, Spec(NUMBERS, moves(-0.01, 0.01)), continuous=ContinuousConfig("gsde"))
+    assert "drawn from 0 ± about 4 at first" in line
+    assert "continuous.initial_log_std=-6 begins" in line  # ln(0.01 / 4)
+    continuous = ContinuousConfig("gsde", initial_log_std=-6.0)
+    assert told(caplog, Spec(NUMBERS, moves(-0.01, 0.01)), continuous=continuous) == []
 
 
 @pytest.mark.parametrize("env", PRESETS)

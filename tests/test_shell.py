@@ -296,7 +296,7 @@ def test_a_current_folder_that_nobody_can_write_to(
 
 
 def test_a_file_of_the_users_named_like_a_library(tmp_path: Path) -> None:
-    for name in ("random", "yaml"):
+    for name in ("random", "yaml", "typing", "dataclasses", "logging"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('mine')")
     words = [sys.executable, "-m", "ppo_cli", "--cfg", "job"]
     done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, encoding="utf-8", check=False)

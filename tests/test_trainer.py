@@ -393,3 +393,17 @@ def test_steps_and_iterations_count_up_evenly(tmp_path: Path) -> None:
     run(tmp_path / "a", make_config())
     assert column(tmp_path / "a", "iteration") == [1, 2, 3, 4, 5]
     assert {after - before for before, after in pairwise(column(tmp_path / "a", "step"))} == {32}
+
+
+@pytest.mark.parametrize(("buffer_size", "fits"), [(2**28, True), (2**28 + 2**20, False)])
+def test_a_rollout_is_refused_where_its_rows_do_not_fit_into_the_machine(
+    monkeypatch: pytest.MonkeyPatch, buffer_size: int, fits: bool
+) -> None:
+    pages = {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": 2**30 + 2**21}  # rows of 4 bytes, and room for those on their way
+    monkeypatch.setattr("os.sysconf", lambda name: pages[name])
+    config = make_config(buffer_size=buffer_size)
+    if fits:
+        assert Planner().plan(config).config.buffer_size == buffer_size
+    else:
+        with pytest.raises(ConfigError, match=r"buffer_size=269484032 needs 1 GiB, and this machine has 1"):
+            Planner().plan(config)

@@ -129,16 +129,29 @@ def _short_sequences(config: TrainConfig) -> Iterator[str]:
 
 def _far_bounds(config: TrainConfig, spec: Spec) -> Iterator[str]:
     """Whether normal distributions begin far from where the bounds of the actions are."""
-    if config.continuous.distribution != "gaussian":
+    deviation = _first_deviation(config)
+    if deviation is None:
         return
-    deviation = math.exp(config.continuous.initial_log_std)
     far = next((bounds for part in spec.actions for bounds in _bounds(part) if _is_far(*bounds, deviation)), None)
     if far is not None:
+        about, fits = "", ""
+        if config.continuous.distribution == "gsde":
+            start = config.continuous.initial_log_std + math.log((far[1] - far[0]) / 2.0 / deviation)
+            about, fits = "about ", f", continuous.initial_log_std={start:.0f} begins with another deviation"
         yield (
-            f"an action between {far[0]:g} and {far[1]:g} is drawn from 0 ± {deviation:.3g} at first, and may never "
-            "come to use its range: continuous=squashed and continuous=beta are made for bounds, and "
+            f"an action between {far[0]:g} and {far[1]:g} is drawn from 0 ± {about}{deviation:.3g} at first, and may "
+            f"never come to use its range: continuous=squashed and continuous=beta are made for bounds{fits}, and "
             "env.wrappers=[{RescaleAction:{min_action:-1,max_action:1}}] gives it others"
         )
+
+
+def _first_deviation(config: TrainConfig) -> float | None:
+    """That of the first actions where they are normally distributed, for gsde as it is found with usual networks."""
+    start, network = math.exp(config.continuous.initial_log_std), config.network
+    if config.continuous.distribution == "gsde":  # a sum over the features, whose mean square is about a quarter
+        width = network.hidden_sizes[-1] if network.recurrent is None else network.recurrent_size
+        return start * math.sqrt(width) / 2.0
+    return start if config.continuous.distribution == "gaussian" else None
 
 
 def _bounds(part: ActionPart) -> Iterator[tuple[float, float]]:

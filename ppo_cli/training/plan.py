@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from ppo_cli.agent.learner import AT_ONCE
 from ppo_cli.config import EnvConfig, TrainConfig, show
 from ppo_cli.devices import resolve_device
 from ppo_cli.envs.backends import choose_backend
@@ -124,9 +125,10 @@ class Planner:
 def _check_memory(config: TrainConfig, spec: Spec, network: ActorCritic) -> None:
     """See that network and rollout fit into this machine, before any of it is made."""
     row = (spec.obs_size + network.state_size) * np.dtype(spec.obs_dtype).itemsize
-    needs = {  # parameters, two moments and a gradient; rows once in the memory and once on their way to the network
+    rows = config.buffer_size + min(config.buffer_size, max(config.batch_size, AT_ONCE // row))
+    needs = {  # parameters, two moments and a gradient; all rows in the memory, some on their way to the network
         f"network.hidden_sizes={show(config.network.hidden_sizes)}": 4 * 4 * network.num_parameters,
-        f"buffer_size={config.buffer_size}": 2 * row * config.buffer_size,
+        f"buffer_size={config.buffer_size}": row * rows,
     }
     try:
         there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
