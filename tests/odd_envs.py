@@ -255,6 +255,43 @@ class Solved(Odd):
         return {"is_success": self.count % 2 == 0} if self.time == self.length else {}
 
 
+class Says(Odd):
+    """Returns, from its 21st step on, one thing in the place of another."""
+
+    length = 30
+
+    def __init__(self, place: str, what: Any) -> None:
+        self.place, self.what = place, what
+
+    def step(self, action: Any) -> Any:
+        observation, reward, *ends, _ = super().step(action)
+        said = {"reward": reward, "terminated": ends[0], "truncated": ends[1], "is_success": self.time > 25}
+        if self.time > 20:
+            said[self.place] = self.what
+        return (
+            observation,
+            *(said[key] for key in ("reward", "terminated", "truncated")),
+            {"is_success": said["is_success"]},
+        )
+
+
+class Speaks(Odd):
+    """Shows one mask in each step, whatever it holds."""
+
+    def __init__(self, how: str, mask: list[Any]) -> None:
+        self.how, self.mask = how, mask
+        if how == "dict":
+            self.observation_space = Dict(see=Box(0, 100, (1,), np.float32), action_mask=Box(-9, 1, (2,), np.float32))
+        if how == "method":
+            self.action_masks = lambda: np.array(self.mask)
+
+    def see(self) -> Any:
+        return {"see": np.zeros(1), "action_mask": self.mask} if self.how == "dict" else super().see()
+
+    def tell(self) -> Any:
+        return {"action_mask": self.mask} if self.how == "info" else {}
+
+
 class Coin(Odd):
     """The same sight each time, and pay for whichever action was not taken last: a fixed choice earns nothing."""
 
@@ -268,5 +305,5 @@ class Coin(Odd):
 
 
 for kind in (Takes, OneArray, Lossy, Beyond, Stuck, Typed, Draws, Bounds, Starts, Diverges, Late, Grows, Old, Doubles,
-             Far, Solved, Coin):  # fmt: skip
+             Far, Solved, Says, Speaks, Coin):  # fmt: skip
     gym.register(f"Odd{kind.__name__}-v0", entry_point=kind)

@@ -250,6 +250,45 @@ def test_what_an_environment_sets_of_torch_it_sets_for_itself(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    ("place", "what", "told"),
+    [
+        ("terminated", None, "says of step 21 terminated=None, truncated=False"),
+        ("truncated", "no", "says of step 21 terminated=False, truncated='no'"),
+        ("terminated", [True, False], r"terminated=\[True, False\]"),
+        ("reward", "1.5", "the reward of step 21 is '1.5', which is no number"),
+        ("reward", None, "the reward of step 21 is None, which is no number"),
+    ],
+)
+def test_what_is_no_truth_value_or_number_is_told_of(
+    tmp_path: Path, backend: str, place: str, what: Any, told: str
+) -> None:
+    with pytest.raises(UserError, match=told):
+        train(make_config("Says", backend, kwargs={"place": place, "what": what}), tmp_path / "run", show=False)
+
+
+@pytest.mark.parametrize(
+    ("place", "what", "rate"),
+    [
+        ("terminated", [0.0], 1.0),
+        ("truncated", 0, 1.0),
+        ("is_success", 0.0, 0.0),
+        ("is_success", [[1]], 1.0),
+        ("is_success", "no", None),
+        ("is_success", {"really": False}, None),
+    ],
+)
+def test_what_is_one_is_read(place: str, what: Any, rate: float | None) -> None:
+    env = EnvConfig(id="odd_envs:OddSays-v0", max_episode_steps=30, kwargs={"place": place, "what": what})
+    envs = VectorEnv("sync", env, inspect(env), [1])
+    envs.reset()
+    solved = [envs.step(np.zeros((1, 1), np.int64)).successes for _ in range(30)]
+    envs.close()
+    assert solved[:29] == [{}] * 29
+    assert solved[29] == ({} if rate is None else {0: bool(rate)})
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_success_is_counted_where_it_is_told(tmp_path: Path, backend: str) -> None:
     train(make_config("Solved", backend), tmp_path / "run", show=False)
     row = last_row(tmp_path / "run")
@@ -287,3 +326,31 @@ def test_a_budget_is_real_steps_where_some_steps_only_fetch(tmp_path: Path) -> N
 
 
 assert odd_envs.MAIN
+
+
+# masks that say something else
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    ("how", "mask", "told"),
+    [
+        ("info", [0.0, -np.inf], r"gives the mask \[0.0, -inf\]; try a mask of 1 where a choice is allowed"),
+        ("info", [0.5, 1.0], r"gives the mask \[0.5, 1.0\]"),
+        ("info", ["yes", "no"], r"gives the mask \['yes', 'no'\]"),
+        ("method", [-1, 1], r"gives the mask array\(\[-1,  1\]\)"),
+        ("dict", [-1.0, 1.0], "entry 0 of the action mask of environment 0 is -1, and a mask has 1 where"),
+    ],
+)
+def test_a_mask_of_other_numbers_than_0_and_1_is_told_of(
+    tmp_path: Path, backend: str, how: str, mask: list[Any], told: str
+) -> None:
+    config = make_config("Speaks", backend, kwargs={"how": how, "mask": mask})
+    with pytest.raises(UserError, match=told):
+        train(config, tmp_path / "run", show=False)
+
+
+@pytest.mark.parametrize("mask", [[True, False], [1, 0], [1.0, 0.0], [np.True_, np.False_]])
+def test_a_mask_may_be_written_in_any_type(tmp_path: Path, mask: list[Any]) -> None:
+    config = make_config("Speaks", "sync", kwargs={"how": "info", "mask": mask})
+    assert train(config, tmp_path / "run", show=False).status == "finished"

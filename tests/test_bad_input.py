@@ -44,6 +44,11 @@ TRAIN = {
         "vector_backend=auto",
     ),
     "unbalanced bracket": ("hidden=]", "'hidden=]' cannot be read", "network.hidden_sizes=[64,64]"),
+    "letters without quotes": (
+        "env.kwargs.who=jürgen",
+        "env.kwargs.who=jürgen has letters that need quotes",
+        "'env.kwargs.who=\"jürgen\"'",
+    ),
     "no equals sign": ("seed", "'seed' is not of the form key=value", "seed=0"),
     "no name": ("+=", "'+=' names no setting", "ppo-train --help"),
     "several values": ("lr=1e-3,1e-4", "holds several values", "ppo-train -m lr=1e-3,1e-4"),

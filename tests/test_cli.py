@@ -87,6 +87,8 @@ def test_evals_env_is_a_plain_value(tmp_path: Path) -> None:
         ("output_dir=a,b=[c]", "output_dir='a,b=[c]'"),
         ("-m init_from=a,b", "-m init_from='a','b'"),
         ("lr=1e-4 env=CartPole-v1", "lr=1e-4 env=CartPole-v1"),
+        ("hydra.run.dir=jürgen/${env.id}", "hydra.run.dir='jürgen/${env.id}'"),
+        ("hydra.run.dir='jürgen/a'", "hydra.run.dir='jürgen/a'"),
     ],
 )
 def test_argv_becomes_what_hydra_reads(typed: str, hydras: str) -> None:

@@ -74,7 +74,14 @@ def first_wrong(spec: Spec, rows: npt.NDArray[Any]) -> tuple[int, str, str] | No
                 what = f"is {block[row, entry]:g}, and its {counts[entry]} categories are counted from 0"
                 found.append((row, f"entry {entry} of the observation{at}", what))
         elif part.kind == "mask":
-            empty = without_choice(spec, rows[:, columns] > 0)
+            block = rows[:, columns]
+            allowed = block > 0
+            other = block != allowed
+            if other.any():
+                row, entry = np.argwhere(other)[0].tolist()
+                what = f"is {block[row, entry]:g}, and a mask has 1 where a choice is allowed and 0 elsewhere,"
+                found.append((row, f"entry {entry} of the action mask", what))
+            empty = without_choice(spec, allowed)
             if empty is not None:
                 row, of_entry = empty
                 found.append((row, "the action mask", f"allows nothing{of_entry}, in an episode that goes on,"))

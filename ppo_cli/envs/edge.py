@@ -11,6 +11,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import numpy.typing as npt
 
 from ppo_cli.devices import TorchSettings
 from ppo_cli.envs.spaces import MASK_KEY, flat_mask
@@ -95,12 +96,10 @@ class Edge(gym.Wrapper[Any, Any, Any, Any]):
             raise self._misfit(f"returns {_kind(answer)} from step(), and five values are due", OLD_API)
         observation, reward, terminated, truncated, info = answer
         observation = self._fitted(observation, "step")
-        try:
-            ended, cut = bool(terminated), bool(truncated)
-        except ValueError as error:  # an array of several
-            raise self._misfit(
-                f"says of step {self._steps} terminated={terminated!r}, truncated={truncated!r}"
-            ) from error
+        ended = terminated if type(terminated) is bool else _truth(terminated)
+        cut = truncated if type(truncated) is bool else _truth(truncated)
+        if ended is None or cut is None:
+            raise self._misfit(f"says of step {self._steps} terminated={terminated!r:.60}, truncated={truncated!r:.60}")
         if ended or cut:  # the reset that may come before it is read may write into the same array
             observation = deepcopy(observation)
         return observation, self._number(reward), ended, cut, self._read(info, "step")
@@ -109,7 +108,10 @@ class Edge(gym.Wrapper[Any, Any, Any, Any]):
         if isinstance(reward, float):
             return reward
         try:
-            return float(np.asarray(reward).item())  # many a reward is an array of one
+            array = np.asarray(reward)  # many a reward is an array of one
+            if array.dtype.kind in "US":
+                raise TypeError("a text")
+            return float(array.item())
         except (TypeError, ValueError) as error:
             what = f"{self._name}: the reward of step {self._steps} is {reward!r:.80}, which is no number"
             raise Misfit(Problem(what, MEND)) from error
@@ -132,10 +134,13 @@ class Edge(gym.Wrapper[Any, Any, Any, Any]):
         if not isinstance(info, dict):
             raise self._misfit(f"returns info={info!r:.40} from {method}(), and a mapping is due", OLD_API)
         kept: dict[str, Any] = {}
-        if SUCCESS_KEY in info and info[SUCCESS_KEY] is not None:
-            kept[SUCCESS_KEY] = bool(np.any(info[SUCCESS_KEY]))
+        if SUCCESS_KEY in info:
+            success = _numbers(info[SUCCESS_KEY])
+            if success is not None:
+                kept[SUCCESS_KEY] = bool(success.any())
         if self._mask is None:
             if info.get(MASK_KEY) is not None:
+                self._check_mask(info[MASK_KEY])
                 kept[MASK_KEY] = info[MASK_KEY]
         elif self._mask in ("info", "method"):
             mask = self.env.get_wrapper_attr("action_masks")() if self._mask == "method" else info.get(MASK_KEY)
@@ -149,11 +154,21 @@ class Edge(gym.Wrapper[Any, Any, Any, Any]):
         """A mask as a flat array; one that was not given allows everything."""
         if mask is None:
             return np.ones(self._options, np.int8)
+        self._check_mask(mask)
         flat = flat_mask(mask).astype(np.int8)
         if flat.shape != (self._options,):
             what = f"gives a mask of {len(flat)} entries for {self._options} choices"
             raise self._misfit(what, "a mask with one entry for every choice")
         return flat
+
+    def _check_mask(self, mask: Any) -> None:
+        """See that its entries say yes or no; some write what is added to logits, where 0 is a yes."""
+        for part in mask if isinstance(mask, list | tuple) else [mask]:
+            entries = _numbers(part)
+            if entries is None or (entries.dtype != np.bool_ and not ((entries == 0) | (entries == 1)).all()):
+                raise self._misfit(
+                    f"gives the mask {mask!r:.60}", "a mask of 1 where a choice is allowed, and 0 elsewhere"
+                )
 
     def _translated(self, error: ValueError) -> Exception:
         """A wrapper of Gymnasium's cannot unpack what an environment of the old API returns."""
@@ -245,6 +260,23 @@ def form(space: gym.Space[Any]) -> Any:
     if isinstance(space, gym.spaces.Box):
         return ("Box", space.shape, str(space.dtype))
     return str(space)
+
+
+def _truth(value: Any) -> bool | None:
+    """A truth value, be it Python's or NumPy's, a number, or an array of one; ``None`` where it is none."""
+    if isinstance(value, np.bool_):
+        return bool(value)
+    numbers = _numbers(value)
+    return bool(numbers.item()) if numbers is not None and numbers.size == 1 else None
+
+
+def _numbers(value: Any) -> npt.NDArray[Any] | None:
+    """An array of numbers; ``None`` where none can be made of it."""
+    try:
+        array = np.asarray(value)
+    except Exception:  # lists of different lengths, tensors with a gradient, whatever somebody wrote
+        return None
+    return array if array.dtype.kind in "biuf" else None
 
 
 def _kind(value: Any) -> str:

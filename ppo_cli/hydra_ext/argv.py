@@ -139,8 +139,10 @@ def _rewrite(word: str, env_is_chosen: bool, multirun: bool, kind: type[Any]) ->
         several = multirun and key == "init_from" and not Path(value).exists()
         value = _at_home(value) if key in _FOLDERS else value
         return f"{key}=" + ",".join(quote(part) for part in (value.split(",") if several else [value]))
-    if key in _FOLDERS:
-        return f"{key}={_at_home(value)}"
+    if key in _FOLDERS:  # of Hydra's, which may refer to other settings
+        folder = _at_home(value)
+        readable = folder.isascii() or folder.startswith(("'", '"'))
+        return f"{key}={folder if readable else quote(folder, literally=False)}"
     if kind is not TrainConfig or not equals:
         return word
     if key.startswith(tuple(f"{name}." for name in ARGUMENTS)):
@@ -209,10 +211,10 @@ def is_resume(word: str) -> bool:
     return word.lstrip("+").partition("=")[0] == "resume"
 
 
-def quote(text: str) -> str:
-    """A text as Hydra's grammar takes it literally, whatever it holds."""
+def quote(text: str, literally: bool = True) -> str:
+    """A text as Hydra's grammar takes it, whatever it holds: literally, or with what it refers to by ``${…}``."""
     from hydra.core.override_parser.types import Quote, QuotedString
 
     # OmegaConf would read ${…} as a reference.
-    escaped = re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", text)
+    escaped = re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", text) if literally else text
     return QuotedString(text=escaped, quote=Quote.single).with_quotes()

@@ -10,7 +10,7 @@ from typing import Any
 
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 
-from ppo_cli.config import TrainConfig, show, walk
+from ppo_cli.config import ARGUMENTS, TrainConfig, show, walk
 from ppo_cli.envs.ids import unknown_id
 from ppo_cli.errors import Problem
 from ppo_cli.hydra_ext.gym_source import PpoSearchPath
@@ -68,10 +68,13 @@ def explain(error: Exception, words: Sequence[str], kind: type[Any]) -> tuple[Pr
 
 
 def _unreadable(error: OverrideParseException, kind: type[Any]) -> Problem:
-    key, equals, _ = error.override.partition("=")
+    key, equals, value = error.override.partition("=")
     if not equals:
         fix = f"env={key}" if re.search(r"-v\d+$", key) else _example(key, kind)
         return Problem(f"{key!r} is not of the form key=value", fix)
+    if not value.isascii() and not re.search(r"[\[\]{}(),\"']", value):  # one text
+        key = key.removeprefix("++") if key.startswith(tuple(f"++{name}." for name in ARGUMENTS)) else key
+        return Problem(f"{key}={value} has letters that need quotes", f"'{key}=\"{value}\"'")
     lines = [line for line in error.message.splitlines() if line and not line.startswith(("Error parsing", "See "))]
     reason = (lines or ["it does not follow Hydra's grammar"])[0].partition(" expecting {")[0]
     example = _example(key, kind)
