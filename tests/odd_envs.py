@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import time
 from typing import Any
 
@@ -292,6 +293,15 @@ class Speaks(Odd):
         return {"action_mask": self.mask} if self.how == "info" else {}
 
 
+class Leaves(Odd):
+    """Calls ``sys.exit`` in its 21st step."""
+
+    length = 30
+
+    def pay(self, action: Any) -> Any:
+        return sys.exit(3) if self.time > 20 else 1.0
+
+
 class Coin(Odd):
     """The same sight each time, and pay for whichever action was not taken last: a fixed choice earns nothing."""
 
@@ -305,5 +315,5 @@ class Coin(Odd):
 
 
 for kind in (Takes, OneArray, Lossy, Beyond, Stuck, Typed, Draws, Bounds, Starts, Diverges, Late, Grows, Old, Doubles,
-             Far, Solved, Says, Speaks, Coin):  # fmt: skip
+             Far, Solved, Says, Speaks, Leaves, Coin):  # fmt: skip
     gym.register(f"Odd{kind.__name__}-v0", entry_point=kind)

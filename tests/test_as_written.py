@@ -18,7 +18,7 @@ from ppo_cli.agent.agent import PPOAgent
 from ppo_cli.config import EnvConfig, NetworkConfig, TrainConfig
 from ppo_cli.envs.inspect import inspect
 from ppo_cli.envs.vector import VectorEnv
-from ppo_cli.errors import ConfigError, UserError
+from ppo_cli.errors import ConfigError, RunError, UserError
 from ppo_cli.loggers.curves import CurvesLogger
 from ppo_cli.runs.checkpoint import load_checkpoint
 from ppo_cli.training.episodes import far_below
@@ -265,6 +265,15 @@ def test_what_is_no_truth_value_or_number_is_told_of(
 ) -> None:
     with pytest.raises(UserError, match=told):
         train(make_config("Says", backend, kwargs={"place": place, "what": what}), tmp_path / "run", show=False)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_environment_that_calls_exit_does_not_end_the_command_without_a_word(tmp_path: Path, backend: str) -> None:
+    config = make_config("Leaves", backend)
+    with pytest.raises(RunError, match=r"it called sys.exit\(3\)"):
+        train(config, tmp_path / "run", show=False)
+    config.env.restart_crashed = True
+    assert train(config, tmp_path / "again", show=False).status == "finished"
 
 
 @pytest.mark.parametrize(

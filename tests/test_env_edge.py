@@ -429,7 +429,7 @@ WRONG = {
     "reward text": ("the reward of step 1 is 'much', which is no number", "keeps to its spaces"),
     "reward none": ("the reward of step 1 is None, which is no number", "keeps to its spaces"),
     "raise reset": ("raises ValueError: the reset motor is stuck (in reset() of environment 0)", "env.kwargs"),
-    "exit reset": ("raises SystemExit: 0 (toys.py, line ", "env.kwargs"),
+    "exit reset": ("raises SystemExit: 0 (in reset() of environment 0) (toys.py, line ", "env.kwargs"),
     "raise step": ("raises ValueError: the wheel came off (in step() of environment 0)", "env.kwargs"),
 }
 

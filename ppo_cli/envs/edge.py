@@ -77,7 +77,7 @@ class Edge(gym.Wrapper[Any, Any, Any, Any]):
         try:
             with self._settings:
                 answer = self.env.reset(seed=seed, options=options)
-        except ValueError as error:
+        except (ValueError, SystemExit) as error:
             raise self._translated(error) from error
         if not isinstance(answer, tuple) or len(answer) != 2:
             raise self._misfit(f"returns {_kind(answer)} from reset(), and observation and info are due", OLD_API)
@@ -89,7 +89,7 @@ class Edge(gym.Wrapper[Any, Any, Any, Any]):
         try:
             with self._settings:
                 answer = self.env.step(np.int64(action) if self._discrete else action)
-        except ValueError as error:
+        except (ValueError, SystemExit) as error:
             raise self._translated(error) from error
         self._steps += 1
         if not isinstance(answer, tuple) or len(answer) != 5:
@@ -170,8 +170,11 @@ class Edge(gym.Wrapper[Any, Any, Any, Any]):
                     f"gives the mask {mask!r:.60}", "a mask of 1 where a choice is allowed, and 0 elsewhere"
                 )
 
-    def _translated(self, error: ValueError) -> Exception:
-        """A wrapper of Gymnasium's cannot unpack what an environment of the old API returns."""
+    def _translated(self, error: ValueError | SystemExit) -> Exception:
+        """An error of which the person would not know what it was."""
+        if isinstance(error, SystemExit):  # it would end the command without a word
+            return RuntimeError(f"it called sys.exit({error.code!r})")
+        # a wrapper of Gymnasium's cannot unpack what an environment of the old API returns
         if "values to unpack" not in str(error):
             return error
         return self._misfit(f"returns what Gymnasium cannot unpack ({error}), as environments of gym 0.25 do", OLD_API)

@@ -146,8 +146,9 @@ def _wrapped(env: gym.Env[Any, Any], entry: Any) -> gym.Env[Any, Any]:
 
 def told(error: BaseException, notes: str = "") -> str:
     """An error and where it was raised, in one line."""
-    if "was raised from the environment creator for" in str(error) and error.__cause__ is not None:
-        error = error.__cause__  # which Gymnasium says again at length
+    said_again = "was raised from the environment creator for" in str(error)  # by Gymnasium, at length
+    if error.__cause__ is not None and (said_again or isinstance(error.__cause__, SystemExit)):
+        error = error.__cause__
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}{notes}{place}"
