@@ -426,6 +426,12 @@ def test_every_wrong_part_is_named_at_once() -> None:
     assert "Box of int64" in raised.value.problems[2].what
 
 
+@pytest.mark.parametrize("space", [Box(0, 1, (0,), np.float32), Dict(a=Discrete(2), b=Box(0, 1, (3, 0), np.float32))])
+def test_an_observation_without_a_number_is_refused(space: Any) -> None:
+    with pytest.raises(ConfigError, match="which holds nothing"):
+        describe("Env-v0", space, Discrete(2))
+
+
 def test_too_many_categories_are_refused() -> None:
     with pytest.raises(ConfigError, match="10,001 categories"):
         describe("Env-v0", Discrete(MOST_CATEGORIES + 1), Discrete(2))

@@ -69,6 +69,10 @@ def leaves(space: spaces.Space[Any], path: str = "") -> Iterator[tuple[str, spac
 def _obs_part(
     name: str, path: str, space: spaces.Space[Any], with_mask: bool, problems: list[Problem]
 ) -> ObsPart | None:
+    if 0 in (space.shape or ()):
+        what = f"{name} has an observation of shape {space.shape}{_at(path)}, which holds nothing"
+        problems.append(Problem(what, "an environment whose spaces are not empty"))
+        return None
     if with_mask and path == MASK_KEY and isinstance(space, spaces.Box | spaces.MultiBinary | spaces.MultiDiscrete):
         return ObsPart(path, "mask", (math.prod(space.shape),))
     if isinstance(space, spaces.Box):
