@@ -20,6 +20,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("runs", "envs"),
     ("agent", "loggers"),
     ("training",),
+    ("sweep",),
     ("hydra_ext",),
     ("cli",),
     (ROOF,),
