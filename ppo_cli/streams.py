@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-PLAINER = {"·": "-", "–": "-", "—": "-", "→": "->", "…": "...", "×": "x"}
+PLAINER = {"·": "-", "–": "-", "—": "-", "→": "->", "…": "...", "×": "x", "±": "+-"}
 """What to write where an encoding has no better character."""
 
 _GONE = (errno.EPIPE, errno.EIO, errno.EBADF)  # the reader, as in ``| head``, or the terminal: nobody is left to tell

@@ -12,7 +12,6 @@ from itertools import pairwise
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult
-from rich.live import Live
 from rich.logging import RichHandler
 from rich.panel import Panel
 from rich.text import Text
@@ -20,6 +19,7 @@ from rich.text import Text
 from ppo_cli.loggers.base import RunInfo
 from ppo_cli.loggers.lines import shown_by
 from ppo_cli.loggers.metrics import Metrics
+from ppo_cli.loggers.repaint import SteadyLive
 from ppo_cli.loggers.text import Pace, duration, number
 from ppo_cli.places import shown
 from ppo_cli.streams import steady
@@ -79,7 +79,7 @@ class LiveDisplay:
             self.log(row)
         warnings = RichHandler(logging.WARNING, self._console, show_path=False)
         self._open.enter_context(shown_by(warnings))
-        live = Live(console=self._console, get_renderable=lambda: Group(self), refresh_per_second=2)
+        live = SteadyLive(console=self._console, get_renderable=lambda: Group(self), refresh_per_second=2)
         self._open.enter_context(live)
 
     def log(self, row: Metrics) -> None:
@@ -130,7 +130,7 @@ class LiveDisplay:
 
     def _bar(self, width: int) -> Text:
         share = min(1.0, (self._row.get("step") or 0) / self._run.total_timesteps)
-        return _gauge(share, width - 6, "cyan").append(f"{share:>6.0%}", "bold")
+        return gauge(share, width - 6, "cyan").append(f"{share:>6.0%}", "bold")
 
     def _clockwork(self) -> Text:
         since = self._clock() - self._seen
@@ -183,13 +183,14 @@ class LiveDisplay:
         for (name, colour), spent in zip(PHASES, self._spent, strict=True):
             share = spent / total if total else 0.0
             text.append("   " if text else "").append(f"{name} ", "dim")
-            text.append_text(_gauge(share, room, colour)).append(f"{share:>5.0%}")
+            text.append_text(gauge(share, room, colour)).append(f"{share:>5.0%}")
         return text
 
 
-def _gauge(share: float, width: int, colour: str) -> Text:
+def gauge(share: float, width: int, colour: str, signs: str = "━─") -> Text:
+    """A bar of ``width`` characters, filled by a share from 0 to 1; ``signs`` are what is filled and what is not."""
     filled = round(share * width)
-    return Text.assemble(("━" * filled, colour), ("─" * (width - filled), "dim"))
+    return Text.assemble((signs[0] * filled, colour), (signs[1] * (width - filled), "dim"))
 
 
 def block_chart(values: Sequence[float], width: int, height: int) -> list[str]:

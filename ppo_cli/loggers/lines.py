@@ -74,12 +74,15 @@ class PlainLines:
 
 def terminal_can_repaint() -> bool:
     """Whether standard output is a terminal that can show the live display; elsewhere plain lines serve better."""
+    return cursor_moves() and ((sys.stdout and sys.stdout.encoding) or "").lower().startswith("utf")
+
+
+def cursor_moves() -> bool:
+    """Whether standard output is a terminal on which one can write over what stands there."""
     if sys.stdout is None or not sys.stdout.isatty() or os.environ.get("TERM", "").lower() in ("dumb", "unknown"):
         return False
     # What a notebook shows of a command is a terminal by its own account, and cannot move its cursor up.
-    if any(name == "JPY_PARENT_PID" or name.startswith("COLAB_") for name in os.environ):
-        return False
-    return (sys.stdout.encoding or "").lower().startswith("utf")
+    return not any(name == "JPY_PARENT_PID" or name.startswith("COLAB_") for name in os.environ)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ def remaining(views: Sequence[JobView], n_jobs: int) -> float | None:
     if not speeds:
         return None
     usual = sum(speeds) / len(speeds)
-    free_at = [left(view) or _left(view, usual) for view in running]
+    free_at = [_left(view, _speed(view) or usual) for view in running]
     free_at += [0.0] * (max(1, n_jobs) - len(free_at))
     heapq.heapify(free_at)
     for view in waiting:

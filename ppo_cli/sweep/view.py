@@ -93,6 +93,11 @@ def done(views: Sequence[JobView]) -> float:
     return made / total if total > 0 else 0.0
 
 
+def percent(share: float) -> str:
+    """A share in whole per cent; 100 only when all is over."""
+    return f"{math.floor(100 * share)}%"
+
+
 def steps_per_second(views: Sequence[JobView]) -> float | None:
     """The speed of all running jobs together; ``None`` if none is known."""
     speeds = [view.steps_per_second for view in views if view.state == RUNNING]

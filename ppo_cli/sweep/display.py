@@ -1,0 +1,24 @@
+"""The display that fits where a sweep's parent writes to."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from ppo_cli.loggers.lines import cursor_moves
+from ppo_cli.sweep.lines import SweepLines
+from ppo_cli.sweep.view import Display
+
+
+def make_display(folder: Path, n_jobs: int) -> Display:
+    """A live table in a terminal; plain lines in a pipe, a file or a notebook.
+
+    Args:
+        folder: The sweep's folder.
+        n_jobs: How many jobs run at a time.
+    """
+    if cursor_moves():
+        from ppo_cli.sweep.table import LiveTable
+
+        return LiveTable(folder, n_jobs)
+    return SweepLines(folder, n_jobs, sys.stdout)
