@@ -176,14 +176,14 @@ def settings(views: Sequence[JobView], signs: Signs) -> tuple[list[str], list[li
     return [signs.text(name) for name in headings(keys)], rows
 
 
-def folded(text: str, width: int) -> Iterator[str]:
-    """A text in lines that are no wider than ``width``: between words where that can be, and nothing is lost."""
+def folded(text: str, width: int, between: str = " ") -> Iterator[str]:
+    """A text in lines that are no wider than ``width``, broken at ``between`` where that can be; nothing is lost."""
     line = ""
-    for word in text.split(" "):
-        if line and cell_len(f"{line} {word}") > width:
+    for word in text.split(between):
+        if line and cell_len(line + between + word) > width:
             yield line
             line = ""
-        line = f"{line} {word}" if line else word
+        line = line + between + word if line else word
         *whole, line = chop_cells(line, width) or [""]
         yield from whole
     yield line

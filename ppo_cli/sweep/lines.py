@@ -12,7 +12,18 @@ from ppo_cli.loggers.text import duration, number
 from ppo_cli.places import shown
 from ppo_cli.streams import plain, steady
 from ppo_cli.sweep.remaining import remaining
-from ppo_cli.sweep.view import FAILED, RUNNING, WAITING, JobView, counts, done, percent, printable, steps_per_second
+from ppo_cli.sweep.view import (
+    BETWEEN,
+    FAILED,
+    RUNNING,
+    WAITING,
+    JobView,
+    counts,
+    done,
+    percent,
+    printable,
+    steps_per_second,
+)
 
 EVERY = 30.0  # seconds between two lines on the whole sweep
 
@@ -32,6 +43,7 @@ class SweepLines:
     ) -> None:
         self._folder, self._n_jobs, self._clock = folder, n_jobs, clock
         self._stream = None if stream is None or stream.closed else steady(stream)
+        self._encoding = None if stream is None else stream.encoding
         self._known: dict[int, JobView] = {}
         self._note = ""
         self._told_at = clock()
@@ -39,7 +51,9 @@ class SweepLines:
     def update(self, views: Sequence[JobView], note: str = "") -> None:
         """Write what has changed since the last time."""
         if not self._known:
-            self._print(f"{len(views)} jobs ({counts(views)}), {self._n_jobs} at a time · {shown(self._folder)}")
+            self._print(
+                f"{len(views)} jobs: {', '.join(counts(views))}, {self._n_jobs} at a time · {shown(self._folder)}"
+            )
         for view in views:
             before = self._known.get(view.number)
             if before is None or before.state != view.state:
@@ -67,7 +81,7 @@ class SweepLines:
         if self._stream is None:
             return
         with suppress(OSError, ValueError):  # the reader has left, or whoever owns the stream has closed it
-            print(plain(line, self._stream.encoding), file=self._stream, flush=True)
+            print(plain(line, self._encoding), file=self._stream, flush=True)
 
 
 def started(view: JobView) -> str:
@@ -85,12 +99,12 @@ def ended(view: JobView) -> str:
     parts = [text, f"return {number(view.last_return, 1)}"]
     if view.best_return is not None:
         parts.append(f"best {number(view.best_return, 1)}")
-    return " · ".join([*parts, duration(view.elapsed)])
+    return BETWEEN.join([*parts, duration(view.elapsed)])
 
 
 def progress(views: Sequence[JobView], n_jobs: int) -> str:
     """How far the whole sweep is."""
     seconds = remaining(views, n_jobs)
-    parts = [percent(done(views)), counts(views), f"{number(steps_per_second(views), 0)} steps/s"]
+    parts = [percent(done(views)), *counts(views), f"{number(steps_per_second(views), 0)} steps/s"]
     parts.append(f"{number(None) if seconds is None else duration(seconds)} left")
-    return " · ".join(parts)
+    return BETWEEN.join(parts)

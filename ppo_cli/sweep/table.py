@@ -34,10 +34,10 @@ from ppo_cli.sweep.columns import (
 )
 from ppo_cli.sweep.remaining import remaining
 from ppo_cli.sweep.view import (
+    BETWEEN,
     FAILED,
     FINISHED,
     INTERRUPTED,
-    PRUNED,
     RUNNING,
     WAITING,
     JobView,
@@ -50,7 +50,8 @@ from ppo_cli.sweep.view import (
 WIDEST = 160
 ROOMY = 16
 """From this height on there are blank lines and the folder."""
-SHOWN_FIRST = (RUNNING, FAILED, INTERRUPTED, FINISHED, WAITING, PRUNED)
+SHOWN_FIRST = (RUNNING, FAILED, INTERRUPTED, FINISHED)
+"""Where not all jobs fit, these stand there in this order, and the others are counted."""
 
 
 class LiveTable:
@@ -119,14 +120,22 @@ def picture(
 
 
 def _summary(views: Sequence[JobView], n_jobs: int, signs: Signs, width: int) -> Iterator[Text]:
-    share, seconds = done(views), remaining(views, n_jobs)
+    share = done(views)
     yield signs.bar(share, width - 6, "cyan").append(f"{percent(share):>6}", "bold")
-    running = any(view.state == RUNNING for view in views)
-    speed = f"{number(steps_per_second(views), 0)} steps/s" if running else None
-    rest = f"{MISSING if seconds is None else duration(seconds)} left" if running or seconds else None
-    text = GAP.join(part for part in (f"{len(views)} jobs: {counts(views)}", speed, rest) if part)
-    for line in folded(signs.text(text), width):
-        yield Text(line)
+    yield from _parts([f"{len(views)} jobs", *counts(views)], signs, width)
+    if any(view.state in (RUNNING, WAITING) for view in views):
+        seconds = remaining(views, n_jobs)
+        speed = f"{number(steps_per_second(views), 0)} steps/s"
+        yield from _parts([speed, f"{MISSING if seconds is None else duration(seconds)} left"], signs, width)
+
+
+def _parts(parts: Sequence[str], signs: Signs, width: int) -> Iterator[Text]:
+    """Facts in a row, in as many lines as they need; those of a state in its colour."""
+    for line in folded(signs.text(BETWEEN.join(parts)), width, signs.text(BETWEEN)):
+        text = Text(line)
+        for state in (RUNNING, FAILED, INTERRUPTED):
+            text.highlight_regex(rf"\d+ {state}", COLOURS[state])
+        yield text
 
 
 @dataclass(frozen=True)
@@ -160,7 +169,7 @@ def _jobs(views: Sequence[JobView], signs: Signs, width: int, height: int) -> li
     there = {row.view.number for row in picked}
     hidden = [view for view in views if view.number not in there]
     if hidden:
-        lines.append(Text(signs.cut(f"{'…':>{digits}}{GAP}{counts(hidden)}", width), "dim"))
+        lines.append(Text(signs.cut(f"{'…':>{digits}}{GAP}{BETWEEN.join(counts(hidden))}", width), "dim"))
     return lines
 
 
@@ -175,11 +184,11 @@ def _label(view: JobView, signs: Signs, digits: int, width: int) -> Iterator[str
 
 
 def _picked(rows: Sequence[Row], height: int, below: int) -> list[Row]:
-    """The jobs that fit into ``height``: all in their order, or the first by state with a line for the others."""
+    """The jobs that fit into ``height``: all in their order, or the first by state with a line to count the others."""
     if sum(len(row.lead) + below for row in rows) <= height:
         return list(rows)
     picked: list[Row] = []
-    for row in sorted(rows, key=_place):
+    for row in sorted((row for row in rows if row.view.state in SHOWN_FIRST), key=_place):
         height -= len(row.lead) + below
         if height < 1:
             break

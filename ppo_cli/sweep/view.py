@@ -23,6 +23,9 @@ OVER = (FAILED, FINISHED, PRUNED)
 """Of these jobs nothing more is expected."""
 
 
+BETWEEN = " · "
+
+
 @dataclass(frozen=True)
 class JobView:
     """A job of a sweep, as it is shown.
@@ -80,10 +83,10 @@ class Display(Protocol):
         """Leave a last picture and give the terminal back."""
 
 
-def counts(views: Sequence[JobView]) -> str:
-    """How many jobs are in which state: ``4 running · 2 failed · 12 waiting``."""
+def counts(views: Sequence[JobView]) -> list[str]:
+    """How many jobs are in which state: ``4 running``, ``2 failed``, ``12 waiting``."""
     found = Counter(view.state for view in views)
-    return " · ".join(f"{found[state]} {state}" for state in STATES if found[state])
+    return [f"{found[state]} {state}" for state in STATES if found[state]]
 
 
 def done(views: Sequence[JobView]) -> float:

@@ -1,0 +1,121 @@
+"""What a sweep tells at its end: its settings compared over seeds, what failed and why, and what to type next."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ppo_cli.cli.frame import console
+from ppo_cli.cli.results import UNLIMITED
+from ppo_cli.loggers.text import MISSING, number
+from ppo_cli.places import shown
+from ppo_cli.streams import plain
+from ppo_cli.sweep.grouped import SEED, Group, best_job, group_over_seeds
+from ppo_cli.sweep.view import FINISHED, PRUNED, STATES, WAITING, JobView, counts, printable, told
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+TROUBLE = tuple(state for state in STATES if state not in (FINISHED, PRUNED, WAITING))
+
+
+def show_groups(
+    views: Sequence[JobView], folder: Path, named: Sequence[str] = (), named_again: Sequence[str] = ()
+) -> None:
+    """Print the sweep's groups, the best first, each job that did not finish with its reason, and what to type next.
+
+    Args:
+        views: All jobs.
+        folder: The sweep's folder.
+        named: What ppo-eval must be told of the user's own modules.
+        named_again: What ppo-train must be told of them to go on with the sweep.
+    """
+    from rich.text import Text
+
+    out = console(sys.stdout, longest=UNLIMITED)
+
+    def say(*parts: str | tuple[str, str]) -> None:
+        told_parts = [plain(part, out.encoding) if isinstance(part, str) else part for part in parts]
+        out.print(Text.assemble(*told_parts), soft_wrap=True)
+
+    say(f"\n{len(views)} jobs in {shown(folder)}: {', '.join(counts(views))}")
+    out.print(groups_table(group_over_seeds(views), out))
+    for view in views:
+        if view.state in TROUBLE:
+            say(trouble(view))
+    out.print()
+    rows = next_steps(views, folder, named, named_again)
+    width = max(map(len, rows), default=0)
+    for name, value in rows.items():
+        say((f"{name:>{width}}  ", "dim"), value)
+
+
+def groups_table(groups: Sequence[Group], out: Console) -> Table:
+    """The table of groups: as much of it as the console's width has room for, the settings always whole."""
+    table = _table(groups, out.encoding, best=True)
+    if out.measure(table, options=out.options.update(width=UNLIMITED)).maximum > out.width:
+        table = _table(groups, out.encoding, best=False)
+    return table
+
+
+def _table(groups: Sequence[Group], encoding: str, best: bool) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    keys = list(dict.fromkeys(key for group in groups for key in group.settings))
+    for key in keys:
+        table.add_column(Text(printable(plain(key, encoding))), overflow="fold")
+    over_seeds = any(SEED in job.swept for group in groups for job in group.jobs)
+    table.add_column("final return", justify="right", no_wrap=True)
+    if over_seeds:
+        table.add_column("n", justify="right", no_wrap=True)
+    if best:
+        table.add_column("best return", justify="right", no_wrap=True)
+        table.add_column("of job", justify="right", no_wrap=True)
+    for group in groups:
+        values = [told(group.settings[key]) if key in group.settings else "" for key in keys]
+        cells = [*values, spread(group)]
+        if over_seeds:
+            cells.append(amount(group))
+        if best:
+            job = group.best
+            cells += [MISSING, ""] if job is None else [number(job.best_return, 2), str(job.number)]
+        table.add_row(*(Text(plain(cell, encoding)) for cell in cells))
+    return table
+
+
+def spread(group: Group) -> str:
+    """The mean of the final returns, with the standard deviation where there are several."""
+    mean = number(group.mean, 2)
+    return mean if group.std is None else f"{mean} ± {number(group.std, 2)}"
+
+
+def amount(group: Group) -> str:
+    """How many returns the mean is of, and of how many jobs where that is fewer."""
+    known, jobs = len(group.returns), len(group.jobs)
+    return str(known) if known == jobs else f"{known} of {jobs}"
+
+
+def trouble(view: JobView) -> str:
+    """A job that did not finish: how far it came, why, and where to read on."""
+    reason = "" if view.reason is None else f": {printable(view.reason)}"
+    where = f"job {view.number} ({printable(view.label)})"
+    return f"{where} {view.state} at step {view.step:,}{reason} ({shown(view.folder)})"
+
+
+def next_steps(
+    views: Sequence[JobView], folder: Path, named: Sequence[str], named_again: Sequence[str]
+) -> dict[str, str]:
+    """Where the results lie and what to type next."""
+    rows = {"results": str(folder / "results.csv")}
+    best = best_job(views)
+    if best is not None:
+        rows["evaluate the best"] = shlex.join(["ppo-eval", f"checkpoint={best.folder}", *named])
+    if any(view.state not in (FINISHED, PRUNED) for view in views):
+        rows["go on with it"] = shlex.join(["ppo-train", "-m", f"resume={folder}", *named_again])
+    return rows
