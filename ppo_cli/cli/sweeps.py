@@ -14,19 +14,17 @@ from ppo_cli.loggers.text import MISSING, number
 from ppo_cli.places import shown
 from ppo_cli.streams import plain
 from ppo_cli.sweep.grouped import SEED, Group, best_job, group_over_seeds
-from ppo_cli.sweep.view import FINISHED, PRUNED, STATES, WAITING, JobView, counts, printable, told
+from ppo_cli.sweep.view import FAILED, FINISHED, INTERRUPTED, PRUNED, JobView, counts, printable, told
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-TROUBLE = tuple(state for state in STATES if state not in (FINISHED, PRUNED, WAITING))
-
 
 def show_groups(
     views: Sequence[JobView], folder: Path, named: Sequence[str] = (), named_again: Sequence[str] = ()
 ) -> None:
-    """Print the sweep's groups, the best first, each job that did not finish with its reason, and what to type next.
+    """Print the sweep's groups, the best first, each job that failed with its reason, and what to type next.
 
     Args:
         views: All jobs.
@@ -45,7 +43,7 @@ def show_groups(
     say(f"\n{len(views)} jobs in {shown(folder)}: {', '.join(counts(views))}")
     out.print(groups_table(group_over_seeds(views), out))
     for view in views:
-        if view.state in TROUBLE:
+        if view.state == FAILED or (view.state == INTERRUPTED and view.reason is not None):
             say(trouble(view))
     out.print()
     rows = next_steps(views, folder, named, named_again)
@@ -102,7 +100,7 @@ def amount(group: Group) -> str:
 
 
 def trouble(view: JobView) -> str:
-    """A job that did not finish: how far it came, why, and where to read on."""
+    """A job that failed: how far it came, why, and where to read on."""
     reason = "" if view.reason is None else f": {printable(view.reason)}"
     where = f"job {view.number} ({printable(view.label)})"
     return f"{where} {view.state} at step {view.step:,}{reason} ({shown(view.folder)})"

@@ -84,9 +84,9 @@ class SweepLines:
             print(plain(line, self._encoding), file=self._stream, flush=True)
 
 
-def started(view: JobView) -> str:
-    """That a job has begun, and from where on."""
-    return f"goes on from step {view.step:,}" if view.step else "started"
+def started(before: JobView | None) -> str:
+    """That a job has begun, or goes on: it then stood somewhere before."""
+    return "goes on" if before is not None and before.step else "started"
 
 
 def ended(view: JobView) -> str:
