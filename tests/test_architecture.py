@@ -22,7 +22,7 @@ EDGES = {  # who may import what lies outside
     "envpool": {"envs.backends"},
     "tensorboard": {"loggers"},
     "matplotlib": {"loggers"},
-    "rich": {"loggers", "cli", "sweep.table"},
+    "rich": {"loggers", "cli", "sweep.table", "sweep.columns"},
     "imageio": {"envs.video"},
 }
 STANDARD_LIBRARY_ONLY = {"config", "renames", "validation", "plain", "errors", "loggers.metrics", "runs.folder", "spec"}

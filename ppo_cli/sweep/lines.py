@@ -73,9 +73,8 @@ class SweepLines:
         # What was over before this command began is in the first line's counts.
         if view.state == WAITING or (before is None and view.state != RUNNING):
             return
-        self._print(
-            f"job {view.number} ({printable(view.label)}) {started(view) if view.state == RUNNING else ended(view)}"
-        )
+        what = started(before) if view.state == RUNNING else ended(view)
+        self._print(f"job {view.number} ({printable(view.label)}) {what}")
 
     def _print(self, line: str) -> None:
         if self._stream is None:
