@@ -212,6 +212,17 @@ def test_the_live_display_fits_and_tells_everything(display: LiveDisplay, width:
     assert "█" in text
 
 
+@pytest.mark.parametrize("width", [44, 60, 80, 120])
+def test_a_metric_keeps_its_distance_from_its_name(display: LiveDisplay, width: int) -> None:
+    small = {"train__policy_loss": -1.2e-5, "train__explained_variance": -3.4e-9, "train__lr": 2.5e-7}
+    display.log(make_row(3, rollout__episode_length_mean=12_345.0, **small))
+    lines = picture(display, width).splitlines()
+    assert max(map(len, lines)) <= width
+    text = " ".join(" ".join(lines).split())
+    for cell in ("policy loss -1.20e-05", "expl. variance -3.40e-09", "learning rate 2.50e-07", "length 12,345.0"):
+        assert f" {cell} " in text
+
+
 def test_the_live_display_before_the_first_episode_and_with_nothing_known(display: LiveDisplay) -> None:
     assert "no episode finished yet" in picture(display, 80)
     display.log(empty_row(1))

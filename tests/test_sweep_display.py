@@ -111,6 +111,15 @@ def test_what_tells_jobs_apart_is_whole_at_any_width(width: int) -> None:
     assert sum("running" in line and "jobs" not in line for line in lines) >= 3
 
 
+def test_signs_that_take_two_places() -> None:
+    views = [make_view(n, "running", swept={"网络": "层" * 4 * n, "seed": n}) for n in range(2)]
+    heading, *rows = lines_of(views, 60, 20)[-3:]
+    assert {
+        cell_len(line[: line.index(word)]) for line, word in zip([heading, *rows], ("state", *["running"] * 2))
+    } == {21}
+    assert max(cell_len(line) for line in (heading, *rows)) <= 60
+
+
 def test_a_long_reason_is_cut_to_one_line() -> None:
     (row,) = lines_of([make_view(0, "failed", reason="no\nway " * 50)], 80, 24)[-1:]
     assert cell_len(row) == 80

@@ -27,6 +27,9 @@ from ppo_cli.streams import steady
 WIDEST = 120
 CHART_HEIGHT = 4
 LABEL_WIDTH = 10
+CELL_WIDTH = 24
+"""Of the table of metrics: the longest name, a space and a number in scientific notation."""
+GAP = 2
 BLOCKS = " ▁▂▃▄▅▆▇█"
 CELLS = (
     (
@@ -166,20 +169,22 @@ class LiveDisplay:
             yield Text.assemble((f"{label:>{LABEL_WIDTH}} │", "dim"), (line, "cyan"))
 
     def _metrics(self, width: int) -> Iterator[Text]:
-        gap = 3
-        column = (width - gap * (len(CELLS) - 1)) // len(CELLS)
-        for cells in zip(*CELLS, strict=True):
+        cells = [(label, number(self._row.get(name), decimals)) for label, name, decimals in sum(CELLS, ())]
+        needed = max([CELL_WIDTH, *(len(label) + 1 + len(value) for label, value in cells)])
+        columns = max(1, min(len(CELLS), (width + GAP) // (needed + GAP)))
+        lines = math.ceil(len(cells) / columns)
+        column = (width - GAP * (columns - 1)) // columns
+        for first in range(lines):
             line = Text()
-            for index, (label, name, decimals) in enumerate(cells):
-                value = number(self._row.get(name), decimals)
-                line.append(" " * gap if index else "").append(label, "dim")
-                line.append(f"{value:>{max(1, column - len(label))}}")
+            for label, value in cells[first::lines]:
+                line.append(" " * GAP if line else "").append(label, "dim")
+                line.append(f"{value:>{max(len(value) + 1, column - len(label))}}")
             yield line
 
     def _phases(self, width: int) -> Text:
         total = sum(self._spent)
         text = Text()
-        room = max(3, (width - 50) // len(PHASES))
+        room = max(3, (width - 50) // len(PHASES)) if width >= 54 else 0
         for (name, colour), spent in zip(PHASES, self._spent, strict=True):
             share = spent / total if total else 0.0
             text.append("   " if text else "").append(f"{name} ", "dim")

@@ -163,7 +163,7 @@ def _jobs(views: Sequence[JobView], signs: Signs, width: int, height: int) -> li
         rows = [Row(view, list(_label(view, signs, digits, width))) for view in views]
     picked = _picked(rows, height - 1, 0 if beside else 1)
     columns = fitting([row.view for row in picked], signs, width - aside - len(GAP))
-    lines = [_heading(heading, aside, columns)] if picked else []
+    lines = [_heading(heading, columns)] if picked else []
     for row in picked:
         lines += _lines(row, aside, columns, signs, width, beside)
     there = {row.view.number for row in picked}
@@ -205,8 +205,8 @@ def _place(row: Row) -> tuple[int, float]:
     return place, view.number
 
 
-def _heading(lead: str, aside: int, columns: dict[Column, int]) -> Text:
-    line = Text(lead.ljust(aside), "dim")
+def _heading(lead: str, columns: dict[Column, int]) -> Text:
+    line = Text(lead, "dim")
     for column, width in columns.items():
         line.append(GAP).append_text(padded(Text(column.heading), width, column.right))
     return line
