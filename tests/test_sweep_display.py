@@ -114,9 +114,8 @@ def test_what_tells_jobs_apart_is_whole_at_any_width(width: int) -> None:
 def test_signs_that_take_two_places() -> None:
     views = [make_view(n, "running", swept={"网络": "层" * 4 * n, "seed": n}) for n in range(2)]
     heading, *rows = lines_of(views, 60, 20)[-3:]
-    assert {
-        cell_len(line[: line.index(word)]) for line, word in zip([heading, *rows], ("state", *["running"] * 2))
-    } == {21}
+    starts = [heading.index("state"), *(row.index("running") for row in rows)]
+    assert [cell_len(line[:start]) for line, start in zip((heading, *rows), starts, strict=True)] == [21] * 3
     assert max(cell_len(line) for line in (heading, *rows)) <= 60
 
 
