@@ -353,14 +353,17 @@ def test_what_is_told_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows == [["0.001", "15.00 ± 7.07", "2", "30.00", "1"], ["0.0003", "2.00 ± 1.41", "2 of 3", "–", ""]]
     reason = "failed at step 512: killed by SIGKILL (out of memory, perhaps)"
     assert f"job 4 (lr=0.0003 seed=2) {reason} ({FOLDER / '4'})\n" in text
-    ending = [line.split(maxsplit=1)[-1] for line in text.splitlines()[-3:]]
-    assert ending[0].endswith(f"{FOLDER}/results.csv")
-    assert ending[1].endswith(f"ppo-eval checkpoint={FOLDER}/1 env=mine:Env")
-    assert ending[2].endswith(f"ppo-train -m resume={FOLDER} env=mine:Env")
+    assert [line.strip() for line in text.splitlines()[-2:]] == [
+        f"evaluate the best  ppo-eval checkpoint={FOLDER}/1 env=mine:Env",
+        f"go on with it  ppo-train -m resume={FOLDER} env=mine:Env",
+    ]
 
 
-def test_where_all_finished_there_is_nothing_to_go_on_with() -> None:
-    assert set(next_steps([through(0, 1.0)], FOLDER, (), ())) == {"results"}
+def test_what_to_type_next_is_what_there_is(tmp_path: Path) -> None:
+    assert next_steps([through(0, 1.0), make_view(1, "pruned")], tmp_path, (), ()) == {}
+    (tmp_path / "results.csv").touch()
+    assert set(next_steps([through(0, 1.0)], tmp_path, (), ())) == {"results"}
+    assert set(next_steps([make_view(0, "interrupted")], tmp_path, (), ())) == {"results", "go on with it"}
 
 
 def test_one_seed_has_no_spread_and_no_n(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,7 +110,10 @@ def next_steps(
     views: Sequence[JobView], folder: Path, named: Sequence[str], named_again: Sequence[str]
 ) -> dict[str, str]:
     """Where the results lie and what to type next."""
-    rows = {"results": str(folder / "results.csv")}
+    rows = {}
+    results = folder / "results.csv"
+    if results.is_file():
+        rows["results"] = str(results)
     best = best_job(views)
     if best is not None:
         rows["evaluate the best"] = shlex.join(["ppo-eval", f"checkpoint={best.folder}", *named])
