@@ -12,6 +12,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+from ppo_cli import cores
 from ppo_cli.config import EnvConfig
 from ppo_cli.envs.families import arguments_of, atari_arguments, name_of, registered
 from ppo_cli.envs.inspect import Inspection
@@ -45,7 +46,10 @@ def _kept_apart(num_envs: int) -> dict[str, int]:
 
     Left to itself, the kernel often wakes two of them on one processor. A pool of fewer threads is left alone, since
     those of several runs would all be kept on the same first processors; so is a process that may not use them all.
+    A job of a sweep has as many threads as its share of the processors, and none is kept anywhere.
     """
+    if (share := cores.share()) is not None:
+        return {"num_threads": min(share, num_envs)}
     count = os.cpu_count() or 1
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
     return {"num_threads": count, "thread_affinity_offset": 0} if allowed == count <= num_envs else {}

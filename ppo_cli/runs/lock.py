@@ -49,6 +49,30 @@ def locked(run_dir: Path) -> Iterator[None]:
         lock.release()
 
 
+def is_locked(run_dir: Path) -> bool:
+    """Whether a process has a run's folder to itself at this moment."""
+    path = run_dir / ".lock"
+    if not path.exists():
+        return _is_held(run_dir)
+    lock = FileLock(path)
+    try:
+        _try_out(path)
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError:  # a file system without locks
+        return _is_held(run_dir)
+    lock.release()
+    return False
+
+
+def _is_held(run_dir: Path) -> bool:
+    """Whether a name plate says that somebody is there, who is not known to be gone."""
+    plate = run_dir.absolute() / ".lock.holder"
+    holder = _holder(plate)
+    return holder is not None and not _is_gone(plate, holder)
+
+
 def _acquired(lock: FileLock, run_dir: Path) -> bool:
     """Whether the lock is ours now; not where the file system has none."""
     try:

@@ -1,0 +1,191 @@
+"""What a sweep is, in its folder: ``sweep.json`` says what it was asked for, each ``job.json`` what one job is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ppo_cli.config import TrainConfig
+from ppo_cli.errors import CheckpointError, ConfigError, Problem
+from ppo_cli.places import shown
+from ppo_cli.plain import from_plain, to_plain
+from ppo_cli.runs.files import write_json
+from ppo_cli.runs.folder import claim, slug
+from ppo_cli.runs.summary import now
+
+FORMAT = 1
+SWEEP_FILE, JOB_FILE = "sweep.json", "job.json"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Keys that are swept together, and their values; all but zipped ones stand alone.
+
+    Attributes:
+        keys: The keys.
+        texts: For each combination, a text a key, as it was typed.
+        values: The same as values.
+    """
+
+    keys: tuple[str, ...]
+    texts: tuple[tuple[str, ...], ...]
+    values: tuple[tuple[Any, ...], ...]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep: its settings as they were checked, which nothing changes any more.
+
+    Attributes:
+        number: Its place in the order of starting.
+        label: What it differs in from other jobs, as one types it.
+        swept: The same as values, by key.
+        config: Its settings.
+        folder: Where it is kept.
+        from_preset: The settings, by dotted key, that nobody set but a preset.
+        changes: Settings that changed after it had begun, by dotted key.
+        cold: What it would compile with nothing in the cache, the same text for the same program; ``None`` for nothing.
+    """
+
+    number: int
+    label: str
+    swept: dict[str, Any]
+    config: TrainConfig
+    folder: Path
+    from_preset: frozenset[str] = frozenset()
+    changes: dict[str, Any] = field(default_factory=dict)
+    cold: str | None = None
+
+    def write(self) -> None:
+        """Put it into its folder, which exists."""
+        content = {"format": FORMAT, "number": self.number, "label": self.label, "swept": self.swept}
+        content |= {"changes": self.changes, "cold": self.cold}
+        content |= {"config": to_plain(self.config), "from_preset": sorted(self.from_preset)}
+        write_json(self.folder / JOB_FILE, content)
+
+
+def job_name(number: int, words: Iterable[str]) -> str:
+    """A job's folder's name: the number keeps it apart from all others, the rest says what it is."""
+    return slug("_".join([str(number), *words]))
+
+
+def check_kept(config: TrainConfig) -> None:
+    """See that a job's settings are the same once they have been in a file.
+
+    Raises:
+        ConfigError: if they are not: what JSON calls a key is always a text.
+    """
+    plain = to_plain(config)
+    back = json.loads(json.dumps(plain))
+    wrong = [key for key, value in plain.items() if back[key] != value]
+    if wrong:
+        what = f"{wrong[0]} has keys or values that job.json cannot keep"
+        raise ConfigError(Problem(what, "texts as keys, and lists in the place of tuples"))
+
+
+def read_job(folder: Path) -> Job:
+    """The job that a folder is of.
+
+    Raises:
+        CheckpointError: if that cannot be read.
+    """
+    content = _read(folder / JOB_FILE)
+    try:
+        config = from_plain(TrainConfig, content["config"])
+        return Job(
+            number=content["number"],
+            label=content["label"],
+            swept=content["swept"],
+            config=config,
+            folder=folder,
+            from_preset=frozenset(content["from_preset"]),
+            changes=content["changes"],
+            cold=content["cold"],
+        )
+    except (KeyError, TypeError, ConfigError) as error:
+        what = f"{shown(folder / JOB_FILE)} is damaged: {' '.join(str(error).split())}"
+        raise CheckpointError(Problem(what, f"deleting {shown(folder)}, which takes the job out")) from error
+
+
+@dataclass(frozen=True)
+class SweepFolder:
+    """A sweep that has a folder.
+
+    Attributes:
+        folder: The folder.
+        command: The command line that began it.
+        axes: What is swept.
+        options: How its jobs are run, as it was asked for: by name, without those at their defaults.
+        jobs: All of its jobs, by number.
+        extended: The commands that went on with it and changed it.
+        launcher: What runs its jobs.
+        started: When it began.
+    """
+
+    folder: Path
+    command: str
+    axes: tuple[Axis, ...]
+    options: dict[str, Any]
+    jobs: tuple[Job, ...]
+    extended: tuple[str, ...] = ()
+    launcher: str = "local"
+    started: str = field(default_factory=now)
+
+    def write(self) -> None:
+        """Put ``sweep.json`` into its folder."""
+        axes = [{"keys": axis.keys, "texts": axis.texts, "values": axis.values} for axis in self.axes]
+        content = {"format": FORMAT, "command": self.command, "started": self.started, "axes": axes}
+        write_json(
+            self.folder / SWEEP_FILE,
+            content | {"options": self.options, "extended": self.extended, "launcher": self.launcher},
+        )
+
+
+def add_jobs(jobs: Sequence[Job]) -> None:
+    """Make the folders of jobs, each with what it is; the sweep's own exists."""
+    for job in jobs:
+        claim(job.folder)
+        job.write()
+
+
+def read_sweep(folder: Path) -> SweepFolder:
+    """The sweep in a folder, with all of its jobs.
+
+    Raises:
+        CheckpointError: if there is none, or a file of it cannot be read.
+    """
+    folder = folder.expanduser().absolute()
+    if not (folder / SWEEP_FILE).is_file():
+        what = f"{shown(folder)} holds no sweep: there is no {SWEEP_FILE} in it"
+        one = (
+            f"ppo-train resume={shown(folder)}" if (folder / "summary.json").is_file() else "resume=<a sweep's folder>"
+        )
+        raise CheckpointError(Problem(what, one))
+    content = _read(folder / SWEEP_FILE)
+    jobs = sorted((read_job(path.parent) for path in folder.glob(f"*/{JOB_FILE}")), key=lambda job: job.number)
+    try:
+        axes = tuple(
+            Axis(tuple(axis["keys"]), tuple(map(tuple, axis["texts"])), tuple(map(tuple, axis["values"])))
+            for axis in content["axes"]
+        )
+        known = content["command"], axes, content["options"], tuple(jobs), tuple(content["extended"])
+        return SweepFolder(folder, *known, content["launcher"], content["started"])
+    except (KeyError, TypeError) as error:
+        what = f"{shown(folder / SWEEP_FILE)} is damaged: {error!r}"
+        raise CheckpointError(Problem(what, "a copy of it that is whole")) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] > FORMAT:
+            what = f"{shown(path)} was written by a later version of ppo-cli"
+            raise CheckpointError(Problem(what, "pip install -U ppo-cli"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            Problem(f"{shown(path)} cannot be read: {error}", "a copy of it that is whole")
+        ) from error
+    return dict(content)

@@ -1,0 +1,41 @@
+"""The signals that end a sweep: the first lets its jobs save, the second does not wait for them."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from ppo_cli.signals import ENDING
+
+
+class Asked:
+    """Whether a signal asked the sweep to stop, which, and whether another asked for it at once."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self.at_once = False
+
+
+@contextmanager
+def stoppable() -> Iterator[Asked]:
+    """Note signals in place of what they do; those that somebody has had ignored stay so, as SIGHUP under nohup.
+
+    A terminal that closes sends SIGHUP twice and means it once.
+    """
+    asked = Asked()
+
+    def on_signal(number: int, _: FrameType | None) -> None:
+        if asked.signal is None:
+            asked.signal = number
+        elif signal.Signals(number).name != "SIGHUP":
+            asked.at_once = True
+
+    usual = (signal.SIG_DFL, signal.default_int_handler)
+    previous = {number: signal.signal(number, on_signal) for number in ENDING if signal.getsignal(number) in usual}
+    try:
+        yield asked
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
