@@ -6,6 +6,7 @@ import sys
 
 from ppo_cli.config import EvalConfig, PPOConfig, TrainConfig, show, walk
 from ppo_cli.streams import plain
+from ppo_cli.sweep_config import SweepConfig
 
 _TRAIN = """\
 ppo-train: train PPO on a Gymnasium environment.
@@ -14,12 +15,13 @@ Usage:
   ppo-train [key=value …]            one run
   ppo-train -m key=a,b key=c,d …     a sweep: one run for every combination
   ppo-train resume=<run folder>      go on with a run that was stopped
+  ppo-train -m resume=<sweep folder> go on with a sweep; more values, such as seed=5,6, add jobs
 
 Examples:
   ppo-train env=CartPole-v1 lr=1e-4
   ppo-train env=LunarLander-v3 total_timesteps=200000 seed=3
   ppo-train network=mlp 'network.hidden_sizes=[128,128]' network.activation=relu
-  ppo-train -m lr=1e-3,1e-4 seed=0,1,2
+  ppo-train -m lr=1e-3,1e-4 'seed=range(5)' n_jobs=4
   ppo-train env=my_module:MyEnv-v0 env.kwargs.size=5
   ppo-train resume=outputs/CartPole-v1/2026-01-31_12-00-00_0123abcd
 """
@@ -86,6 +88,8 @@ def train_help() -> str:
         "Continuous actions": [row for row in rows if row[0].startswith("continuous.")],
         "Environment": [row for row in rows if row[0].startswith("env.")],
     }
+    of_sweeps = [(key, show(value), item.metadata["meaning"]) for key, value, item in walk(SweepConfig())]
+    sections["Sweeps, with -m, in no run's settings"] = of_sweeps
     return "\n".join([_TRAIN, _TRAIN_GROUPS, *_sections(sections), _FLAGS.replace("{command}", "ppo-train")])
 
 

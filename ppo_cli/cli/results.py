@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ppo_cli.cli.frame import INTERRUPTED, PLAIN_WIDTH, SIGNALLED, console, one_line
+from ppo_cli.cli.frame import PLAIN_WIDTH, SIGNALLED, console, one_line
 from ppo_cli.errors import CheckpointError, Problem, RunError, UserError
 from ppo_cli.places import shown
 
@@ -16,7 +16,7 @@ UNLIMITED = 10_000
 """Width of a table that goes to a file: nothing in it is folded."""
 
 if TYPE_CHECKING:
-    from ppo_cli.hydra_ext.task import Outcome, SweepJob, SweepRecord
+    from ppo_cli.hydra_ext.task import Outcome
     from ppo_cli.training.evaluate import EvalResult
 
 
@@ -62,43 +62,6 @@ def example_checkpoint() -> str:
     return shlex.quote(f"checkpoint={runs[-1]}") if runs else "checkpoint=outputs/CartPole-v1/<the run's folder>"
 
 
-def show_sweep(sweep: SweepRecord) -> None:
-    """Print a table of all jobs of a sweep, and one line for each that failed."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table()
-    table.add_column("job", justify="right")
-    for heading in ("status", "overrides"):
-        table.add_column(heading)
-    for heading in ("final return", "best return"):
-        table.add_column(heading, justify="right")
-    table.add_column("folder", overflow="fold")
-    for job in sweep.jobs:
-        status, style = _status(job)
-        result = job.outcome.result if job.outcome else None
-        numbers = [_number(result.final_return), _number(result.best_return)] if result else ["", ""]
-        table.add_row(str(job.number), Text(status, style), Text(job.label), *numbers, Text(job.name))
-    failed = [(job, job.outcome) for job in sweep.jobs if job.outcome is not None and job.outcome.error is not None]
-    out = console(sys.stdout, longest=UNLIMITED)
-    out.print(Text(f"\n{len(sweep.jobs)} jobs in {shown(sweep.folder)}"), soft_wrap=True)
-    out.print(table)
-    for job, outcome in failed:
-        assert outcome.error is not None
-        told = one_line(outcome.error)
-        line = told if isinstance(outcome.error, UserError) else f"{told} ({_log(outcome)})"
-        out.print(Text(f"job {job.number} ({job.label}): {line}"), soft_wrap=True)
-
-
-def sweep_status(sweep: SweepRecord) -> int:
-    """The exit status of a sweep: 128 and the signal that stopped it, 130 after Ctrl-C; 1 if any job failed."""
-    if sweep.interrupted:
-        results = [job.outcome.result for job in sweep.jobs if job.outcome is not None]
-        signals = [result.signal for result in results if result is not None and result.signal is not None]
-        return SIGNALLED + signals[-1] if signals else INTERRUPTED
-    return int(any(job.outcome is None or job.outcome.error is not None for job in sweep.jobs))
-
-
 def show_evaluation(result: EvalResult) -> None:
     """Print the statistics of an evaluation."""
     low, high = result.episode_return_ci95
@@ -134,14 +97,6 @@ def _log(outcome: Outcome) -> str:
     """Where the traceback lies."""
     log = outcome.run_dir / "train.log"
     return f"the traceback in {log}" if log.is_file() else "HYDRA_FULL_ERROR=1 shows the traceback"
-
-
-def _status(job: SweepJob) -> tuple[str, str]:
-    if job.outcome is None:
-        return "not started", "dim"
-    if job.outcome.result is None:
-        return "failed", "bold red"
-    return job.outcome.result.status, "green" if job.outcome.result.status == "finished" else "yellow"
 
 
 def _number(value: float | None) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ppo_cli.cli.frame import console
+from ppo_cli.cli.frame import SIGNALLED, console
 from ppo_cli.cli.results import UNLIMITED
 from ppo_cli.loggers.text import MISSING, number
 from ppo_cli.places import shown
@@ -19,6 +20,9 @@ from ppo_cli.sweep.view import FAILED, FINISHED, INTERRUPTED, PRUNED, JobView, c
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+    from ppo_cli.hydra_ext.task import SweepRecord
+    from ppo_cli.sweep.jobs import Job
 
 
 def show_groups(
@@ -120,3 +124,26 @@ def next_steps(
     if any(view.state not in (FINISHED, PRUNED) for view in views):
         rows["go on with it"] = shlex.join(["ppo-train", "-m", f"resume={folder}", *named_again])
     return rows
+
+
+def show_sweep(record: SweepRecord) -> int:
+    """Print what came of a sweep.
+
+    Returns:
+        The exit status: 0 only if all jobs are finished, 128 and the signal that stopped it, else 1.
+    """
+    outcome = record.outcome
+    views = [replace(view, folder=shown(view.folder)) for view in outcome.views]
+    show_groups(views, shown(outcome.folder), record.named, record.named_again)
+    if outcome.signal is not None:
+        return SIGNALLED + outcome.signal
+    return int(any(view.state not in (FINISHED, PRUNED) for view in views))
+
+
+def show_listed(jobs: Sequence[Job]) -> int:
+    """Print the jobs that a sweep has, or would have; returns the exit status."""
+    width = len(str(len(jobs)))
+    for job in jobs:
+        print(plain(f"{job.number:>{width}}  {job.label}", sys.stdout.encoding))
+    print(f"{len(jobs)} jobs; nothing was started")
+    return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ppo_cli.cli import help as own_help
@@ -27,7 +28,7 @@ def main() -> None:
 
 
 def _train(argv: list[str]) -> int:
-    from ppo_cli.cli import results
+    from ppo_cli.cli import results, sweeps
     from ppo_cli.config import TrainConfig
     from ppo_cli.hydra_ext import app, resumption
     from ppo_cli.hydra_ext import argv as words
@@ -42,28 +43,26 @@ def _train(argv: list[str]) -> int:
         status = _resume(line, command)
         if status is not None:
             return status
-    task = Task(command)
+    task = Task(command, line.options)
     with ExitStack() as stack:
         if not line.shows:
-            if line.multirun:
+            planned = None if line.multirun else app.plan_run(line, "train")
+            if planned is None:
                 app.check_fixed_part(line, "train", TrainConfig)
             else:
-                task.plan, folder = app.plan_run(line, "train")
-                if not folder.is_sweep:
-                    stack.enter_context(app.claimed(folder.path, line, task))
-        try:
-            app.hydra_main(line, "train", task, TrainConfig)
-        finally:
-            if task.sweep is not None:
-                results.show_sweep(task.sweep)
+                task.plan, folder = planned
+                stack.enter_context(app.claimed(folder.path, line, task))
+        app.hydra_main(line, "train", task, TrainConfig)
+    if task.listed is not None:
+        return sweeps.show_listed(task.listed)
     if task.sweep is not None:
-        return results.sweep_status(task.sweep)
+        return sweeps.show_sweep(task.sweep)
     return results.show_run(task.last) if task.last is not None else 0
 
 
 def _resume(line: CommandLine, command: str) -> int | None:
     """Go on with a run, if the command line asks for it and there is one; returns the exit status."""
-    from ppo_cli.cli import results
+    from ppo_cli.cli import results, sweeps
     from ppo_cli.errors import CheckpointError
     from ppo_cli.hydra_ext import resumption
     from ppo_cli.hydra_ext.task import resumed
@@ -71,6 +70,11 @@ def _resume(line: CommandLine, command: str) -> int | None:
     named = resumption.requested(line)
     if named is None:
         return None
+    if line.multirun:
+        from ppo_cli.hydra_ext.sweeps import resumed_sweep
+
+        found = resumed_sweep(Path(named), line, command)
+        return sweeps.show_listed(found) if isinstance(found, list) else sweeps.show_sweep(found)
     if named != resumption.AUTO:
         return results.show_run(resumed(named, resumption.changes(line), command))
     own = resumption.own_run(line)

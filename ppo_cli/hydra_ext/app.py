@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -92,25 +93,37 @@ def config_of(line: CommandLine, config_name: str, kind: type[Any]) -> Any:
         return checked(kind, load, line.overrides)
 
 
-def plan_run(line: CommandLine, config_name: str) -> tuple[Plan, RunFolder]:
+def plan_run(line: CommandLine, config_name: str) -> tuple[Plan, RunFolder] | None:
     """Check a single training run, down to its environment and device, before any folder is made, and plan it.
 
     Returns:
-        The plan, and where the run is to be kept.
+        The plan, and where the run is to be kept; ``None`` where a file makes a sweep of it.
 
     Raises:
         ConfigError: names everything that is wrong.
     """
-    config: TrainConfig = config_of(line, config_name, TrainConfig)
+    again = shlex.join(["ppo-train", "-m", *line.typed])
+    problems = [Problem(f"{word} is about a sweep, and this is one run", again) for word in line.options]
+    try:
+        config: TrainConfig = config_of(line, config_name, TrainConfig)
+    except ConfigError as error:
+        raise ConfigError([*error.problems, *problems], error.title) from error
     from_preset = files.from_preset()
+    folder = folder_of(line, config_name)
+    if folder.is_sweep:
+        return None
+    if folder.params:
+        names = ", ".join(map(str, folder.params))
+        what = f"a file has hydra.sweeper.params ({names}), which is a sweep, and this would be one run without them"
+        problems.append(Problem(what, f"{again}, or hydra.sweeper.params=null for one run"))
+    if problems:
+        raise ConfigError(problems)
     if config.resume is not None and not any(map(is_resume, line.overrides)):
         what = f"resume={config.resume} stands in a file, and only the command line can ask for it"
         raise ConfigError(Problem(what, f"ppo-train resume={config.resume}"))
 
     from ppo_cli.training.preflight import check_writable, preflight
 
-    with loader(line.config_name or config_name) as load:
-        folder = run_folder(load, line.overrides)
     inside = folder.path.is_relative_to(config.output_dir)
     check_writable(folder.path, f"output_dir={config.output_dir}" if inside else f"hydra.run.dir={folder.path}")
     check_free(folder.path)
@@ -118,11 +131,10 @@ def plan_run(line: CommandLine, config_name: str) -> tuple[Plan, RunFolder]:
     return dataclasses.replace(preflight(config), from_preset=from_preset), folder
 
 
-def named_folder(line: CommandLine, config_name: str) -> Path | None:
-    """The run's folder, if the command line or a file says which it is to be, every time the same."""
+def folder_of(line: CommandLine, config_name: str) -> RunFolder:
+    """Where the run would be kept."""
     with loader(line.config_name or config_name) as load:
-        folder = run_folder(load, line.overrides)
-    return None if folder.new_each_time else folder.path
+        return run_folder(load, line.overrides)
 
 
 @contextmanager
@@ -158,7 +170,12 @@ def check_fixed_part(line: CommandLine, config_name: str, kind: type[Any]) -> No
     Raises:
         ConfigError: names every override that cannot be composed.
     """
+    words = [word for word in line.overrides if not is_sweep(word)]
     with _loader(line, config_name, kind) as load:
-        _, problems = composed(kind, load, [word for word in line.overrides if not is_sweep(word)])
+        _, problems = composed(kind, load, words)
+        if not problems and kind is TrainConfig:
+            sweeper = load(words).hydra.runtime.choices.get("hydra/sweeper")
+            what = f"hydra/sweeper={sweeper} would neither check all jobs first nor tell of those that fail"
+            problems = [] if sweeper == "ppo" else [Problem(what, "the same without hydra/sweeper=")]
     if problems:
         raise ConfigError(problems)

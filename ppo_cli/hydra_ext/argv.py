@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from ppo_cli.config import ARGUMENTS, TrainConfig
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.hydra_ext.keys import command, unknown_key, unnamed
 from ppo_cli.hydra_ext.renames import with_new_names
+from ppo_cli.sweep_config import OPTIONS
 
 _SWITCHES = ("--multirun", "-m", "--run", "-r", "--resolve", "--hydra-help", "--shell-completion", "-sc")
 _WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd")
@@ -33,11 +34,15 @@ class CommandLine:
         flags: What begins with a dash, with its values.
         overrides: The ``key=value`` words, as Hydra's grammar wants them.
         user_dir: The folder named by ``--config-dir``.
+        options: The ``key=value`` words that are about a sweep as a whole, and in no run's settings.
+        typed: All words, as they came.
     """
 
     flags: list[str]
     overrides: list[str]
     user_dir: Path | None = None
+    options: list[str] = field(default_factory=list)
+    typed: Sequence[str] = ()
 
     @property
     def multirun(self) -> bool:
@@ -73,6 +78,10 @@ def parse(argv: Sequence[str], kind: type[Any]) -> CommandLine:
     if "-sc" in argv or "--shell-completion" in argv:
         return CommandLine(flags=list(argv), overrides=[])
     line, problems = _split(list(argv), kind)
+    line.typed = list(argv)
+    if kind is TrainConfig:
+        line.options = [word for word in line.overrides if word.lstrip("+").partition("=")[0] in OPTIONS]
+        line.overrides = [word for word in line.overrides if word not in line.options]
     if line.user_dir is not None and not line.user_dir.is_dir():
         problems.append(Problem(f"--config-dir {line.user_dir} is not a folder", "--config-dir . (or another folder)"))
     if problems:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -21,13 +21,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import ppo_cli
-from ppo_cli.config import EnvConfig, TrainConfig, walk
+from ppo_cli.config import ARGUMENTS, EnvConfig, TrainConfig, walk
 from ppo_cli.envs.families import name_of
 from ppo_cli.envs.ids import is_registered
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.hydra_ext import files, gym_source, renames, resolvers, schema
 from ppo_cli.hydra_ext.keys import choices, command, no_such_group, settings, unknown_key, unnamed
 from ppo_cli.hydra_ext.translate import explain
+from ppo_cli.sweep_config import OPTIONS
 from ppo_cli.validation import validate, wrong_values
 
 Loader = Callable[[list[str]], DictConfig]
@@ -71,19 +72,40 @@ def reusing(kind: type[Any], load: Loader) -> Loader:
     """
     leaves = {key for key, _, _ in walk(kind())}
     parser = OverridesParser.create()
-    compositions: dict[tuple[str, ...], DictConfig] = {}
+    compositions: dict[tuple[str, ...], tuple[DictConfig, dict[str, Any]]] = {}
 
     def quick(words: list[str]) -> DictConfig:
-        values = [word for word in words if word.partition("=")[0] in leaves and "${" not in word]
+        values = [word for word in words if _is_plain(word, leaves)]
         rest = tuple(word for word in words if word not in values)
         if rest not in compositions:
-            compositions[rest] = load(list(rest))
-        config = copy.deepcopy(compositions[rest])
+            compositions[rest] = _without_rest_of_hydra(load(list(rest))), files.places()
+        known, places = compositions[rest]
+        files.recall(places)
+        config = copy.deepcopy(known)
         for override in parser.parse_overrides(values):
-            OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+            OmegaConf.update(config, override.key_or_group, override.value(), merge=True, force_add=True)
         return config
 
     return quick
+
+
+def _without_rest_of_hydra(config: DictConfig) -> DictConfig:
+    """A composition as :func:`composed` needs it; Hydra's own settings are the larger half of what would be copied."""
+    own = _only_ours(config)
+    OmegaConf.update(own, "hydra.runtime.choices", config.hydra.runtime.choices, force_add=True)
+    return own
+
+
+def _only_ours(config: DictConfig) -> DictConfig:
+    keys: list[Any] = [key for key in config if key != "hydra"]  # in a file, one may be a number
+    return OmegaConf.masked_copy(config, keys)
+
+
+def _is_plain(word: str, leaves: Collection[str]) -> bool:
+    """Whether a word sets nothing but one setting, or one argument of many."""
+    key = word.partition("=")[0]
+    argument = key.startswith(tuple(f"++{name}." for name in ARGUMENTS))
+    return (key in leaves or argument) and "${" not in word
 
 
 class RunFolder(NamedTuple):
@@ -92,6 +114,7 @@ class RunFolder(NamedTuple):
     path: Path
     new_each_time: bool  # whether its name holds the time of the command, so that no two commands share it
     is_sweep: bool  # whether a file makes a sweep of it, whose jobs have folders of their own
+    params: dict[str, Any]  # what a file would have a sweep try
 
 
 def run_folder(load: Loader, overrides: Sequence[str]) -> RunFolder:
@@ -104,7 +127,8 @@ def run_folder(load: Loader, overrides: Sequence[str]) -> RunFolder:
     check_named("hydra.run.dir", own.run.dir)
     text = OmegaConf.to_container(own.run, resolve=False)["dir"]  # type: ignore[call-overload,index]
     stamped = any(f"${{{name}:" in text for name in ("ppo.stamp", "now"))
-    return RunFolder(Path(own.run.dir), stamped, str(own.mode).endswith("MULTIRUN"))
+    params = dict(own.sweeper.get("params") or {})
+    return RunFolder(Path(own.run.dir), stamped, str(own.mode).endswith("MULTIRUN"), params)
 
 
 def check_named(key: str, folder: str) -> None:
@@ -165,9 +189,10 @@ def composed(kind: type[Any], load: Loader, overrides: Sequence[str]) -> tuple[A
         try:
             config = load(words)
             files.forget_places(word.lstrip("+~").partition("=")[0] for word in words)
-            keys: list[Any] = [key for key in config if key != "hydra"]  # in a file, one may be a number
-            own = OmegaConf.masked_copy(config, keys)
-            plain = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
+            own = config if set(config.hydra) == {"runtime"} else _only_ours(config)
+            found: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
+            left_out = ("hydra", *(OPTIONS if kind is TrainConfig else ()))  # which are about sweeps, and no run's
+            plain = {key: value for key, value in found.items() if key not in left_out}
             return plain, problems + _wrong_files(config, words, kind)
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             problem, culprit = explain(error, words, kind)

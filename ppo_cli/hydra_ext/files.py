@@ -55,6 +55,17 @@ def forget_places(keys: Iterable[str]) -> None:
             del _set_in[key]
 
 
+def places() -> dict[str, _Place]:
+    """Which file set which key in the latest composition, to be recalled where that is used again."""
+    return dict(_set_in)
+
+
+def recall(known: dict[str, _Place]) -> None:
+    """Have it as it was after another composition."""
+    _set_in.clear()
+    _set_in.update(known)
+
+
 def from_preset() -> frozenset[str]:
     """The keys that were last set by a preset, in the latest composition."""
     return frozenset(key for key, place in _set_in.items() if place.preset)

@@ -9,6 +9,10 @@ from typing import Any
 from ppo_cli.config import TrainConfig, old_names, walk
 from ppo_cli.errors import Problem
 from ppo_cli.renames import told
+from ppo_cli.sweep_config import OPTIONS
+
+LAUNCHERS = ("local",)
+"""What starts the jobs of a sweep, as ``hydra/launcher=…`` names it."""
 
 ELSEWHERE = {
     "learning_rate": "lr",
@@ -84,7 +88,7 @@ def command(kind: type[Any]) -> str:
 
 def unknown_key(key: str, value: str, kind: type[Any]) -> Problem:
     """Name the setting that was probably meant."""
-    known = settings(kind)
+    known = [*settings(kind), *(OPTIONS if kind is TrainConfig else ())]
     for old, new in old_names(kind).items():
         if key in (old, old.rpartition(".")[2]):
             return Problem(told(old, new), f"{new}={value}")
@@ -110,6 +114,12 @@ def no_such_group(word: str, key: str, value: str, kind: type[Any]) -> Problem:
     file = f"{key}/{re.sub(r'[.]ya?ml$', '', value)}.yaml"
     what = f"{word}: {key!r} is neither a setting of {command(kind)} nor a folder of your files"
     return Problem(what, f"--config-dir=DIR, where DIR/{file} is your file")
+
+
+def no_such_launcher(name: str) -> Problem:
+    """What is wrong with ``hydra/launcher=name``."""
+    what = f"hydra/launcher={name} would run the jobs its own way, without resuming, retries or n_jobs"
+    return Problem(what, f"n_jobs=2 with hydra/launcher={LAUNCHERS[0]}, which need not be said")
 
 
 def _nearest(key: str, known: list[str]) -> str | None:

@@ -12,9 +12,10 @@ from omegaconf.errors import OmegaConfBaseException
 from ppo_cli.config import TrainConfig
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.hydra_ext import schema
-from ppo_cli.hydra_ext.app import config_of, named_folder
+from ppo_cli.hydra_ext.app import config_of, folder_of
 from ppo_cli.hydra_ext.argv import CommandLine, is_resume
 from ppo_cli.hydra_ext.compose import parsed
+from ppo_cli.sweep.jobs import SWEEP_FILE
 
 AUTO = "auto"
 
@@ -34,8 +35,20 @@ def requested(line: CommandLine) -> str | None:
         what = f"{files[0]} has no say in a run that goes on, whose settings are saved with it"
         raise ConfigError(Problem(what, f"ppo-train resume={named}, without {files[0]}"))
     if named is not None and line.multirun:
-        raise ConfigError(Problem(f"resume={named} is for a single run", f"ppo-train resume={named}, without -m"))
+        _check_sweep(str(named))
     return None if named is None else str(named)
+
+
+def _check_sweep(named: str) -> None:
+    """See that a sweep's folder was named.
+
+    Raises:
+        ConfigError: if it is something else.
+    """
+    folder = Path(named).expanduser()
+    if named == AUTO or not (folder / SWEEP_FILE).is_file():
+        fix = "ppo-train -m resume=<the sweep's folder>" if named == AUTO else f"ppo-train resume={named}, without -m"
+        raise ConfigError(Problem(f"resume={named} is for a single run", fix))
 
 
 def own_run(line: CommandLine) -> tuple[Path, dict[str, Any]] | None:
@@ -48,7 +61,11 @@ def own_run(line: CommandLine) -> tuple[Path, dict[str, Any]] | None:
     from ppo_cli.runs.summary import fingerprint, read_summary
 
     config: TrainConfig = config_of(line, "train", TrainConfig)
-    named = named_folder(line, "train")
+    folder = folder_of(line, "train")
+    if folder.is_sweep:
+        what = "a file makes a sweep of this (hydra.mode), and resume=auto is for a single run"
+        raise ConfigError(Problem(what, "ppo-train -m resume=<the sweep's folder>"))
+    named = None if folder.new_each_time else folder.path
     if named is None:
         found = newest_of(config)
     else:
@@ -83,7 +100,7 @@ def _values(words: list[str]) -> dict[str, Any]:
             problems.append(Problem(f"{word}: a run that goes on needs every setting", "the same without it"))
         else:
             try:
-                found[key] = _resolved(_plain(override.value()))
+                found[key] = _resolved(plain_value(override.value()))
             except OmegaConfBaseException as error:
                 what = f"{word}: {str(error).partition(chr(10))[0]}, and a run that goes on has no files to refer to"
                 problems.append(Problem(what, f"{key}=<its value>"))
@@ -97,10 +114,10 @@ def _resolved(value: Any) -> Any:
     return OmegaConf.to_container(OmegaConf.create([value]), resolve=True)[0]  # type: ignore[index]
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """Without the quotes that Hydra's grammar keeps."""
     if isinstance(value, dict):
-        return {_plain(key): _plain(item) for key, item in value.items()}
+        return {plain_value(key): plain_value(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [plain_value(item) for item in value]
     return getattr(value, "text", value)

@@ -58,7 +58,7 @@ def _build(kind: type[Any], plain: Any, prefix: str, root: type[Any]) -> tuple[A
             setattr(config, name, value)
             problems += inner
         else:
-            setattr(config, name, _fit(plain[name], hint))
+            setattr(config, name, fit(plain[name], hint))
     return config, problems
 
 
@@ -66,14 +66,14 @@ def _unknown(key: str, value: Any, root: type[Any]) -> Problem:
     return with_place(key, value, unknown_key(key, show(value), root))
 
 
-def _fit(value: Any, hint: Any) -> Any:
+def fit(value: Any, hint: Any) -> Any:
     """Write a value as its setting's type where that loses nothing: ``1e5`` is a whole number, ``1`` a number."""
     kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if typing.get_origin(hint) is list:
         item_hint = typing.get_args(hint)[0]
         if isinstance(value, str) and value and item_hint in (str, Any):
             return [value]  # logger=csv
-        return [_fit(item, item_hint) for item in value] if isinstance(value, list) else value
+        return [fit(item, item_hint) for item in value] if isinstance(value, list) else value
     if isinstance(value, str):
         value = _read(value, kinds)
     if isinstance(value, float) and float not in kinds and int in kinds and value.is_integer():
@@ -114,4 +114,4 @@ def fitted(kind: type[Any], key: str, value: Any) -> Any:
     hint: Any = kind
     for part in key.split("."):
         hint = typing.get_type_hints(hint).get(part) if dataclasses.is_dataclass(hint) else None
-    return _fit(value, hint)
+    return fit(value, hint)

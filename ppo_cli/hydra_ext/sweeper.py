@@ -1,14 +1,14 @@
-"""``-m``: check every job, run them one after another, keep going, and tell how each one ended."""
+"""``-m``: compose and check every job, freeze them all in the sweep's folder, and have them run."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
@@ -16,114 +16,145 @@ from ppo_cli.config import TrainConfig
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.hydra_ext import files
 from ppo_cli.hydra_ext.compose import Loader, check_named, checked, reusing
+from ppo_cli.hydra_ext.keys import LAUNCHERS, no_such_launcher
 from ppo_cli.hydra_ext.renames import with_new_names
-from ppo_cli.hydra_ext.task import Outcome, SweepJob, SweepRecord, Task
-from ppo_cli.runs.folder import claim
+from ppo_cli.hydra_ext.sweep_words import grid, options_of
+from ppo_cli.hydra_ext.task import SweepRecord, Task
+from ppo_cli.places import shown
+from ppo_cli.plain import to_plain
+from ppo_cli.sweep.grid import swept
+from ppo_cli.sweep.grid import words as typed_words
+from ppo_cli.sweep.jobs import Axis, Job, SweepFolder, add_jobs, job_name
+from ppo_cli.sweep_config import OPTIONS, SweepConfig
 
 
-class Sweep(BasicSweeper):
-    """Hydra's cartesian sweep with all jobs checked first and none of their results lost."""
+class Sweep(Sweeper):
+    """Hydra's door to ``ppo_cli.sweep``: all jobs are checked before a folder is made, and run as they were checked."""
 
-    def __init__(self, params: dict[str, str] | None = None) -> None:
-        super().__init__(max_batch_size=None, params=params)
-        self.task: Task | None = None
+    def __init__(self, params: dict[str, Any] | None = None) -> None:
+        self._params = dict(params or {})
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keep the task: it carries the sweep's results out of Hydra."""
-        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        """Keep what Hydra hands over; the task carries the sweep's results out of it."""
         assert isinstance(task_function, Task)
-        self.task = task_function
+        self._loads, self._config, self.task = hydra_context.config_loader, config, task_function
 
     def sweep(self, arguments: list[str]) -> None:
-        """Check all jobs, then run one after another until the last or Ctrl-C.
+        """Check all jobs, then run them until the last or a signal.
 
         Raises:
             ConfigError: if any job cannot run; then none is started and no folder made.
         """
-        assert self.config is not None
-        assert self.task is not None
-        jobs = self._jobs(with_new_names(self._parse_config() + arguments, TrainConfig))
-        check_named("hydra.sweep.dir", self.config.hydra.sweep.dir)
-        folder = Path(self.config.hydra.sweep.dir)
-        self._check(jobs, folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with (folder / "multirun.yaml").open("x", encoding="utf-8") as file:  # of several sweeps, one makes it
-                OmegaConf.save(self.config, file)
-        except FileExistsError as error:
-            fix = "hydra.sweep.dir=<another folder>"
-            raise ConfigError(Problem(f"{folder} holds a sweep already", fix)) from error
-        self.task.sweep = record = SweepRecord(folder, jobs)
-        try:
-            for job in jobs:
-                print(f"\n-- job {job.number} ({job.number + 1} of {len(jobs)}): {job.label}", flush=True)
-                job.outcome = self._run(job)
-                if job.outcome.result is not None and job.outcome.result.status == "interrupted":
-                    record.interrupted = True
-                    return
-        except KeyboardInterrupt:
-            record.interrupted = True
+        in_file = [f"{key}={value}" for key, value in self._params.items()]
+        own = {key: value for key, value in self._plain_root().items() if key in OPTIONS}
+        options, asked, problems = options_of(self.task.options, own)
+        problems += self._unheard()
+        check_named("hydra.sweep.dir", self._config.hydra.sweep.dir)
+        folder = Path(self._config.hydra.sweep.dir).absolute()
+        axes, jobs = self._checked(with_new_names([*in_file, *arguments], TrainConfig), options, folder, problems)
+        if options.dry_run:
+            self.task.listed = [job for job, _ in jobs]
+            return
+        self._run(
+            SweepFolder(folder, self.task.command, tuple(axes), asked, tuple(job for job, _ in jobs)), options, jobs
+        )
 
-    def _jobs(self, arguments: list[str]) -> list[SweepJob]:
-        assert self.hydra_context is not None
-        parsed = OverridesParser.create(config_loader=self.hydra_context.config_loader).parse_overrides(arguments)
-        swept = {override.get_key_element() for override in parsed if override.is_sweep_override()}
-        combinations = [list(words) for batch in self.split_arguments(parsed, None) for words in batch]
-        if not combinations:
-            empty = [word.input_line for word in parsed if word.is_sweep_override() and not any(word.sweep_iterator())]
-            what = f"the sweep has no jobs: {', '.join(map(str, empty))} stands for nothing"
-            raise ConfigError(Problem(what, "ppo-train -m seed=0,1,2"))
-        return [
-            SweepJob(number, words, [word for word in words if word.partition("=")[0] in swept])
-            for number, words in enumerate(combinations)
-        ]
+    def _run(self, sweep: SweepFolder, options: SweepConfig, jobs: list[tuple[Job, list[str]]]) -> None:
+        from ppo_cli.hydra_ext.sweeps import modules_of
+        from ppo_cli.runs.resume import modules_to_name
+        from ppo_cli.sweep.start import alone, run_sweep
 
-    def _check(self, jobs: list[SweepJob], folder: Path) -> None:
-        """Compose and check all jobs; problems that several share are told once."""
-        found: dict[Problem, list[SweepJob]] = {}
-        from ppo_cli.training.plan import Planner
-        from ppo_cli.training.preflight import check_writable, preflight
-
-        load, planner = self._loader(), Planner()
-        for job in jobs:
+        sweep.folder.mkdir(parents=True, exist_ok=True)
+        with alone(sweep.folder):
             try:
-                config = checked(TrainConfig, load, job.overrides)
-                from_preset = files.from_preset()
-                inside = folder.is_relative_to(config.output_dir)
-                typed = f"output_dir={config.output_dir}" if inside else f"hydra.sweep.dir={folder}"
-                planner.once("folder", partial(check_writable, folder, typed))
-                config.resume = None
-                job.plan = dataclasses.replace(preflight(config, planner), from_preset=from_preset)
-            except ConfigError as error:
-                for problem in error.problems:
-                    found.setdefault(problem, []).append(job)
-        if found:
-            raise ConfigError(list(_with_jobs(found, len(jobs))))
+                with (sweep.folder / "multirun.yaml").open("x", encoding="utf-8") as file:  # of several, one makes it
+                    OmegaConf.save(self._config, file)
+            except FileExistsError as error:
+                name = shown(sweep.folder)
+                fix = f"ppo-train -m resume={name}, or hydra.sweep.dir=<another folder>"
+                raise ConfigError(Problem(f"{name} holds a sweep already", fix)) from error
+            add_jobs(sweep.jobs)
+            for job, words in jobs:
+                self._record(job, words)
+            sweep.write()  # the last, so that what can be gone on with is whole
+            named = {job.number: tuple(modules_to_name(job.config)) for job in sweep.jobs}
+            outcome = run_sweep(sweep, options, named, self.task.command)
+        self.task.sweep = SweepRecord(outcome, *modules_of(sweep.jobs, outcome.views))
 
-    def _loader(self) -> Loader:
-        assert self.hydra_context is not None
-        assert self.config is not None
-        load = partial(self.hydra_context.config_loader.load_sweep_config, self.config)
-        return reusing(TrainConfig, load)
+    def _record(self, job: Job, words: list[str]) -> None:
+        """Hydra's own record of a job, unless somebody does without."""
+        inside = self._config.hydra.output_subdir
+        if inside is None:
+            return
+        (job.folder / inside).mkdir(exist_ok=True)
+        OmegaConf.save(OmegaConf.create(to_plain(job.config)), job.folder / inside / "config.yaml")
+        OmegaConf.save(OmegaConf.create(words), job.folder / inside / "overrides.yaml")
 
-    def _run(self, job: SweepJob) -> Outcome:
-        assert self.launcher is not None
-        assert self.task is not None
-        assert self.config is not None
-        self.task.plan = job.plan
-        claim((Path(self.config.hydra.sweep.dir) / job.name).absolute())
-        words = [*job.overrides, f"hydra.sweep.subdir='{job.name}'"]
-        (returned,) = self.launcher.launch([words], initial_job_idx=job.number)
-        outcome: Outcome = returned.return_value
-        return outcome
+    def _plain_root(self) -> Mapping[str, Any]:
+        keys: list[Any] = [key for key in self._config if key in OPTIONS]
+        found = OmegaConf.to_container(OmegaConf.masked_copy(self._config, keys), resolve=True)
+        assert isinstance(found, dict)
+        return {str(key): value for key, value in found.items()}
+
+    def _unheard(self) -> list[Problem]:
+        """What of Hydra's own settings would not be done as it was asked."""
+        problems = []
+        launcher = self._config.hydra.runtime.choices.get("hydra/launcher")
+        if launcher not in LAUNCHERS:
+            problems.append(no_such_launcher(str(launcher)))
+        own = OmegaConf.to_container(self._config.hydra.sweep, resolve=False)
+        assert isinstance(own, dict)
+        if own["subdir"] != "${hydra.job.num}":
+            what = f"hydra.sweep.subdir={own['subdir']}: jobs' folders are named by their number and what differs"
+            problems.append(Problem(what, "hydra.sweep.dir=<a folder for all of them>"))
+        return problems
+
+    def _checked(
+        self, arguments: list[str], options: SweepConfig, folder: Path, problems: list[Problem]
+    ) -> tuple[list[Axis], list[tuple[Job, list[str]]]]:
+        """Compose and check all jobs; problems that several share are told once."""
+        from ppo_cli.hydra_ext.checking import Checker
+        from ppo_cli.sweep.local import warm_up
+        from ppo_cli.sweep.shares import cold_program, divide, settled
+
+        try:
+            found = grid(OverridesParser.create(config_loader=self._loads), arguments, options.zip)
+        except ConfigError as error:
+            raise ConfigError([*problems, *error.problems]) from error
+        if not options.dry_run and not problems:
+            warm_up()
+        sides = list(found.jobs())
+        load = reusing(TrainConfig, self._load)
+        checker = Checker(folder, options)
+        for number, (choices, words) in enumerate(sides):
+            checker.check(number, " ".join(typed_words(choices)), partial(_composed, load, words))
+        plans = checker.plans(problems)
+        shares = divide(options, [plan.asked for plan in plans])
+        jobs = []
+        for number, (plan, (choices, words)) in enumerate(zip(plans, sides, strict=True)):
+            texts = typed_words(choices)
+            job = Job(
+                number=number,
+                label=" ".join(texts),
+                swept=swept(choices),
+                config=settled(plan, shares.cores),
+                folder=folder / job_name(number, texts),
+                from_preset=plan.from_preset,
+                cold=cold_program(plan),
+            )
+            jobs.append((job, words))
+        return found.axes, jobs
+
+    def _load(self, words: list[str]) -> DictConfig:
+        config = self._loads.load_sweep_config(self._config, words)
+        theirs = config.hydra.sweeper.get("params") or {}
+        if theirs != self._params:
+            keys = ", ".join(map(str, theirs))
+            what = f"a file that is swept over has hydra.sweeper.params of its own ({keys}), which would not be heard"
+            raise ConfigError(Problem(what, "a sweep for each of these files"))
+        return config
 
 
-def _with_jobs(found: dict[Problem, list[SweepJob]], total: int) -> Iterator[Problem]:
-    for problem, jobs in found.items():
-        if len(jobs) == total:
-            yield problem
-        elif len(jobs) == 1:
-            yield Problem(f"job {jobs[0].number} ({jobs[0].label}): {problem.what}", problem.fix)
-        else:
-            numbers = ", ".join(str(job.number) for job in jobs)
-            yield Problem(f"jobs {numbers} of {total}: {problem.what}", problem.fix)
+def _composed(load: Loader, words: list[str]) -> tuple[TrainConfig, frozenset[str]]:
+    config: TrainConfig = checked(TrainConfig, load, words)
+    return config, files.from_preset()

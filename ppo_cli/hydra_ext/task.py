@@ -1,8 +1,8 @@
-"""What Hydra runs, alone or in a sweep, and what it leaves for the command to tell."""
+"""What Hydra runs, and what it leaves for the command to tell."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 from ppo_cli.config import TrainConfig, own_modules
 from ppo_cli.places import shown
 from ppo_cli.plain import to_plain
-from ppo_cli.runs.folder import slug
 
 if TYPE_CHECKING:
+    from ppo_cli.sweep.jobs import Job
+    from ppo_cli.sweep.scheduler import Outcome as SweepOutcome
     from ppo_cli.training.plan import Plan
     from ppo_cli.training.result import TrainResult
 
@@ -37,42 +38,19 @@ class Outcome:
     error: BaseException | None = None
 
 
-@dataclass
-class SweepJob:
-    """One combination of a sweep.
+@dataclass(frozen=True)
+class SweepRecord:
+    """A sweep that has ended, or was stopped.
 
     Attributes:
-        number: Its place in the order of running.
-        overrides: All of its overrides.
-        swept: Those in which it differs from other jobs.
-        plan: What it is to train, once it has been checked.
-        outcome: How it ended; ``None`` if it was not started.
+        outcome: How it ended.
+        named: What ppo-eval must be told of the user's own modules in the best job.
+        named_again: What ppo-train must be told of those in all jobs to go on with it.
     """
 
-    number: int
-    overrides: list[str]
-    swept: list[str]
-    plan: Plan | None = None
-    outcome: Outcome | None = None
-
-    @property
-    def label(self) -> str:
-        """What it differs in, as one types it."""
-        return " ".join(word.lstrip("+") for word in self.swept)
-
-    @property
-    def name(self) -> str:
-        """Its folder's name: the number keeps it apart from all others, the rest says what it is."""
-        return slug("_".join([str(self.number), *(word.lstrip("+") for word in self.swept)]))
-
-
-@dataclass
-class SweepRecord:
-    """A sweep that has begun: its folder, its jobs, and whether Ctrl-C stopped it."""
-
-    folder: Path
-    jobs: list[SweepJob]
-    interrupted: bool = False
+    outcome: SweepOutcome
+    named: list[str]
+    named_again: list[str]
 
 
 @dataclass
@@ -83,13 +61,17 @@ class Task:
         command: The command line, as the run's records keep it.
         plan: What to train next, as it was checked.
         last: How the latest run ended.
-        sweep: The sweep, if it is one and was begun.
+        options: The words that are about the sweep as a whole.
+        sweep: The sweep, if it was one.
+        listed: The jobs of a sweep that was only to be listed.
     """
 
     command: str
+    options: list[str] = field(default_factory=list)
     plan: Plan | None = None
     last: Outcome | None = None
     sweep: SweepRecord | None = None
+    listed: list[Job] | None = None
 
     def __call__(self, _: DictConfig) -> Outcome:
         """Train what was planned, in the folder that Hydra made."""

@@ -14,19 +14,11 @@ from ppo_cli.config import ARGUMENTS, TrainConfig, show, walk
 from ppo_cli.envs.ids import unknown_id
 from ppo_cli.errors import Problem
 from ppo_cli.hydra_ext.gym_source import PpoSearchPath
-from ppo_cli.hydra_ext.keys import choices, command, no_such_group, settings, unknown_key
+from ppo_cli.hydra_ext.keys import choices, command, no_such_group, no_such_launcher, settings, unknown_key
 
 _NEEDS_MULTIRUN = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '(.*?)'(?:\n| requires)")
 _CANNOT_OVERRIDE = re.compile(r"Could not override '(.*?)'")
 _ALREADY_THERE = re.compile(r"An item is already at '(.*?)'")
-_LAUNCHERS = {
-    "joblib": "hydra-joblib-launcher",
-    "ray": "hydra-ray-launcher",
-    "ray_aws": "hydra-ray-launcher",
-    "submitit_local": "hydra-submitit-launcher",
-    "submitit_slurm": "hydra-submitit-launcher",
-}
-"""Hydra's launchers that are packages of their own."""
 _CANNOT_DELETE = re.compile(r"Could not delete (?:from config. )?'(.*?)'")
 
 
@@ -55,7 +47,7 @@ def explain(error: Exception, words: Sequence[str], kind: type[Any]) -> tuple[Pr
     if found := _CANNOT_OVERRIDE.search(text):
         word = _setter(words, found[1].partition("@")[0])
         if word is not None and "To append to your default list use" in text:
-            what = f"{word}: {found[1]} is a folder of your files, none of which is chosen yet, and + chooses one"
+            what = f"{word}: {found[1]} is a folder of files, none of which is chosen yet, and + chooses one"
             return Problem(what, f"+{word}"), word
         return _not_overridable(found[1], word, kind), word
     if found := _ALREADY_THERE.search(text):
@@ -101,9 +93,8 @@ def _missing_choice(error: MissingConfigException, words: Sequence[str]) -> tupl
     if (wrong_ending := _named_yml(path)) is not None:
         what = f"{wrong_ending} is not read: files of settings end in .yaml"
         return Problem(what, f"mv {wrong_ending} {wrong_ending.with_suffix('.yaml')}"), word
-    if group == "hydra/launcher" and name in _LAUNCHERS:
-        what = f"{word or path}: this launcher is not installed"
-        return Problem(what, f"pip install {_LAUNCHERS[name]}, or the same without {word or path}"), word
+    if group == "hydra/launcher":
+        return no_such_launcher(name), word
     if not error.options:
         typed = word or (path if group else f"--config-name {path}")
         return Problem(
