@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,10 @@ class Answer:
     def words(self) -> str:
         """The framed message without its frame, on one line."""
         return " ".join(word for word in self.err.split() if word != "│")
+
+
+Train = Callable[..., Answer]
+"""Runs ``ppo-train`` with the words that it is called with."""
 
 
 def environment() -> dict[str, str]:

@@ -168,11 +168,11 @@ def test_a_wrapper_of_ones_own_takes_arguments(typed: str) -> None:
 @pytest.mark.parametrize(
     ("typed", "what", "fix"),
     [
-        ("+experiment=uu", "neither a setting of ppo-train nor a folder", "--config-dir=DIR, where DIR/experiment/uu"),
-        ("experiment=u", "neither a setting of ppo-train nor a folder", "--config-dir=DIR, where DIR/experiment/u"),
+        ("+trial=uu", "neither a setting of ppo-train nor a folder", "--config-dir=DIR, where DIR/trial/uu"),
+        ("trial=u", "neither a setting of ppo-train nor a folder", "--config-dir=DIR, where DIR/trial/u"),
         ("+learning_rate=a", "is called lr here", "lr=a"),
-        ("--config-dir=c experiment=wide", "experiment is a folder of your files", "+experiment=wide"),
-        ("--config-dir=c +experiment=wid", "experiment=wid is none of wide", "+experiment=wide"),
+        ("--config-dir=c experiment=wide", "experiment is a folder of files", "+experiment=wide"),
+        ("--config-dir=c +experiment=wid", "experiment=wid is none of ", "+experiment=wide"),
         (
             "--config-dir=c +experiment=old",
             "c/experiment/old.yml is not read",
@@ -180,7 +180,7 @@ def test_a_wrapper_of_ones_own_takes_arguments(typed: str) -> None:
         ),
         ("--config-dir=c +experiment=old.yml", "c/experiment/old.yml is not read", "mv c/experiment/old.yml"),
         ("--config-path=c", "--config-path would take the place", "--config-dir=c"),
-        ("hydra/launcher=submitit_slurm", "this launcher is not installed", "pip install hydra-submitit-launcher"),
+        ("hydra/launcher=joblib", "would run the jobs its own way", "n_jobs=2"),
     ],
 )
 def test_advice_leads_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, what: str, fix: str) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from console import FRAME_TOP, files_in, run
 
-from ppo_cli.hydra_ext.task import SweepJob
+from ppo_cli.sweep.jobs import job_name
 
 # one job's environment outlives the few steps that it is tried out for
 MODULE = """
@@ -53,10 +54,8 @@ def test_two_by_three_with_one_that_breaks(tmp_path: Path) -> None:
     statuses = [json.loads((path / "summary.json").read_text())["status"] for path in jobs]
     assert statuses == ["finished"] * 5 + ["failed"]
     rows = [line for line in answer.out.splitlines() if line.startswith("│")]
-    assert [("8.00" in row, "finished" in row, "failed" in row) for row in rows] == [(True, True, False)] * 5 + [
-        (False, False, True)
-    ]
-    assert "job 5 (env.kwargs.a=1 env.kwargs.b=2): RuntimeError: the wheel fell off" in answer.out
+    assert ["8.00" in row for row in rows] == [True] * 5 + [False]
+    assert re.search(r"job 5 \(env.kwargs.a=1 env.kwargs.b=2\) failed .*RuntimeError: the wheel fell off", answer.out)
     assert "the wheel fell off" in (jobs[5] / "train.log").read_text()
     assert (sweep / "multirun.yaml").is_file()
 
@@ -99,8 +98,7 @@ def test_empty_sweep_is_an_error(tmp_path: Path) -> None:
 
 
 def test_folder_names_are_short_safe_and_distinct() -> None:
-    odd = SweepJob(3, [], ["++env.kwargs.x=[1,2]", "env=ALE/Pong-v5"])
-    assert odd.name == "3_env.kwargs.x-1-2-_env-ALE-Pong-v5"
-    long = [SweepJob(number, [], [f"network.hidden_sizes=[{'64,' * 60}{number}]"]).name for number in range(20)]
+    assert job_name(3, ["env.kwargs.x=[1,2]", "env=ALE/Pong-v5"]) == "3_env.kwargs.x-1-2-_env-ALE-Pong-v5"
+    long = [job_name(number, [f"network.hidden_sizes=[{'64,' * 60}{number}]"]) for number in range(20)]
     assert len(set(long)) == 20
     assert max(map(len, long)) == 80
