@@ -16,6 +16,7 @@ import rooms
 from omegaconf import OmegaConf
 
 from ppo_cli.config import EvalConfig, PPOConfig, TrainConfig, old_names, show, walk
+from ppo_cli.sweep_config import SweepConfig
 from ppo_cli.training.effects import EFFECTS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,6 +54,7 @@ def tables() -> dict[str, str]:
         "network": [row for key, row in rows.items() if key.startswith("network.")],
         "continuous": [row for key, row in rows.items() if key.startswith("continuous.")],
         "environment": [row for key, row in rows.items() if key.startswith("env.")],
+        "sweep": [_row(SweepConfig, key, value, item) for key, value, item in walk(SweepConfig())],
         "evaluation": [_row(EvalConfig, key, value, item) for key, value, item in walk(EvalConfig())],
     }
     head = ("key", "default", "takes", "meaning")
