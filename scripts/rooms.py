@@ -19,7 +19,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("algorithm", "networks"),
     ("runs", "envs"),
     ("agent", "loggers"),
-    ("training",),
+    ("training", "report"),
     ("sweep",),
     ("hydra_ext",),
     ("cli",),

@@ -21,8 +21,8 @@ EDGES = {  # who may import what lies outside
     "gymnasium": {"envs", "hydra_ext.gym_source"},
     "envpool": {"envs.backends"},
     "tensorboard": {"loggers"},
-    "matplotlib": {"loggers"},
-    "rich": {"loggers", "cli", "sweep.table", "sweep.columns"},
+    "matplotlib": {"loggers", "report"},
+    "rich": {"loggers", "report", "cli", "sweep.table", "sweep.columns"},
     "imageio": {"envs.video"},
 }
 STANDARD_LIBRARY_ONLY = {"config", "renames", "validation", "plain", "errors", "loggers.metrics", "runs.folder", "spec"}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from ppo_cli.config import EvalConfig, PPOConfig, TrainConfig, show, walk
+from ppo_cli.report.options import ReportConfig, RunsConfig
 from ppo_cli.streams import plain
 from ppo_cli.sweep_config import SweepConfig
 
@@ -49,6 +51,37 @@ Examples:
   ppo-eval checkpoint=model.pt deterministic=false video=true
 """
 
+_REPORT = """\
+ppo-report: compare runs, and say whether the difference is real.
+
+Usage:
+  ppo-report RUN… [key=value …]   runs, sweeps, folders of them, and patterns in quotes
+
+Examples:
+  ppo-report outputs/CartPole-v1
+  ppo-report outputs/CartPole-v1/sweep_2026-01-31_12-00-00_0123abcd by=lr threshold=475
+  ppo-report 'new/*' against='old/*' fail_if=worse
+"""
+
+_RUNS = """\
+ppo-runs: list runs and sweeps, and delete those that are named.
+
+Usage:
+  ppo-runs [FOLDER…] [key=value …]   below outputs/ where none is named
+  ppo-runs delete RUN…               after asking
+
+Examples:
+  ppo-runs env=CartPole-v1 state=failed
+  ppo-runs outputs/Pendulum-v1 since=7d --json
+  ppo-runs delete outputs/CartPole-v1/2026-01-31_12-00-00_0123abcd
+"""
+
+_SHORT_FLAGS = """\
+Flags:
+  -h, --help         this text
+  --version          the version
+"""
+
 _FLAGS = """\
 Flags:
   -h, --help         this text
@@ -66,7 +99,7 @@ def answers(command: str, argv: list[str]) -> bool:
     if "-sc" in argv or "--shell-completion" in argv:
         return False
     if "--help" in argv or "-h" in argv:
-        _print(train_help() if command == "ppo-train" else eval_help())
+        _print(_HELP[command]())
         return True
     if "--version" in argv:
         from importlib.metadata import version
@@ -80,7 +113,7 @@ def train_help() -> str:
     """Everything that ``ppo-train`` takes."""
     config = TrainConfig()
     algorithm = {key for key, _, _ in walk(PPOConfig())}
-    rows = [(key, show(value), item.metadata["meaning"]) for key, value, item in walk(config)]
+    rows = _rows(config)
     sections = {
         "Run": [row for row in rows if row[0] not in algorithm and "." not in row[0]],
         "Algorithm": [row for row in rows if row[0] in algorithm and "." not in row[0]],
@@ -97,6 +130,24 @@ def eval_help() -> str:
     """Everything that ``ppo-eval`` takes."""
     rows = [(key, show(value) or "(needed)", item.metadata["meaning"]) for key, value, item in walk(EvalConfig())]
     return "\n".join([_EVAL, *_sections({"Settings": rows}), _FLAGS.replace("{command}", "ppo-eval")])
+
+
+def report_help() -> str:
+    """Everything that ``ppo-report`` takes."""
+    return "\n".join([_REPORT, *_sections({"Options": _rows(ReportConfig())}), _SHORT_FLAGS])
+
+
+def runs_help() -> str:
+    """Everything that ``ppo-runs`` takes."""
+    flags = f"{_SHORT_FLAGS}  --json             all that is known of the runs, for programs\n"
+    return "\n".join([_RUNS, *_sections({"Options": _rows(RunsConfig())}), flags])
+
+
+_HELP = {"ppo-train": train_help, "ppo-eval": eval_help, "ppo-report": report_help, "ppo-runs": runs_help}
+
+
+def _rows(config: Any) -> list[tuple[str, str, str]]:
+    return [(key, show(value), item.metadata["meaning"]) for key, value, item in walk(config)]
 
 
 def _sections(sections: dict[str, list[tuple[str, str, str]]]) -> list[str]:

@@ -1,0 +1,117 @@
+"""From what a person names to run folders: paths, globs, sweeps, and folders of those."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from ppo_cli.errors import ConfigError, Problem
+
+DEEPEST = 8
+"""Levels below a named folder that are searched."""
+JOB_FILE, SWEEP_FILES = "job.json", ("sweep.json", "multirun.yaml")
+RUN_FILES = ("summary.json", "metrics.csv", JOB_FILE)
+OWN_FOLDERS = ("checkpoints", "tensorboard", "video")
+"""What a run makes in its folder."""
+RUN_SIGNS = (*RUN_FILES, "checkpoints")
+"""By which a run's folder is known, however far it came."""
+
+
+class Found(NamedTuple):
+    """What lies below the named folders.
+
+    Attributes:
+        runs: Folders of runs, each once.
+        foreign: Folders and files that hold none, and why.
+    """
+
+    runs: list[Path]
+    foreign: list[tuple[Path, str]]
+
+
+def find(words: Iterable[str]) -> Found:
+    """All runs that words name.
+
+    Raises:
+        ConfigError: names each word that nothing is found by.
+    """
+    named, problems = [], []
+    for word in words:
+        matches = matching(word)
+        named += matches
+        if not matches:
+            problems.append(nothing_at(word))
+    if problems:
+        raise ConfigError(problems)
+    found = Found([], [])
+    seen: set[str] = set()
+    for path in named:
+        own = Found([], [])
+        _search(path, own, 0)
+        if not own.runs and not own.foreign:
+            own.foreign.append((path, "holds no run"))
+        for run in own.runs:
+            real = os.path.realpath(run)
+            if real not in seen:
+                seen.add(real)
+                found.runs.append(run)
+        found.foreign.extend(one for one in own.foreign if one not in found.foreign)
+    return found
+
+
+def matching(word: str) -> list[Path]:
+    """The paths that a word names: itself, or what it is a pattern for."""
+    path = Path(word).expanduser()
+    if word and os.path.lexists(path):
+        return [path]
+    return [Path(one) for one in sorted(glob.glob(str(path)))] if glob.has_magic(word) else []  # noqa: PTH207
+
+
+def nothing_at(word: str) -> Problem:
+    """What is wrong with a word that nothing is found by."""
+    if not word:
+        return Problem("a folder without a name; a shell leaves it so where a variable is not set", "outputs")
+    if glob.has_magic(word):
+        return Problem(f"nothing matches {word}", "ppo-runs, which lists the runs there are")
+    return Problem(f"there is no {word}", "ppo-runs, which lists the runs there are")
+
+
+def is_sweep(folder: Path) -> bool:
+    """Whether a folder is a sweep's."""
+    return any((folder / name).is_file() for name in SWEEP_FILES)
+
+
+def _search(path: Path, found: Found, depth: int) -> None:
+    try:
+        if path.is_file():
+            if path.name in RUN_FILES:
+                found.runs.append(path.parent)
+            else:
+                found.foreign.append((path, "is a file, and no run"))
+            return
+        entries = sorted(os.scandir(path), key=lambda entry: entry.name)
+    except OSError as error:
+        found.foreign.append((path, f"cannot be read: {error.strerror}"))
+        return
+    names = {entry.name for entry in entries}
+    run = not names.isdisjoint(RUN_SIGNS)
+    inside = [Path(entry.path) for entry in entries if entry.name not in OWN_FOLDERS and _is_folder(entry)]
+    if run:
+        found.runs.append(path)
+    elif not inside and depth and any(not name.startswith(".") for name in names):
+        found.foreign.append((path, "holds no run"))
+    if depth == DEEPEST:
+        return
+    below = found if not run else Found(found.runs, [])  # a run's own folders are no foreign ones
+    for folder in inside:
+        _search(folder, below, depth + 1)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False

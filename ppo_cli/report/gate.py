@@ -1,0 +1,59 @@
+"""The gate: whether new runs are worse than old ones, for a machine to stop at."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from ppo_cli.errors import ConfigError, Problem
+from ppo_cli.report.comparing import seeds_to_decide
+from ppo_cli.report.grouping import name_of
+from ppo_cli.report.model import Gate, Group, Section
+from ppo_cli.report.options import ReportConfig
+from ppo_cli.report.statistics import Array
+from ppo_cli.report.tests_of_means import holm, permutation_tests
+from ppo_cli.report.verdict import gate_sentence
+
+
+def gated(sections: Sequence[Section], told: ReportConfig) -> list[Section]:
+    """Sections with their gates, whose p-values are adjusted for all of them together.
+
+    Each gate tests, on one side, that the new runs' mean is at least that of the old ones less the margin.
+
+    Raises:
+        ConfigError: if there is none, or one that could never shut with so few seeds.
+    """
+    places = [(section, pair.first, pair.second) for section in sections for pair in section.pairs]
+    if not places:
+        raise ConfigError(Problem("no new group has the settings of an old one", "by=<the settings that both have>"))
+    alpha = told.alpha
+    scores = [(_scores(section.groups[new]), _scores(section.groups[old])) for section, new, old in places]
+    tests = permutation_tests([(new + told.margin, old) for new, old in scores], less=True)
+    least = iter(holm([test.smallest for test in tests if test is not None]))
+    for (left, right), test in zip(scores, tests, strict=True):
+        if test is None or next(least) > alpha:
+            what = f"fail_if=worse could never fail: {len(left)} new against {len(right)} old seeds decide nothing"
+            needed = seeds_to_decide(len(places), alpha, less=True)
+            raise ConfigError(Problem(what, f"{needed} or more seeds on either side"))
+    adjusted = holm([test.p for test in tests if test is not None])
+    gates: dict[str, list[Gate]] = {}
+    for (section, new, old), test, p in zip(places, tests, adjusted, strict=True):
+        assert test is not None
+        name = name_of(section.groups[new].settings)
+        gates.setdefault(section.env, []).append(Gate(name, new, old, test.p, p, p <= alpha))
+    return [_with_gates(section, tuple(gates.get(section.env, ())), told) for section in sections]
+
+
+def _with_gates(section: Section, gates: tuple[Gate, ...], told: ReportConfig) -> Section:
+    said = []
+    for gate in gates:
+        pair = section.pair(gate.first, gate.second)
+        assert pair is not None
+        said.append(gate_sentence(gate, section.groups, pair, told))
+    return dataclasses.replace(section, gates=gates, sentences=(*said, *section.sentences))
+
+
+def _scores(group: Group) -> Array:
+    return np.array([seed.score for seed in group.seeds])

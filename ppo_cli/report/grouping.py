@@ -1,0 +1,150 @@
+"""Which runs are compared with which: groups of the same settings, and what cannot be compared at all."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+
+from ppo_cli.config import TrainConfig, old_names
+from ppo_cli.errors import Problem
+from ppo_cli.report.options import ReportConfig
+from ppo_cli.report.reading import LeftOut, Run
+
+UNLEARNT = frozenset(
+    {
+        "device", "threads", "compile", "vector_backend", "env.start_timeout", "output_dir", "resume", "logger",
+        "log_every", "checkpoint_every", "keep_last", "keep_best", "eval_every",
+    }
+)  # fmt: skip
+"""Settings that do not change what is learnt, or only how numbers are rounded on the way."""
+EVALUATION = frozenset({"eval_episodes", "eval_deterministic"})
+"""Settings that change what an evaluation says of the same policy."""
+BUDGET = frozenset({"total_timesteps", "target_return"})
+"""Settings that say when a run ends."""
+TASK = ("env.kwargs.", "env.max_episode_steps", "env.wrappers")
+"""Beginnings of settings that make another task of an environment."""
+ABSENT = "–"
+LONGEST = 60
+"""Characters of a value in a group's name."""
+
+
+def differing(runs: Iterable[Run]) -> list[str]:
+    """The settings that are not the same in all runs, but the environment and the seed."""
+    runs = list(runs)
+    keys = dict.fromkeys(key for run in runs for key in run.settings)
+    first = runs[0].settings if runs else {}
+    return [
+        key
+        for key in keys
+        if key not in ("seed", "env.id") and any(run.settings.get(key) != first.get(key) for run in runs)
+    ]
+
+
+def group_keys(runs: Sequence[Run], by: Sequence[str]) -> list[str]:
+    """The settings that make groups: those asked for, else all that differ and change what is learnt."""
+    return list(by) if by else [key for key in differing(runs) if key not in UNLEARNT | EVALUATION]
+
+
+def values(run: Run, keys: Iterable[str]) -> tuple[str, ...]:
+    """A run's settings, with a dash for those that it does not have."""
+    return tuple(run.settings.get(key, ABSENT) for key in keys)
+
+
+def name_of(settings: dict[str, str]) -> str:
+    """A group's settings as one types them, keys as short as they are unambiguous."""
+    lasts = [key.rpartition(".")[2] for key in settings]
+    words = []
+    for key, last in zip(settings, lasts, strict=True):
+        value = settings[key]
+        short = value if len(value) <= LONGEST else f"{value[: LONGEST - 1]}…"
+        words.append(f"{last if lasts.count(last) == 1 else key}={short}")
+    return " ".join(words)
+
+
+def known_keys(runs: Sequence[Run], by: Sequence[str]) -> tuple[list[str], list[Problem]]:
+    """The settings that are meant by what was typed, and what is wrong with it.
+
+    Args:
+        runs: All runs.
+        by: What was typed: whole keys, their last parts, or names that they had before.
+    """
+    keys = dict.fromkeys(key for run in runs for key in run.settings)
+    lasts: dict[str, list[str]] = {}
+    for key in keys:
+        lasts.setdefault(key.rpartition(".")[2], []).append(key)
+    found, problems = [], []
+    for typed in by:
+        name = old_names(TrainConfig).get(typed, typed)
+        if name == "seed":
+            problems.append(Problem("by=seed leaves nothing to average over", "the same without by="))
+        elif name in ("env", "env.id"):
+            problems.append(Problem("each environment has a section of its own", "the same without by=env"))
+        elif name in keys:
+            found.append(name)
+        elif len(lasts.get(name, [])) == 1:
+            found += lasts[name]
+        else:
+            problems.append(_unknown(name, keys, lasts))
+    return list(dict.fromkeys(found)), problems
+
+
+def _unknown(name: str, keys: Iterable[str], lasts: dict[str, list[str]]) -> Problem:
+    if name in lasts:
+        return Problem(f"by={name} may be {' or '.join(lasts[name])}", f"by={lasts[name][0]}")
+    close = difflib.get_close_matches(name, [*keys, *lasts], n=1)
+    fix = f"by={close[0]}" if close else "the same without by=, which groups by all that differs"
+    return Problem(f"by={name} is no setting of these runs", fix)
+
+
+def incomparable(env: str, runs: Sequence[Run], keys: Sequence[str], metric: str, told: ReportConfig) -> list[Problem]:
+    """What makes the runs of an environment incomparable, unless it was asked for.
+
+    Args:
+        env: The environment.
+        runs: Its runs.
+        keys: Settings that were named as those to compare.
+        metric: What is compared.
+        told: The options.
+    """
+    kinds: dict[str, Callable[[str], bool]] = {
+        "env": lambda key: key.startswith(TASK),
+        "evaluation": lambda key: key in EVALUATION and metric.startswith("eval/"),
+        "budget": lambda key: key in BUDGET,
+    }
+    problems = []
+    for kind, belongs in kinds.items():
+        found = [key for key in differing(runs) if belongs(key) and key not in keys]
+        if not found or kind in told.anyway:
+            continue
+        parts = [f"{key}={_counted(runs, key)}" for key in found]
+        what = f"runs of {env} are not comparable, for they differ in {' and in '.join(parts)}"
+        fix = (
+            f"naming runs that agree, by={found[0]} to compare just that, or anyway=[{','.join([*told.anyway, kind])}]"
+        )
+        problems.append(Problem(what, fix))
+    return problems
+
+
+def _counted(runs: Sequence[Run], key: str) -> str:
+    found: dict[str, int] = {}
+    for run in runs:
+        (value,) = values(run, [key])
+        found[value[:LONGEST]] = found.get(value[:LONGEST], 0) + 1
+    ordered = sorted(found.items(), key=lambda one: -one[1])
+    told = " or ".join(f"{value} ({count} run{'s' * (count > 1)})" for value, count in ordered[:3])
+    return told + f" or {len(ordered) - 3} others" * (len(ordered) > 3)
+
+
+def without_repeats(runs: Sequence[Run]) -> tuple[list[Run], list[LeftOut]]:
+    """The runs without those whose seed and settings another has: a repeat is no further seed; the newest stays."""
+    kept: dict[tuple[str, ...], Run] = {}
+    repeated = []
+    for run in sorted(runs, key=lambda run: str(run.facts.get("started"))):
+        settings = (f"{key}={value}" for key, value in sorted(run.settings.items()) if key not in UNLEARNT)
+        same = (run.env, str(run.seed), *settings)
+        before = kept.get(same)
+        if before is not None:
+            repeated.append(LeftOut(before.folder, "repeated", f"has the seed and settings of {run.folder}", before))
+        kept[same] = run
+    chosen = {id(run) for run in kept.values()}
+    return [run for run in runs if id(run) in chosen], repeated

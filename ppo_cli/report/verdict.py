@@ -1,0 +1,166 @@
+"""The verdict in sentences: who wins, by how much, by which test, and how many seeds would settle what is open."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from ppo_cli.report.comparing import seeds_to_decide
+from ppo_cli.report.model import BETTER, TOO_FEW, WORSE, Gate, Group, Pair
+from ppo_cli.report.options import ReportConfig
+from ppo_cli.report.statistics import Interval
+
+MOST_TOLD = 8
+"""Pairs that get a sentence; all of them are in the files."""
+
+
+def number(value: float | None) -> str:
+    """A score, as short as it is still told apart from its like."""
+    if value is None:
+        return "–"
+    if not math.isfinite(value):
+        return str(value)
+    size = abs(value)
+    text = f"{value:,.0f}" if size >= 10_000 else f"{value:,.1f}" if size >= 10 else f"{value:.3g}"
+    return text.replace("-", "−")
+
+
+def p_value(value: float | None) -> str:
+    """A p-value, its first digits where it is small."""
+    if value is None:
+        return "–"
+    return f"{value:.2f}" if value >= 0.095 else f"{value:.3f}" if value >= 0.00095 else f"{value:.1g}"
+
+
+def between(interval: Interval | None) -> str:
+    """An interval in words."""
+    return "no interval" if interval is None else f"{number(interval.low)} to {number(interval.high)}"
+
+
+def share(level: float) -> str:
+    """A level as people say it: 95 %."""
+    return f"{100 * level:g} %"
+
+
+def sentences(groups: Sequence[Group], pairs: Sequence[Pair], told: ReportConfig) -> tuple[str, ...]:
+    """What the comparison has come to, the most important first."""
+    return (*_headline(groups, pairs, told), *_each(groups, pairs, told), *_losses(groups))
+
+
+def _headline(groups: Sequence[Group], pairs: Sequence[Pair], told: ReportConfig) -> Iterator[str]:
+    best = groups[0]
+    if len(groups) == 1:
+        seeds = f"{len(best.seeds)} seeds" if len(best.seeds) > 1 else "one seed, which says nothing about others"
+        yield f"{best.name}: mean {number(best.mean)} ({_of(best, told)}), {seeds}."
+        yield "There is nothing to compare it with: no setting differs but the seed."
+        return
+    if not pairs:
+        yield "No new group has the settings of an old one: nothing is compared."
+        return
+    if best.side:
+        decided = [pair for pair in pairs if pair.verdict in (BETTER, WORSE)]
+        yield f"{_counted(len(pairs), 'comparison')} of new runs with old ones, {len(decided) or 'none'} decided."
+        return
+    open_ones = [groups[pair.second].name for pair in pairs if pair.first == 0 and pair.verdict != BETTER]
+    against = f"{len(groups) - 1} others" if len(groups) > 2 else "the other"
+    if not open_ones:
+        yield f"{best.name} wins: it is better than {against}, by the test."
+    else:
+        names = ", ".join(open_ones[:3]) + f" and {len(open_ones) - 3} more" * (len(open_ones) > 3)
+        yield (
+            f"No winner: {best.name} has the highest mean ({number(best.mean)}), "
+            f"but is not shown to be better than {names}."
+        )
+    if len(groups) > 2:
+        decided = [pair for pair in pairs if pair.verdict == BETTER]
+        yield f"Of all {len(pairs)} pairs, {len(decided) or 'none'} can be told apart."
+
+
+def _of(group: Group, told: ReportConfig) -> str:
+    return f"{share(told.level)} interval {between(group.mean_interval)}" if group.mean_interval else "no interval"
+
+
+def _each(groups: Sequence[Group], pairs: Sequence[Pair], told: ReportConfig) -> Iterator[str]:
+    shown = [pair for pair in pairs if pair.first == 0 or groups[pair.first].side]
+    for pair in shown[:MOST_TOLD]:
+        yield _pair(groups[pair.first], groups[pair.second], pair, len(pairs), told)
+    if len(shown) > MOST_TOLD:
+        yield f"{len(shown) - MOST_TOLD} more pairs are in the files."
+
+
+def _pair(first: Group, second: Group, pair: Pair, pairs: int, told: ReportConfig) -> str:
+    sizes = f"{len(first.seeds)} seeds against {len(second.seeds)}"
+    alpha = told.alpha
+    if pair.p is None:
+        return (
+            f"{first.name} against {second.name}: {sizes}; a group of one seed has no spread to judge by, "
+            f"and nothing can be decided. {_least(pairs, alpha)}"
+        )
+    how = "exact permutation test" if pair.exact else f"permutation test with {pair.splits:,} draws"
+    holm = f", Holm's correction for {pairs} pairs" if pairs > 1 else ""
+    test = f"p = {p_value(pair.p_adjusted)}, {how}{holm}; Welch's test alone {p_value(pair.p_welch)}"
+    apart = f"{share(told.level)} interval {between(pair.interval)}, {sizes}; {test}"
+    if pair.verdict in (BETTER, WORSE):
+        return f"{first.name} is {pair.verdict} than {second.name} by {number(abs(pair.difference))} ({apart})."
+    if pair.verdict == TOO_FEW:
+        return (
+            f"{first.name} against {second.name}: difference {number(pair.difference)} ({apart}). With so few seeds "
+            f"p cannot be less than {p_value(pair.smallest_p)}{' before the correction' if pairs > 1 else ''}, "
+            f"whatever the returns: nothing can be decided. {_least(pairs, alpha)}{_needed(pair, first, second)}"
+        )
+    if not pair.difference:
+        return f"{first.name} and {second.name} have the same mean ({sizes}; {test})."
+    return (
+        f"Not decided: {first.name} against {second.name}, difference {number(pair.difference)} ({apart})."
+        f"{_needed(pair, first, second)}"
+    )
+
+
+def _least(pairs: int, alpha: float) -> str:
+    return f"It takes at least {seeds_to_decide(pairs, alpha)} seeds each{' of every group' * (pairs > 1)}."
+
+
+def _needed(pair: Pair, first: Group, second: Group) -> str:
+    needed = pair.needed
+    if needed is None:
+        return ""
+    have = min(len(first.seeds), len(second.seeds))
+    beyond = f"more than {needed.most}"
+    low, high = (beyond if one is None else str(one) for one in (needed.low, needed.high))
+    plausible = f"from so few seeds anything from {low} to {high} is plausible" if low != high else ""
+    if needed.likely is None:
+        words = f"If the groups are as they look, it would take {beyond} seeds each to tell them apart"
+    elif needed.likely > have:
+        words = (
+            f"If the groups are as they look, {needed.likely} seeds each ({needed.likely - have} more) would tell "
+            "them apart, eight times out of ten"
+        )
+    else:
+        words = f"If the groups are as they look, these seeds were unlucky: {needed.likely} each should do"
+    return f" {words}{'; ' * bool(plausible)}{plausible}."
+
+
+def _losses(groups: Sequence[Group]) -> Iterator[str]:
+    for group in groups:
+        lost = {state: count for state, count in group.lost.items() if state not in ("repeated",)}
+        if not lost:
+            continue
+        states = ", ".join(f"{count} {state}" for state, count in lost.items())
+        total = sum(lost.values()) + len(group.seeds)
+        verb = "is" if sum(lost.values()) == 1 else "are"
+        yield f"{group.name}: {sum(lost.values())} of {total} runs {verb} not counted ({states})."
+
+
+def gate_sentence(gate: Gate, groups: Sequence[Group], pair: Pair, told: ReportConfig) -> str:
+    """Whether new runs may pass."""
+    what = f" for {gate.name}" if gate.name else ""
+    margin = f" by more than {number(told.margin)}" if told.margin else ""
+    test = f"one-sided p = {p_value(gate.p_adjusted)}, difference {number(pair.difference)}"
+    sizes = f"{len(groups[gate.first].seeds)} seeds against {len(groups[gate.second].seeds)}"
+    if gate.worse:
+        return f"Gate{what}: the new runs are worse{margin} ({test}, {sizes})."
+    return f"Gate{what}: the new runs are not shown to be worse{margin} ({test}, {sizes})."
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
