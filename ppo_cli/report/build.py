@@ -10,13 +10,15 @@ from pathlib import Path
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.places import shown
 from ppo_cli.report import notes, scores
-from ppo_cli.report.comparing import OLD, NEW, Runs, compare, grouped
+from ppo_cli.report.comparing import NEW, OLD, Runs, compare, grouped
 from ppo_cli.report.folders import find
 from ppo_cli.report.gate import gated
-from ppo_cli.report.grouping import differing, group_keys, incomparable, known_keys, values, without_repeats
+from ppo_cli.report.grouping import group_keys, incomparable, known_keys, without_repeats
 from ppo_cli.report.model import Left, Report, Section
 from ppo_cli.report.options import EVAL_METRIC, TRAINING_METRIC, ReportConfig
-from ppo_cli.report.reading import MOST_CHARACTERS, LeftOut, Run, UnusableError, read_record, with_curves
+from ppo_cli.report.reading import LeftOut, Run, with_curves
+from ppo_cli.report.records import MOST_CHARACTERS, UnusableError, read_record
+from ppo_cli.report.settings import differing, values
 from ppo_cli.report.verdict import sentences
 from ppo_cli.runs.summary import now
 

@@ -9,11 +9,11 @@ from itertools import combinations
 import numpy as np
 
 from ppo_cli.report import scores, statistics
-from ppo_cli.report.grouping import name_of, values
 from ppo_cli.report.model import BETTER, OPEN, TOO_FEW, WORSE, Curve, Group, Pair, Seed
 from ppo_cli.report.options import ReportConfig
 from ppo_cli.report.reading import LeftOut, Run
 from ppo_cli.report.seeds_needed import SeedsNeeded, seeds_needed
+from ppo_cli.report.settings import name_of, values
 from ppo_cli.report.statistics import Array
 from ppo_cli.report.tests_of_means import holm, permutation_tests, smallest_p, welch_test
 

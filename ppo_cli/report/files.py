@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ppo_cli.errors import ConfigError, Problem
+from ppo_cli.report.figures import write_pictures
+from ppo_cli.report.markdown import as_markdown
 from ppo_cli.report.model import FORMAT, Report, to_plain
 from ppo_cli.runs.files import write_atomically
 
@@ -55,6 +57,11 @@ def write(report: Report, output: str) -> Iterator[tuple[Path, str]]:
     yield folder / f"{NAME}.json", "everything"
     _put(folder / f"{NAME}.csv", as_csv(report))
     yield folder / f"{NAME}.csv", "a row a run"
+    write_pictures(report, folder / f"{NAME}.png", folder / f"{NAME}.svg")
+    yield folder / f"{NAME}.png", "picture"
+    yield folder / f"{NAME}.svg", "the same"
+    _put(folder / f"{NAME}.md", as_markdown(report, f"{NAME}.png"))
+    yield folder / f"{NAME}.md", "Markdown"
 
 
 def _put(path: Path, text: str) -> None:

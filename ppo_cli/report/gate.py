@@ -9,9 +9,9 @@ import numpy as np
 
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.report.comparing import seeds_to_decide
-from ppo_cli.report.grouping import name_of
 from ppo_cli.report.model import Gate, Group, Section
 from ppo_cli.report.options import ReportConfig
+from ppo_cli.report.settings import name_of
 from ppo_cli.report.statistics import Array
 from ppo_cli.report.tests_of_means import holm, permutation_tests
 from ppo_cli.report.verdict import gate_sentence

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ppo_cli.report.grouping import EVALUATION, UNLEARNT, differing
 from ppo_cli.report.options import ReportConfig
-from ppo_cli.report.reading import MOST_CHARACTERS, Run
+from ppo_cli.report.reading import Run
+from ppo_cli.report.records import MOST_CHARACTERS
+from ppo_cli.report.settings import EVALUATION, UNLEARNT, differing
 
 MOST_NAMED = 3
 

@@ -44,6 +44,6 @@ class RunsConfig:
     env: str | None = setting(None, "only runs of this environment")
     state: str | None = setting(None, "only runs in this state", choices=STATES)
     since: str | None = setting(None, "only runs that began since: 2026-01-31, 7d, 12h")
-    sweep: bool = setting(False, "a row for each job of a sweep (false: one for the sweep)")
+    jobs: bool = setting(False, "a row for each job of a sweep (false: one for a sweep that is not named itself)")
     limit: int | None = setting(50, "most rows, the newest; null is all", ge=1)
     yes: bool = setting(False, "delete without asking")

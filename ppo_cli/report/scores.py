@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ppo_cli.report import statistics
 from ppo_cli.report.model import Curve, Numbers, Seed
-from ppo_cli.report.reading import Run, UnusableError
+from ppo_cli.report.reading import Run
+from ppo_cli.report.records import UnusableError
 from ppo_cli.report.statistics import Array
 
 CURVE_POINTS, DIAGNOSTIC_POINTS = 100, 60

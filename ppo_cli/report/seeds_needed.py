@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ppo_cli.report.statistics import SEED, Array
-from ppo_cli.report.tests_of_means import smallest_p, two_sided_t
+from ppo_cli.report.tests_of_means import smallest_p, t_quantile
 
 CANDIDATES = (*range(2, 13), 14, 16, 18, 20, 23, 26, 30, 35, 40, 50, 60, 80, 100)
 """Seeds a group that are tried."""
@@ -81,7 +83,7 @@ def _first_enough(rng: np.random.Generator, first: Array, second: Array, draws: 
         if smallest_p(count, count) > alpha:  # which no difference could pass
             continue
         left, right = (_moments(rng, pool[open_worlds], count, draws) for pool in (first, second))
-        power = (_welch_p(left, right, count) <= alpha).mean(axis=-1)
+        power = _found(left, right, count, alpha).mean(axis=-1)
         enough = power >= POWER
         found[open_worlds[enough]] = count
         open_worlds = open_worlds[~enough]
@@ -98,10 +100,17 @@ def _moments(rng: np.random.Generator, pools: Array, count: int, draws: int) -> 
     return drawn.mean(axis=-1), drawn.var(axis=-1, ddof=1) / count
 
 
-def _welch_p(left: tuple[Array, Array], right: tuple[Array, Array], count: int) -> Array:
-    difference = left[0] - right[0]
-    spread = left[1] + right[1]
+def _found(left: tuple[Array, Array], right: tuple[Array, Array], count: int, alpha: float) -> NDArray[np.bool_]:
+    """Whether Welch's test, which the permutation test comes close to, finds drawn groups different."""
+    difference, spread = np.abs(left[0] - right[0]), left[1] + right[1]
     with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.where(difference == 0, 0.0, difference / np.sqrt(spread))
         freedom = (count - 1) * spread**2 / (left[1] ** 2 + right[1] ** 2)
-    return two_sided_t(t, np.where(np.isfinite(freedom), freedom, 1.0))
+    at, critical = _critical(count, alpha)
+    return np.asarray(difference > np.interp(np.nan_to_num(freedom, nan=count - 1.0), at, critical) * np.sqrt(spread))
+
+
+@lru_cache(maxsize=256)
+def _critical(count: int, alpha: float) -> tuple[Array, Array]:
+    """What t has to exceed, at some of the degrees of freedom that two groups of a size can have."""
+    at = np.linspace(count - 1, 2 * (count - 1), 9)
+    return at, np.array([t_quantile(alpha, freedom) for freedom in at])

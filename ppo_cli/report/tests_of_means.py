@@ -208,57 +208,52 @@ def welch_test(first: Array, second: Array, level: float = 0.95) -> Welch | None
         return Welch(1.0 if difference == 0 else 0.0, Interval(difference, difference))
     freedom = 1 / ((parts[0] / spread) ** 2 / (n - 1) + (parts[1] / spread) ** 2 / (m - 1))
     error = math.sqrt(spread)
-    p = float(two_sided_t(np.array(difference / error), np.array(freedom)))
+    p = two_sided_t(difference / error, freedom)
     reach = t_quantile(1 - level, freedom) * error
     return Welch(p, Interval(difference - reach, difference + reach))
 
 
-def two_sided_t(t: Array, freedom: Array) -> Array:
-    """How likely Student's t is at least as far from 0 as this, on either side."""
-    t, freedom = np.broadcast_arrays(np.abs(t), freedom)
-    with np.errstate(over="ignore", invalid="ignore"):
-        x = np.where(np.isinf(t), 0.0, freedom / (freedom + t * t))
-    return _incomplete_beta(x, freedom / 2, 0.5)
+def two_sided_t(t: float, freedom: float) -> float:
+    """How likely Student's t is at least as far from 0 as this, on either side (DLMF 8.17.22, by its beta function)."""
+    if math.isinf(t):
+        return 0.0
+    x = freedom / (freedom + t * t)
+    if x < (freedom / 2 + 1) / (freedom / 2 + 2.5):  # where the fraction converges fast
+        return _beta_tail(x, 1 - x, freedom / 2, 0.5)
+    return 1.0 - _beta_tail(t * t / (freedom + t * t), x, 0.5, freedom / 2)
+
+
+def _beta_tail(x: float, rest: float, a: float, b: float) -> float:
+    """The regularised incomplete beta function at x, by its continued fraction from the far end inwards.
+
+    Args:
+        x: Where.
+        rest: 1 - x, which is more exact than what a subtraction would leave of it.
+        a: The first parameter.
+        b: The second.
+    """
+    if x <= 0:
+        return 0.0
+    value = 1.0
+    for k in range(60, 0, -1):
+        if k % 2:
+            half = (k - 1) / 2
+            factor = -(a + half) * (a + b + half) / ((a + k - 1) * (a + k))
+        else:
+            factor = k / 2 * (b - k / 2) / ((a + k - 1) * (a + k))
+        value = 1 + factor * x / value
+    front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log(rest)
+    return math.exp(front) / (a * value)
 
 
 def t_quantile(p: float, freedom: float) -> float:
-    """The distance from 0 that Student's t exceeds, on either side, with probability ``p``."""
-    low, high = 0.0, 1.0
-    while float(two_sided_t(np.array(high), np.array(freedom))) > p:
-        low, high = high, 2 * high
-    for _ in range(80):
-        middle = (low + high) / 2
-        if float(two_sided_t(np.array(middle), np.array(freedom))) > p:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
-
-
-def _incomplete_beta(x: Array, a: Array, b: float) -> Array:
-    """The regularised incomplete beta function of (a, b) at x, by its continued fraction (DLMF 8.17.22)."""
-    x, a = np.broadcast_arrays(np.asarray(x, float), np.asarray(a, float))
-    mirrored = x >= (a + 1) / (a + b + 2)  # where the fraction of the other tail converges faster
-    left, right = np.where(mirrored, b, a), np.where(mirrored, a, b)
-    at = np.where(mirrored, 1 - x, x)
-    log_gamma = np.vectorize(math.lgamma, otypes=[float])
-    with np.errstate(divide="ignore"):
-        front = np.exp(
-            log_gamma(left + right) - log_gamma(left) - log_gamma(right)
-            + left * np.log(at) + right * np.log1p(-at)
-        ) / left  # fmt: skip
-    tail = front / _fraction(at, left, right)
-    return np.asarray(np.clip(np.where(mirrored, 1 - tail, tail), 0.0, 1.0))
-
-
-def _fraction(x: Array, a: Array, b: Array) -> Array:
-    """The continued fraction's denominator, from its far end inwards."""
-    value = np.ones_like(x)
-    for k in range(200, 0, -1):
-        half, odd = divmod(k, 2)
-        if odd:
-            factor = -(a + half) * (a + b + half) / ((a + 2 * half) * (a + 2 * half + 1))
-        else:
-            factor = half * (b - half) / ((a + 2 * half - 1) * (a + 2 * half))
-        value = 1 + factor * x / value
-    return value
+    """The distance from 0 that Student's t exceeds, on either side, with probability ``p``; by Newton's method."""
+    log_height = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2) - math.log(freedom * math.pi) / 2
+    t = 0.0
+    for _ in range(100):  # from the left of a convex curve, so that no step goes too far
+        slope = 2 * math.exp(log_height - (freedom + 1) / 2 * math.log1p(t * t / freedom))
+        step = (two_sided_t(t, freedom) - p) / slope
+        t += step
+        if abs(step) <= 1e-12 * t:
+            break
+    return t

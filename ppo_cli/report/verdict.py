@@ -10,8 +10,9 @@ from ppo_cli.report.model import BETTER, TOO_FEW, WORSE, Gate, Group, Pair
 from ppo_cli.report.options import ReportConfig
 from ppo_cli.report.statistics import Interval
 
-MOST_TOLD = 8
+MOST_TOLD = 5
 """Pairs that get a sentence; all of them are in the files."""
+MOST_NAMED = 2
 
 
 def number(value: float | None) -> str:
@@ -58,22 +59,37 @@ def _headline(groups: Sequence[Group], pairs: Sequence[Pair], told: ReportConfig
         yield "No new group has the settings of an old one: nothing is compared."
         return
     if best.side:
+        yield from _too_few(groups, pairs, told)
         decided = [pair for pair in pairs if pair.verdict in (BETTER, WORSE)]
         yield f"{_counted(len(pairs), 'comparison')} of new runs with old ones, {len(decided) or 'none'} decided."
         return
+    yield from _too_few(groups, pairs, told)
+    others = len(groups) - 1
+    against = f"each of the {others} others" if others > 1 else groups[1].name
     open_ones = [groups[pair.second].name for pair in pairs if pair.first == 0 and pair.verdict != BETTER]
-    against = f"{len(groups) - 1} others" if len(groups) > 2 else "the other"
     if not open_ones:
         yield f"{best.name} wins: it is better than {against}, by the test."
     else:
-        names = ", ".join(open_ones[:3]) + f" and {len(open_ones) - 3} more" * (len(open_ones) > 3)
-        yield (
-            f"No winner: {best.name} has the highest mean ({number(best.mean)}), "
-            f"but is not shown to be better than {names}."
-        )
-    if len(groups) > 2:
-        decided = [pair for pair in pairs if pair.verdict == BETTER]
-        yield f"Of all {len(pairs)} pairs, {len(decided) or 'none'} can be told apart."
+        some = f"{len(open_ones)} of the {others} others" if len(open_ones) < others else f"any of the {others} others"
+        names = " and ".join(open_ones) if len(open_ones) <= MOST_NAMED else some
+        mean = f"has the highest mean ({number(best.mean)}), but is not shown to be better than"
+        yield f"No winner: {best.name} {mean} {names}."
+    if others > 1:
+        apart = sum(pair.verdict == BETTER for pair in pairs)
+        yield f"Of all {len(pairs)} pairs, {apart or 'none'} can be told apart."
+
+
+def _too_few(groups: Sequence[Group], pairs: Sequence[Pair], told: ReportConfig) -> Iterator[str]:
+    """What to say first where not a single pair could have been decided."""
+    if any(pair.verdict != TOO_FEW for pair in pairs):
+        return
+    sizes = sorted({len(groups[place].seeds) for pair in pairs for place in (pair.first, pair.second)})
+    seeds = f"{sizes[0]} to {sizes[-1]} seeds" if len(sizes) > 1 else f"{sizes[0]} seed{'s' * (sizes[0] > 1)}"
+    least = [pair.smallest_p for pair in pairs if pair.smallest_p is not None]
+    correction = f" before Holm's correction for {len(pairs)} pairs" if len(pairs) > 1 else ""
+    why = f", for p cannot be less than {p_value(min(least))}{correction}, whatever the returns" if least else ""
+    needed = seeds_to_decide(len(pairs), told.alpha)
+    yield f"Nothing can be decided with {seeds} a group{why}. It takes at least {needed} seeds of every group."
 
 
 def _of(group: Group, told: ReportConfig) -> str:
@@ -85,39 +101,22 @@ def _each(groups: Sequence[Group], pairs: Sequence[Pair], told: ReportConfig) ->
     for pair in shown[:MOST_TOLD]:
         yield _pair(groups[pair.first], groups[pair.second], pair, len(pairs), told)
     if len(shown) > MOST_TOLD:
-        yield f"{len(shown) - MOST_TOLD} more pairs are in the files."
+        yield f"{len(shown) - MOST_TOLD} more comparisons are in the files."
 
 
 def _pair(first: Group, second: Group, pair: Pair, pairs: int, told: ReportConfig) -> str:
-    sizes = f"{len(first.seeds)} seeds against {len(second.seeds)}"
-    alpha = told.alpha
+    sizes = f"{len(first.seeds)} against {len(second.seeds)} seeds"
+    between_both = f"{first.name} against {second.name}: difference {number(pair.difference)}"
     if pair.p is None:
-        return (
-            f"{first.name} against {second.name}: {sizes}; a group of one seed has no spread to judge by, "
-            f"and nothing can be decided. {_least(pairs, alpha)}"
-        )
+        return f"{between_both} ({sizes}); a group of one seed has no spread to judge by."
     how = "exact permutation test" if pair.exact else f"permutation test with {pair.splits:,} draws"
     holm = f", Holm's correction for {pairs} pairs" if pairs > 1 else ""
     test = f"p = {p_value(pair.p_adjusted)}, {how}{holm}; Welch's test alone {p_value(pair.p_welch)}"
     apart = f"{share(told.level)} interval {between(pair.interval)}, {sizes}; {test}"
     if pair.verdict in (BETTER, WORSE):
         return f"{first.name} is {pair.verdict} than {second.name} by {number(abs(pair.difference))} ({apart})."
-    if pair.verdict == TOO_FEW:
-        return (
-            f"{first.name} against {second.name}: difference {number(pair.difference)} ({apart}). With so few seeds "
-            f"p cannot be less than {p_value(pair.smallest_p)}{' before the correction' if pairs > 1 else ''}, "
-            f"whatever the returns: nothing can be decided. {_least(pairs, alpha)}{_needed(pair, first, second)}"
-        )
-    if not pair.difference:
-        return f"{first.name} and {second.name} have the same mean ({sizes}; {test})."
-    return (
-        f"Not decided: {first.name} against {second.name}, difference {number(pair.difference)} ({apart})."
-        f"{_needed(pair, first, second)}"
-    )
-
-
-def _least(pairs: int, alpha: float) -> str:
-    return f"It takes at least {seeds_to_decide(pairs, alpha)} seeds each{' of every group' * (pairs > 1)}."
+    word = "Too few seeds" if pair.verdict == TOO_FEW else "Not decided"
+    return f"{word}: {between_both} ({apart}).{_needed(pair, first, second)}"
 
 
 def _needed(pair: Pair, first: Group, second: Group) -> str:
@@ -127,7 +126,7 @@ def _needed(pair: Pair, first: Group, second: Group) -> str:
     have = min(len(first.seeds), len(second.seeds))
     beyond = f"more than {needed.most}"
     low, high = (beyond if one is None else str(one) for one in (needed.low, needed.high))
-    plausible = f"from so few seeds anything from {low} to {high} is plausible" if low != high else ""
+    plausible = f"anything from {low} to {high} is plausible" if low != high else ""
     if needed.likely is None:
         words = f"If the groups are as they look, it would take {beyond} seeds each to tell them apart"
     elif needed.likely > have:

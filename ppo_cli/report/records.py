@@ -1,0 +1,148 @@
+"""A run's record, read whatever is in its folder: how it stands and what it was told, or why nothing can be said."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ppo_cli.config import ARGUMENTS, TrainConfig, show
+from ppo_cli.plain import up_to_date
+from ppo_cli.runs.lock import is_locked
+
+MOST_STEPS = 10**15
+MOST_CHARACTERS = 2_000
+"""Of a text out of a file, in what is told of it."""
+
+
+class UnusableError(Exception):
+    """A folder holds no run that can be used.
+
+    Attributes:
+        state: ``foreign``, ``broken``, or how the run stands: one of ``options.STATES``.
+    """
+
+    def __init__(self, state: str, reason: str) -> None:
+        super().__init__(reason)
+        self.state = state
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run as ``summary.json`` has it.
+
+    Attributes:
+        folder: Where it is.
+        env: Its environment.
+        seed: Its seed.
+        settings: All of its settings as one types them, by dotted key, those of an environment's constructor too.
+        status: How it stands.
+        step: How far it came.
+        budget: Steps it was to make.
+        facts: The rest.
+    """
+
+    folder: Path
+    env: str
+    seed: int
+    settings: dict[str, str]
+    status: str
+    step: int
+    budget: int
+    facts: dict[str, Any] = field(repr=False)
+
+
+def read_summary_file(folder: Path) -> dict[str, Any]:
+    """What ``summary.json`` says.
+
+    Raises:
+        UnusableError: if there is none, or it is damaged.
+    """
+    path = folder / "summary.json"
+    try:
+        content = json.loads(path.read_bytes().decode("utf-8"))
+    except FileNotFoundError:
+        raise _without_summary(folder) from None
+    except OSError as error:
+        raise UnusableError("broken", f"summary.json cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UnusableError("broken", "summary.json is not UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        raise UnusableError("broken", "summary.json is empty or cut off, and no JSON") from error
+    if not isinstance(content, dict) or not isinstance(content.get("status"), str):
+        raise UnusableError("broken", "summary.json is not a run's record")
+    return content
+
+
+def _without_summary(folder: Path) -> UnusableError:
+    try:
+        if is_locked(folder):
+            return UnusableError("running", "is about to begin")
+        if (folder / "job.json").is_file():
+            return UnusableError("waiting", "has not begun")
+        if (folder / "checkpoints").is_dir():
+            return UnusableError("broken", "has no summary.json")
+    except OSError as error:
+        return UnusableError("broken", f"cannot be read: {error.strerror}")
+    return UnusableError("foreign", "has a metrics.csv, but no summary.json")
+
+
+def read_record(folder: Path) -> Record:
+    """What a folder's run is; its status is how it really stands.
+
+    Raises:
+        UnusableError: if the record cannot be used.
+    """
+    content = read_summary_file(folder)
+    config, seed, env = content.get("config"), content.get("seed"), content.get("env")
+    if not isinstance(config, dict) or not isinstance(env, str) or isinstance(seed, bool) or not isinstance(seed, int):
+        raise UnusableError("broken", "summary.json lacks the run's environment, seed or settings")
+    step, budget = (_whole(content.get(name)) for name in ("step", "total_timesteps"))
+    if step is None or budget is None:
+        raise UnusableError("broken", "summary.json lacks the run's steps")
+    try:
+        settings = {key: text(value) for key, value in flat(up_to_date(TrainConfig, config)).items()}
+    except (TypeError, AttributeError, RecursionError) as error:
+        raise UnusableError("broken", "summary.json holds no settings of a run") from error
+    return Record(folder, env, seed, settings, standing(folder, content["status"]), step, budget, content)
+
+
+def standing(folder: Path, status: str) -> str:
+    """How a run stands whose record says ``status``: one that was killed says it is running for ever."""
+    if status != "running":
+        return status
+    try:
+        return "running" if is_locked(folder) else "interrupted"
+    except OSError:
+        return "running"
+
+
+def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted key."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict) and (value or name not in ARGUMENTS):
+            found |= flat(value, f"{name}.")
+        elif value != {}:
+            found[name] = value
+    return found
+
+
+def text(value: Any) -> str:
+    """A setting as one types it; 1.0 is 1, since neither file nor person always tells them apart."""
+    return show(int(value) if isinstance(value, float) and value.is_integer() and abs(value) < MOST_STEPS else value)
+
+
+def last_reason(folder: Path) -> str | None:
+    """What a sweep has written down of a job that died."""
+    try:
+        reason = json.loads((folder / "attempts.json").read_text(encoding="utf-8"))["attempts"][-1]["reason"]
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
+        return None
+    return str(reason)[:MOST_CHARACTERS] if reason else None
+
+
+def _whole(value: Any) -> int | None:
+    return int(value) if isinstance(value, int | float) and 0 <= value < MOST_STEPS else None
