@@ -158,14 +158,15 @@ def _pairs(groups: Sequence[Group], found: Sequence[Runs], alpha: float) -> tupl
     places = compared(groups, [one.key for one in found])
     own = [_scores(group.seeds) for group in groups]
     tests = permutation_tests([(own[first], own[second]) for first, second in places])
-    adjusted = iter(holm([test.p for test in tests if test is not None]))
-    least = iter(holm([test.smallest for test in tests if test is not None]))
+    others = [welch_test(own[first], own[second], 1 - alpha) for first, second in places]
+    both = [(test, welch) for test, welch in zip(tests, others, strict=True) if test is not None and welch is not None]
+    adjusted = iter(holm([max(test.p, welch.p) for test, welch in both]))
+    least = iter(holm([test.smallest for test, _ in both]))
     pairs: list[Pair] = []
     forecasts = 0
-    for (first, second), test in zip(places, tests, strict=True):
+    for (first, second), test, welch in zip(places, tests, others, strict=True):
         left, right = own[first], own[second]
         difference = float(left.mean() - right.mean())
-        welch = welch_test(left, right, 1 - alpha)
         p = next(adjusted) if test is not None else None
         verdict = _verdict(p, next(least) if test is not None else None, difference, alpha)
         needed: SeedsNeeded | None = None

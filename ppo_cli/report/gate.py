@@ -13,7 +13,7 @@ from ppo_cli.report.model import Gate, Group, Section
 from ppo_cli.report.options import ReportConfig
 from ppo_cli.report.settings import name_of
 from ppo_cli.report.statistics import Array
-from ppo_cli.report.tests_of_means import holm, permutation_tests
+from ppo_cli.report.tests_of_means import holm, permutation_tests, welch_test
 from ppo_cli.report.verdict import gate_sentence
 
 
@@ -31,18 +31,21 @@ def gated(sections: Sequence[Section], told: ReportConfig) -> list[Section]:
     alpha = told.alpha
     scores = [(_scores(section.groups[new]), _scores(section.groups[old])) for section, new, old in places]
     tests = permutation_tests([(new + told.margin, old) for new, old in scores], less=True)
+    welch = [welch_test(new + told.margin, old) for new, old in scores]
     least = iter(holm([test.smallest for test in tests if test is not None]))
     for (left, right), test in zip(scores, tests, strict=True):
         if test is None or next(least) > alpha:
             what = f"fail_if=worse could never fail: {len(left)} new against {len(right)} old seeds decide nothing"
             needed = seeds_to_decide(len(places), alpha, less=True)
             raise ConfigError(Problem(what, f"{needed} or more seeds on either side"))
-    adjusted = holm([test.p for test in tests if test is not None])
+    own = [
+        max(test.p, one.p_less) for test, one in zip(tests, welch, strict=True) if test is not None and one is not None
+    ]
+    adjusted = holm(own)
     gates: dict[str, list[Gate]] = {}
-    for (section, new, old), test, p in zip(places, tests, adjusted, strict=True):
-        assert test is not None
+    for (section, new, old), raw, p in zip(places, own, adjusted, strict=True):
         name = name_of(section.groups[new].settings)
-        gates.setdefault(section.env, []).append(Gate(name, new, old, test.p, p, p <= alpha))
+        gates.setdefault(section.env, []).append(Gate(name, new, old, raw, p, p <= alpha))
     return [_with_gates(section, tuple(gates.get(section.env, ())), told) for section in sections]
 
 

@@ -131,7 +131,7 @@ class Pair:
         difference: The first's mean less the second's.
         interval: Welch's, of the difference; ``None`` for fewer than two seeds, as all that follows.
         p: Of the permutation test.
-        p_adjusted: Holm's, over all pairs of the section; what decides.
+        p_adjusted: The larger of both tests', by Holm's method adjusted for all pairs of the section; what decides.
         p_welch: Of Welch's test.
         exact: Whether the permutation test tried every split.
         splits: How many it tried.
@@ -164,8 +164,8 @@ class Gate:
     Attributes:
         name: The settings of both; empty if there are only one kind.
         first, second: Places of the new and the old group.
-        p: One-sided p-value against "not worse by more than the margin".
-        p_adjusted: Holm's, over all pairs of the gate.
+        p: One-sided p-value against "not worse by more than the margin", the larger of both tests'.
+        p_adjusted: By Holm's method adjusted for all pairs of the gate.
         worse: Whether they are.
     """
 

@@ -189,10 +189,12 @@ class Welch(NamedTuple):
 
     Attributes:
         p: The two-sided p-value.
+        p_less: The one-sided p-value against a first mean that is at least the second.
         interval: Of the first mean less the second.
     """
 
     p: float
+    p_less: float
     interval: Interval
 
 
@@ -205,12 +207,12 @@ def welch_test(first: Array, second: Array, level: float = 0.95) -> Welch | None
     parts = float(first.var(ddof=1)) / n, float(second.var(ddof=1)) / m
     spread = sum(parts)
     if spread == 0:
-        return Welch(1.0 if difference == 0 else 0.0, Interval(difference, difference))
+        return Welch(float(difference == 0), float(difference >= 0), Interval(difference, difference))
     freedom = 1 / ((parts[0] / spread) ** 2 / (n - 1) + (parts[1] / spread) ** 2 / (m - 1))
     error = math.sqrt(spread)
     p = two_sided_t(difference / error, freedom)
     reach = t_quantile(1 - level, freedom) * error
-    return Welch(p, Interval(difference - reach, difference + reach))
+    return Welch(p, p / 2 if difference < 0 else 1 - p / 2, Interval(difference - reach, difference + reach))
 
 
 def two_sided_t(t: float, freedom: float) -> float:

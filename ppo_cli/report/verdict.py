@@ -13,6 +13,8 @@ from ppo_cli.report.statistics import Interval
 MOST_TOLD = 5
 """Pairs that get a sentence; all of them are in the files."""
 MOST_NAMED = 2
+UNLIKE, MANY = 3.0, 10
+"""Standard deviations that are so many times as large, in groups of fewer seeds, are warned of."""
 
 
 def number(value: float | None) -> str:
@@ -109,14 +111,28 @@ def _pair(first: Group, second: Group, pair: Pair, pairs: int, told: ReportConfi
     between_both = f"{first.name} against {second.name}: difference {number(pair.difference)}"
     if pair.p is None:
         return f"{between_both} ({sizes}); a group of one seed has no spread to judge by."
-    how = "exact permutation test" if pair.exact else f"permutation test with {pair.splits:,} draws"
-    holm = f", Holm's correction for {pairs} pairs" if pairs > 1 else ""
-    test = f"p = {p_value(pair.p_adjusted)}, {how}{holm}; Welch's test alone {p_value(pair.p_welch)}"
-    apart = f"{share(told.level)} interval {between(pair.interval)}, {sizes}; {test}"
+    how = "exact permutation test" if pair.exact else f"permutation test of {pair.splits:,} draws"
+    holm = f", corrected for {pairs} pairs" if pairs > 1 else ""
+    tests = f"{how} {p_value(pair.p)}, Welch's test {p_value(pair.p_welch)}{holm}"
+    apart = f"{share(told.level)} interval {between(pair.interval)}, {sizes}; p = {p_value(pair.p_adjusted)}: {tests}"
     if pair.verdict in (BETTER, WORSE):
-        return f"{first.name} is {pair.verdict} than {second.name} by {number(abs(pair.difference))} ({apart})."
+        size = number(abs(pair.difference))
+        return f"{first.name} is {pair.verdict} than {second.name} by {size} ({apart}).{_unlike(first, second)}"
     word = "Too few seeds" if pair.verdict == TOO_FEW else "Not decided"
     return f"{word}: {between_both} ({apart}).{_needed(pair, first, second)}"
+
+
+def _unlike(first: Group, second: Group) -> str:
+    """A warning where spreads are so unlike, and seeds so few, that p-values come out too small."""
+    spreads = [group.std for group in (first, second) if group.std is not None]
+    few = min(len(first.seeds), len(second.seeds)) < MANY
+    if not few or len(spreads) < 2 or max(spreads) <= UNLIKE * min(spreads):
+        return ""
+    wide, narrow = (first, second) if spreads[0] > spreads[1] else (second, first)
+    return (
+        f" Scores of {wide.name} are spread far wider than those of {narrow.name} ({number(wide.std)} and "
+        f"{number(narrow.std)}): with so few seeds, p is too small if they come from few good or bad ones."
+    )
 
 
 def _needed(pair: Pair, first: Group, second: Group) -> str:
