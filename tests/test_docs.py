@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from ppo_cli.cli import words as plain_words
 from ppo_cli.config import EvalConfig, TrainConfig, walk
 from ppo_cli.hydra_ext import argv
 from ppo_cli.hydra_ext.compose import checked, loader, prepare
+from ppo_cli.report.options import ReportConfig, RunsConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
@@ -22,6 +24,8 @@ PAGES = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path 
 }
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMANDS = {"ppo-train": ("train", TrainConfig), "ppo-eval": ("eval", EvalConfig)}
+PLAIN = {"ppo-report": ReportConfig, "ppo-runs": RunsConfig}
+"""Commands without Hydra, and their options."""
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -32,9 +36,10 @@ def blocks(page: str, language: str) -> list[str]:
 def commands(page: str) -> list[str]:
     """Every command of ours that a page shows, in a block or in a line, with something in the place of `<a path>`."""
     lines = [line for block in blocks(page, "") for line in block.splitlines()]
-    lines += re.findall(r"`(ppo-(?:train|eval) [^`]*)`", FENCE.sub("", PAGES[page]))
+    lines += re.findall(r"`(ppo-(?:train|eval|report|runs) [^`]*)`", FENCE.sub("", PAGES[page]))
     shown = [re.sub(r"(checkpoint|init_from)=<[^>]*>", r"\1=some-path", line) for line in lines]
-    return [line for line in shown if line.startswith(tuple(COMMANDS)) and not re.search(r"[<…$]", line)]
+    ours = (*COMMANDS, *PLAIN)
+    return [line for line in shown if line.startswith(ours) and not re.search(r"[<…$]", line)]
 
 
 def write_files(page: str, folder: Path) -> None:
@@ -60,7 +65,7 @@ def first_of_each(words: list[str]) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("name", ["docs/configuration.md", "docs/developer.md"])
+@pytest.mark.parametrize("name", ["docs/configuration.md", "docs/developer.md", "docs/report.md"])
 def test_generated_tables_are_current(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     page = PAGES[name]
@@ -100,6 +105,9 @@ def test_command_is_accepted(page: str, command: str) -> None:
         return
     if "ALE/" in command:  # ids that are known only where the package is installed
         pytest.importorskip("ale_py")
+    if program in PLAIN:
+        plain_words.parse([word for word in words if word != "--json"], PLAIN[program], program)
+        return
     config_name, kind = COMMANDS[program]
     line = argv.parse(words, kind)
     overrides = first_of_each(line.overrides) if line.multirun else line.overrides
@@ -113,8 +121,8 @@ def test_command_is_accepted(page: str, command: str) -> None:
         prepare()
 
 
-def test_tour_shows_both_commands() -> None:
-    assert {command.split()[0] for command in commands("README.md")} == set(COMMANDS)
+def test_tour_shows_all_commands() -> None:
+    assert {command.split()[0] for command in commands("README.md")} == {*COMMANDS, *PLAIN}
 
 
 def test_names_in_the_table_are_settings() -> None:

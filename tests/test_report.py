@@ -152,7 +152,7 @@ class TestRefused:
         assert len(only(tmp_path, metric="rollout/episode_return_mean").groups[0].seeds) == 2
 
     def test_nothing_there(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match="there is no .*nowhere"):
+        with pytest.raises(ConfigError, match=r"there is no .*nowhere"):
             report(tmp_path / "nowhere")
         with pytest.raises(ConfigError, match="nothing matches"):
             report(f"{tmp_path}/*/none*")
