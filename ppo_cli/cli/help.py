@@ -59,7 +59,7 @@ Usage:
 
 Examples:
   ppo-report outputs/CartPole-v1
-  ppo-report outputs/CartPole-v1/sweep_2026-01-31_12-00-00_0123abcd by=lr threshold=475
+  ppo-report outputs/multirun/2026-01-31_12-00-00_0123abcd by=lr threshold=475
   ppo-report 'new/*' against='old/*' fail_if=worse
 """
 

@@ -98,18 +98,22 @@ def _delete(paths: Sequence[str], told: RunsConfig, as_json: bool) -> int:
     if problems:
         raise ConfigError(problems)
     folders = to_delete(paths)
-    total = size(sum(size_of(folder) for folder in folders))
-    if not told.yes and not _agreed(folders, total):
+    what = f"{_counted(folders)}, {size(sum(size_of(folder) for folder in folders))}"
+    if not told.yes and not _agreed(folders, what):
         print("Nothing was deleted.", file=sys.stderr)
         return DECLINED
     for folder in folders:
         delete(folder)
-    print(f"Deleted {_counted(folders)}, {total}.")
+    print(f"Deleted {what}.")
     return 0
 
 
-def _agreed(folders: Sequence[Path], total: str) -> bool:
+def _agreed(folders: Sequence[Path], what: str) -> bool:
     """Show what would go, and ask.
+
+    Args:
+        folders: The folders.
+        what: How many and how large they are.
 
     Raises:
         ConfigError: if there is nobody to ask.
@@ -117,12 +121,12 @@ def _agreed(folders: Sequence[Path], total: str) -> bool:
     from ppo_cli.errors import ConfigError, Problem
 
     if not sys.stdin.isatty():
-        what = f"deleting {_counted(folders)} has to be confirmed, and there is no terminal to ask at"
-        raise ConfigError(Problem(what, "the same with yes=true"))
+        said = f"deleting {what} has to be confirmed, and there is no terminal to ask at"
+        raise ConfigError(Problem(said, "the same with yes=true"))
     for folder in folders:
         print(folder)
     try:
-        return input(f"Delete {_counted(folders)}, {total}, for good? [y/N] ").strip().lower() in ("y", "yes")
+        return input(f"Delete {what}, for good? [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:
         return False
 
