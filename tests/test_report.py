@@ -351,7 +351,7 @@ def damage(folder: Path, kind: str) -> None:
     text = record.read_text(encoding="utf-8")
     lines = rows.read_text(encoding="utf-8").splitlines(keepends=True)
     {
-        "no record": record.unlink,
+        "no record": lambda: (record.unlink(), (folder / "checkpoints" / "last.pt").touch()),
         "cut record": lambda: record.write_text(text[: len(text) // 2], encoding="utf-8"),
         "empty record": lambda: record.write_bytes(b""),
         "binary record": lambda: record.write_bytes(b"\xff\xfe\x00" + text.encode("utf-16")),
@@ -422,11 +422,13 @@ class TestLeftOut:
 
     def test_jobs_that_have_not_begun_and_foreign_folders(self, tmp_path: Path) -> None:
         make_run(tmp_path / "good")
+        (tmp_path / "claimed" / "checkpoints").mkdir(parents=True)
         for folder, name in (("waiting", "job.json"), ("photos", "cat.jpg"), ("csv", "metrics.csv")):
             (tmp_path / folder).mkdir()
             (tmp_path / folder / name).write_text("x", encoding="utf-8")
         assert {one.folder.name: one.state for one in report(tmp_path).left_out} == {
             "waiting": "waiting",
+            "claimed": "waiting",
             "photos": "foreign",
             "csv": "foreign",
         }

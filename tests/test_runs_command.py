@@ -31,6 +31,7 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )  # fmt: skip
     make_sweep(folder / "sweep", {1e-3: [10.0, 20.0], 1e-4: [1.0, 2.0]}, facts={"started": "2026-02-01T00:00:00+00:00"})
     (folder / "broken" / "checkpoints").mkdir(parents=True)
+    (folder / "broken" / "checkpoints" / "best.pt").write_bytes(b"")
     return tmp_path / "outputs"
 
 

@@ -42,8 +42,8 @@ def _report(argv: list[str]) -> int:
         check_output(told.output)
     report = build(paths, told, shlex.join(["ppo-report", *argv]))
     out = console(sys.stdout, longest=UNLIMITED)
-    for part in render(report):
-        out.print(part, soft_wrap=True)
+    for part in render(report, out.width):
+        out.print(part)
     if told.output is not None:
         for path, what in write(report, told.output):
             out.print(f"{what:>{10}}  {path}", soft_wrap=True, markup=False)

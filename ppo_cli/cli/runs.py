@@ -61,7 +61,7 @@ def _list(paths: Sequence[str], told: RunsConfig, as_json: bool) -> int:
 
     out = console(sys.stdout, longest=UNLIMITED)
     jobs = told.jobs or any(is_sweep(Path(path)) for path in paths)
-    for part in render(entries, told, jobs):
+    for part in render(entries, told, jobs, out.width):
         out.print(part)
     return 0
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from ppo_cli.loggers.text import duration
 from ppo_cli.places import shown
 from ppo_cli.report.catalogue import Entry, Row, rows
+from ppo_cli.report.columns import Column, table
 from ppo_cli.report.options import RunsConfig
 from ppo_cli.report.settings import ABSENT, in_order, name_of
 
@@ -21,74 +22,78 @@ MOST_SETTINGS = 4
 """Settings of a run that its line shows; ``--json`` has all."""
 
 
-def render(entries: Sequence[Entry], told: RunsConfig, jobs: bool) -> Iterator[RenderableType]:
+def render(entries: Sequence[Entry], told: RunsConfig, jobs: bool, width: int) -> Iterator[RenderableType]:
     """What is printed, from top to bottom.
 
     Args:
         entries: The runs.
         told: The options.
         jobs: Whether each job of a sweep has a line of its own.
+        width: Characters of a line.
     """
     found = rows(entries, jobs)
     if not found:
         filtered = told.env is not None or told.state is not None or told.since is not None
         yield Text("no runs here" + " that the filters let through" * filtered)
         return
-    yield _table(found[: told.limit])
+    yield _table(found[: told.limit], width)
     if told.limit is not None and len(found) > told.limit:
         yield Text(f"{len(found) - told.limit:,} older ones are not shown; limit=null shows all")
 
 
-def _table(found: Sequence[Row]) -> Table:
-    table = Table()
-    table.add_column("began", no_wrap=True)
-    for heading in ("environment", "state"):
-        table.add_column(heading)
-    table.add_column("seed", justify="right")
-    table.add_column("settings", overflow="fold")
-    for heading in ("return", "time", "size"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("folder", overflow="fold")
-    for row in found:
-        table.add_row(*(_sweep(row) if row.is_sweep else _run(row.entries[0])))
-    return table
+HEADINGS = (
+    ("began", 4),
+    ("environment", 3),
+    ("state", 1),
+    ("seed", 2),
+    ("settings", 5),
+    ("return", 1),
+    ("time", 7),
+    ("size", 6),
+)
+"""Columns before the folder, and how soon each is left out where there is no room."""
 
 
-def _run(one: Entry) -> list[Text | str]:
-    return [
-        _when(one.started),
-        one.env or "–",
-        Text(one.state, STYLES.get(one.state, "yellow")),
-        "–" if one.seed is None else str(one.seed),
-        Text(_settings(one.settings)),
-        _number(one.final_return),
-        _time(one.wall_time),
-        size(one.size),
-        Text(str(shown(one.folder))),
+def _table(found: Sequence[Row], width: int) -> Table:
+    lines = [_sweep(row) if row.is_sweep else _run(row.entries[0]) for row in found]
+    *cells, folders = zip(*lines, strict=True)
+    numbers = ("seed", "return", "time", "size")
+    columns = [
+        Column(heading, own, rank, heading in numbers) for (heading, rank), own in zip(HEADINGS, cells, strict=True)
     ]
+    return table([*columns, Column("folder", folders)], width)
 
 
-def _sweep(row: Row) -> list[Text | str]:
+def _run(one: Entry) -> list[Text]:
+    cells = [_when(one.started), one.env or "–", one.state, "–" if one.seed is None else str(one.seed)]
+    cells += [_settings(one.settings), _number(one.final_return), _time(one.wall_time), size(one.size)]
+    found = [Text(cell) for cell in [*cells, str(shown(one.folder))]]
+    found[2].stylize(STYLES.get(one.state, "yellow"))
+    return found
+
+
+def _sweep(row: Row) -> list[Text]:
     jobs = row.entries
-    keys = [key for key in jobs[0].settings if len({job.settings.get(key) for job in jobs}) > 1]
+    told = [job.settings for job in jobs if job.env is not None]
+    keys = [key for key in dict.fromkeys(key for own in told for key in own) if len({own.get(key) for own in told}) > 1]
     returns = [job.final_return for job in jobs if job.final_return is not None]
     seeds = {job.seed for job in jobs if job.seed is not None}
     times = [job.wall_time for job in jobs if job.wall_time is not None]
     started = [job.started for job in jobs if job.started is not None]
-    swept = [f"{key}={','.join(in_order({job.settings.get(key, ABSENT) for job in jobs}))}" for key in keys]
-    return [
+    swept = [f"{key}={','.join(in_order({own.get(key, ABSENT) for own in told}))}" for key in keys]
+    span = f"{_number(min(returns))} to {_number(max(returns))}" if len(set(returns)) > 1 else ""
+    cells = [
         _when(min(started, default=None)),
         ", ".join(sorted({job.env for job in jobs if job.env is not None})) or "–",
-        Text(f"sweep: {', '.join(f'{count} {state}' for state, count in row.states.items())}"),
+        f"sweep: {', '.join(f'{count} {state}' for state, count in row.states.items())}",
         f"{len(seeds)} seeds" if len(seeds) > 1 else str(next(iter(seeds), "–")),
-        Text(" ".join(swept)),
-        f"{_number(min(returns))} to {_number(max(returns))}"
-        if len(returns) > 1
-        else _number(next(iter(returns), None)),
+        " ".join(swept),
+        span or _number(next(iter(returns), None)),
         _time(sum(times) if times else None),
         size(sum(job.size for job in jobs)),
-        Text(str(shown(row.folder))),
+        str(shown(row.folder)),
     ]
+    return [Text(cell) for cell in cells]
 
 
 def _settings(settings: dict[str, str]) -> str:

@@ -79,9 +79,10 @@ def _without_summary(folder: Path) -> UnusableError:
     try:
         if is_locked(folder):
             return UnusableError("running", "is about to begin")
-        if (folder / "job.json").is_file():
+        kept = folder / "checkpoints"
+        if (folder / "job.json").is_file() or (kept.is_dir() and not any(kept.iterdir())):
             return UnusableError("waiting", "has not begun")
-        if (folder / "checkpoints").is_dir():
+        if kept.is_dir():
             return UnusableError("broken", "has no summary.json")
     except OSError as error:
         return UnusableError("broken", f"cannot be read: {error.strerror}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
 from rich.padding import Padding
@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ppo_cli.loggers.text import duration
 from ppo_cli.places import shown
+from ppo_cli.report.columns import Column, table
 from ppo_cli.report.model import Group, Left, Report, Section
 from ppo_cli.report.verdict import between, number, share
 
@@ -20,11 +21,16 @@ MOST_LEFT = 12
 TITLES = {"final": "final", "area": "area under the curve"}
 
 
-def render(report: Report) -> Iterator[RenderableType]:
-    """What is printed, from top to bottom."""
+def render(report: Report, width: int) -> Iterator[RenderableType]:
+    """What is printed, from top to bottom.
+
+    Args:
+        report: The report.
+        width: Characters of a line.
+    """
     for section in report.sections:
         yield Text.assemble("\n", (section.env, "bold"), (f"  {_about(section, report)}", "dim"))
-        yield _table(section, report)
+        yield _table(section, report, width)
         yield from _lines(section.sentences, "bold")
         yield from _lines(section.notes, "dim")
     yield from _left_out(report.left_out)
@@ -41,36 +47,31 @@ def _about(section: Section, report: Report) -> str:
     return " · ".join(words)
 
 
-def _table(section: Section, report: Report) -> Table:
-    table = Table()
-    table.add_column("runs", overflow="fold")
-    table.add_column("seeds", justify="right")
-    for heading in ("mean", f"{share(report.level)} interval", "IQM", "worst seed"):
-        table.add_column(heading, justify="right")
+def _table(section: Section, report: Report, width: int) -> Table:
+    groups = section.groups
+    names = [Text(group.name, "bold" if not place and len(groups) > 1 else "") for place, group in enumerate(groups)]
+    intervals = ["–" if group.mean_interval is None else between(group.mean_interval) for group in groups]
+    worst = [f"{number(group.worst.score)} (seed {str(group.worst.seed)[:8]})" for group in groups]
+    columns = [
+        Column("runs", names),
+        _column("seeds", [str(len(group.seeds)) for group in groups], 1),
+        _column("mean", [number(group.mean) for group in groups], 1),
+        _column(f"{share(report.level)} interval", intervals, 2),
+        _column("IQM", [number(group.iqm) for group in groups], 6),
+        _column("worst seed", worst, 5),
+    ]
     if report.score == "final":
-        table.add_column("area", justify="right")
+        columns.append(_column("area", [number(group.area) for group in groups], 7))
     if section.threshold is not None:
-        table.add_column(f"steps to {number(section.threshold)}", justify="right")
-        table.add_column("time", justify="right")
-    losses = any(group.lost for group in section.groups)
-    if losses:
-        table.add_column("not counted", justify="right")
-    for place, group in enumerate(section.groups):
-        name = Text(group.name, "bold" if not place and len(section.groups) > 1 else "")
-        lost = [_lost(group)] if losses else []
-        table.add_row(name, str(len(group.seeds)), *_numbers(group, section, report), *lost)
-    return table
+        steps, times = zip(*(threshold_cells(group) for group in groups), strict=True)
+        columns += [_column(f"steps to {number(section.threshold)}", steps, 4), _column("time", times, 8)]
+    if any(group.lost for group in groups):
+        columns.append(_column("not counted", [_lost(group) for group in groups], 3))
+    return table(columns, width)
 
 
-def _numbers(group: Group, section: Section, report: Report) -> Iterator[str]:
-    yield number(group.mean)
-    yield "–" if group.mean_interval is None else between(group.mean_interval)
-    yield number(group.iqm)
-    yield f"{number(group.worst.score)} (seed {str(group.worst.seed)[:8]})"
-    if report.score == "final":
-        yield number(group.area)
-    if section.threshold is not None:
-        yield from threshold_cells(group)
+def _column(heading: str, cells: Sequence[str], rank: int) -> Column:
+    return Column(heading, [Text(cell) for cell in cells], rank, right=True)
 
 
 def threshold_cells(group: Group) -> tuple[str, str]:
