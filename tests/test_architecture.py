@@ -20,7 +20,7 @@ EDGES = {  # who may import what lies outside
     "omegaconf": {"hydra_ext", "cli"},
     "gymnasium": {"envs", "hydra_ext.gym_source"},
     "envpool": {"envs.backends"},
-    "tensorboard": {"loggers"},
+    "tensorboard": {"loggers", "report.events"},
     "matplotlib": {"loggers", "report"},
     "rich": {"loggers", "report", "cli", "sweep.table", "sweep.columns"},
     "imageio": {"envs.video"},

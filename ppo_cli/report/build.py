@@ -12,12 +12,13 @@ from ppo_cli.places import shown
 from ppo_cli.report import notes, scores
 from ppo_cli.report.comparing import NEW, OLD, Runs, compare, grouped
 from ppo_cli.report.folders import find
+from ppo_cli.report.foreign import read_other
 from ppo_cli.report.gate import gated
-from ppo_cli.report.grouping import group_keys, incomparable, known_keys, without_repeats
+from ppo_cli.report.grouping import incomparable, keys_of_groups, known_keys, without_repeats
 from ppo_cli.report.model import Left, Report, Section
 from ppo_cli.report.options import EVAL_METRIC, TRAINING_METRIC, ReportConfig
 from ppo_cli.report.reading import LeftOut, Run, with_curves
-from ppo_cli.report.records import MOST_CHARACTERS, UnusableError, read_record
+from ppo_cli.report.records import MOST_CHARACTERS, OWN, UnusableError, read_record
 from ppo_cli.report.settings import differing, values
 from ppo_cli.report.verdict import sentences
 from ppo_cli.runs.summary import now
@@ -80,7 +81,7 @@ def _read(words: Sequence[str], told: ReportConfig) -> tuple[Sides, list[LeftOut
     if told.metric != "auto":
         columns.append(told.metric)
     founds = {side: find(own) for side, own in named.items()}
-    _check_sides([found.runs for found in founds.values()])
+    _check_sides([[*found.runs, *found.others] for found in founds.values()])
     for side, found in founds.items():
         left += [LeftOut(path, "foreign", reason, side=side) for path, reason in found.foreign]
         for folder in found.runs:
@@ -90,6 +91,11 @@ def _read(words: Sequence[str], told: ReportConfig) -> tuple[Sides, list[LeftOut
                 sides[side].append(with_curves(record, columns))
             except UnusableError as error:
                 left.append(LeftOut(folder, error.state, str(error), record, side))
+        for path in found.others:
+            try:
+                sides[side].append(read_other(path, EVAL_METRIC if told.metric == "auto" else told.metric, told.env))
+            except UnusableError as error:
+                left.append(LeftOut(path, error.state, str(error), side=side))
         sides[side], repeated = without_repeats(sides[side])
         left += [dataclasses.replace(one, side=side) for one in repeated]
     return sides, left
@@ -158,7 +164,7 @@ def _plan(
             problems.append(Problem(what, "ppo-runs, which lists the runs there are"))
         said.append(f"There is no {missing[0]} run of {env} to compare with.")
     problems += incomparable(env, runs, by, metric, told)
-    keys = list(by) or list(dict.fromkeys(key for own in sides.values() for key in group_keys(own, ())))
+    keys = list(by) or list(dict.fromkeys(key for own in sides.values() for key in keys_of_groups(own)))
     return Planned(env, metric, keys, sides, grouped(sides, keys), [*said, *notes.notes(runs, keys, told)])
 
 
@@ -195,7 +201,7 @@ def _section(one: Planned, told: ReportConfig, left: Sequence[LeftOut]) -> tuple
     runs = [run for own in one.sides.values() for run in own]
     budgets = {run.budget for run in runs}
     span = scores.area_span(runs, one.metric)
-    within = [key for key in differing(runs) if key not in one.keys]
+    within = [key for key in differing([run for run in runs if run.program == OWN]) if key not in one.keys]
     section = Section(
         env=one.env,
         metric=one.metric,

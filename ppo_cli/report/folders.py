@@ -20,15 +20,21 @@ RUN_SIGNS = (*RUN_FILES, "checkpoints")
 """By which a run's folder is known, however far it came."""
 
 
+PROGRESS, MONITOR, EVALUATIONS, EVENTS = "progress.csv", "monitor.csv", "evaluations.npz", "events.out.tfevents"
+"""By which other programs' runs are known, whole names and parts of them."""
+
+
 class Found(NamedTuple):
     """What lies below the named folders.
 
     Attributes:
         runs: Folders of runs, each once.
+        others: Folders of other programs' runs, and csv files that were named.
         foreign: Folders and files that hold none, and why.
     """
 
     runs: list[Path]
+    others: list[Path]
     foreign: list[tuple[Path, str]]
 
 
@@ -46,18 +52,19 @@ def find(words: Iterable[str]) -> Found:
             problems.append(nothing_at(word))
     if problems:
         raise ConfigError(problems)
-    found = Found([], [])
+    found = Found([], [], [])
     seen: set[str] = set()
     for path in named:
-        own = Found([], [])
+        own = Found([], [], [])
         _search(path, own, 0)
-        if not own.runs and not own.foreign:
+        if not any(own):
             own.foreign.append((path, "holds no run"))
-        for run in own.runs:
-            real = os.path.realpath(run)
-            if real not in seen:
-                seen.add(real)
-                found.runs.append(run)
+        for kept, new in ((found.runs, own.runs), (found.others, own.others)):
+            for run in new:
+                real = os.path.realpath(run)
+                if real not in seen:
+                    seen.add(real)
+                    kept.append(run)
         found.foreign.extend(one for one in own.foreign if one not in found.foreign)
     return found
 
@@ -87,10 +94,7 @@ def is_sweep(folder: Path) -> bool:
 def _search(path: Path, found: Found, depth: int) -> None:
     try:
         if path.is_file():
-            if path.name in RUN_FILES:
-                found.runs.append(path.parent)
-            else:
-                found.foreign.append((path, "is a file, and no run"))
+            _take_file(path, found)
             return
         entries = sorted(os.scandir(path), key=lambda entry: entry.name)
     except OSError as error:
@@ -98,16 +102,35 @@ def _search(path: Path, found: Found, depth: int) -> None:
         return
     names = {entry.name for entry in entries}
     run = not names.isdisjoint(RUN_SIGNS)
-    inside = [Path(entry.path) for entry in entries if entry.name not in OWN_FOLDERS and _is_folder(entry)]
+    inside = [Path(entry.path) for entry in entries if _is_folder(entry) and not (run and entry.name in OWN_FOLDERS)]
     if run:
         found.runs.append(path)
+    elif any(map(_is_others, names)):
+        found.others.append(path)
+        return
     elif not inside and depth and any(not name.startswith(".") for name in names):
         found.foreign.append((path, "holds no run"))
     if depth == DEEPEST:
         return
-    below = found if not run else Found(found.runs, [])  # a run's own folders are no foreign ones
+    below = found if not run else Found(found.runs, [], [])  # a run's own folders are nobody else's
     for folder in inside:
         _search(folder, below, depth + 1)
+
+
+def _take_file(path: Path, found: Found) -> None:
+    """A file that was named: of a run, whose folder is meant, or one of numbers."""
+    if path.name in RUN_FILES:
+        found.runs.append(path.parent)
+    elif _is_others(path.name):
+        found.others.append(path.parent)
+    elif path.suffix.lower() == ".csv":
+        found.others.append(path)
+    else:
+        found.foreign.append((path, "is a file, and no run"))
+
+
+def _is_others(name: str) -> bool:
+    return name in (PROGRESS, EVALUATIONS) or name.endswith(MONITOR) or name.startswith(EVENTS)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -9,12 +9,19 @@ from ppo_cli.config import TrainConfig, old_names
 from ppo_cli.errors import Problem
 from ppo_cli.report.options import ReportConfig
 from ppo_cli.report.reading import LeftOut, Run
+from ppo_cli.report.records import OWN, PROGRAM
 from ppo_cli.report.settings import BUDGET, EVALUATION, LONGEST, TASK, UNLEARNT, differing, values
 
+UNLIKE = 1.1
+"""Budgets, of which other programs' are known by their last step alone, that are so many times as large."""
 
-def group_keys(runs: Sequence[Run], by: Sequence[str]) -> list[str]:
-    """The settings that make groups: those asked for, else all that differ and change what is learnt."""
-    return list(by) if by else [key for key in differing(runs) if key not in UNLEARNT | EVALUATION]
+
+def keys_of_groups(runs: Sequence[Run]) -> list[str]:
+    """The settings that make groups: all that differ and change what is learnt, and the program where there are two."""
+    own, others = ([run for run in runs if (run.program == OWN) == whose] for whose in (True, False))
+    keys = [PROGRAM] if len({run.program for run in runs}) > 1 else []
+    keys += [key for key in differing(own) if key not in UNLEARNT | EVALUATION]
+    return keys + [key for key in differing(others) if key not in keys]
 
 
 def known_keys(runs: Sequence[Run], by: Sequence[str]) -> tuple[list[str], list[Problem]]:
@@ -67,18 +74,30 @@ def incomparable(env: str, runs: Sequence[Run], keys: Sequence[str], metric: str
         "evaluation": lambda key: key in EVALUATION and metric.startswith("eval/"),
         "budget": lambda key: key in BUDGET,
     }
-    problems = []
+    problems = _unlike_budgets(env, runs, told)
+    own = [run for run in runs if run.program == OWN]
     for kind, belongs in kinds.items():
-        found = [key for key in differing(runs) if belongs(key) and key not in keys]
+        found = [key for key in differing(own) if belongs(key) and key not in keys]
         if not found or kind in told.anyway:
             continue
-        parts = [f"{key}={_counted(runs, key)}" for key in found]
+        parts = [f"{key}={_counted(own, key)}" for key in found]
         what = f"runs of {env} are not comparable, for they differ in {' and in '.join(parts)}"
         fix = (
             f"naming runs that agree, by={found[0]} to compare just that, or anyway=[{','.join([*told.anyway, kind])}]"
         )
         problems.append(Problem(what, fix))
     return problems
+
+
+def _unlike_budgets(env: str, runs: Sequence[Run], told: ReportConfig) -> list[Problem]:
+    """What is wrong where other programs' runs are longer or shorter than the rest."""
+    others = [run for run in runs if run.program != OWN]
+    least, most = min(run.budget for run in runs), max(run.budget for run in runs)
+    if not others or most <= UNLIKE * least or "budget" in told.anyway:
+        return []
+    what = f"runs of {env} are not comparable, for they end at {least:,} to {most:,} steps"
+    fix = f"naming runs of one length, or anyway=[{','.join([*told.anyway, 'budget'])}]"
+    return [Problem(what, fix)]
 
 
 def _counted(runs: Sequence[Run], key: str) -> str:
@@ -97,7 +116,7 @@ def without_repeats(runs: Sequence[Run]) -> tuple[list[Run], list[LeftOut]]:
     repeated = []
     for run in sorted(runs, key=lambda run: str(run.facts.get("started"))):
         settings = (f"{key}={value}" for key, value in sorted(run.settings.items()) if key not in UNLEARNT)
-        same = (run.env, str(run.seed), *settings)
+        same = (run.env, str(run.seed), *settings) if run.program == OWN else (str(run.folder),)
         before = kept.get(same)
         if before is not None:
             repeated.append(LeftOut(before.folder, "repeated", f"has the seed and settings of {run.folder}", before))

@@ -7,7 +7,7 @@ from typing import Any
 
 from ppo_cli.report.options import ReportConfig
 from ppo_cli.report.reading import Run
-from ppo_cli.report.records import MOST_CHARACTERS
+from ppo_cli.report.records import MOST_CHARACTERS, OWN
 from ppo_cli.report.settings import EVALUATION, UNLEARNT, differing
 
 MOST_NAMED = 3
@@ -21,7 +21,13 @@ def notes(runs: Sequence[Run], keys: Sequence[str], told: ReportConfig) -> Itera
         keys: The settings that make groups.
         told: The options.
     """
-    others = [key for key in differing(runs) if key not in keys]
+    own = [run for run in runs if run.program == OWN]
+    if len(own) < len(runs):
+        yield (
+            f"{_runs(len(runs) - len(own))} of other programs: what they left tells neither whether they finished nor "
+            "how they were evaluated."
+        )
+    others = [key for key in differing(own) if key not in keys]
     idle = [key for key in others if key in UNLEARNT]
     if idle:
         yield f"Runs differ in {', '.join(idle)}, which does not change what is learnt; they are not told apart by it."

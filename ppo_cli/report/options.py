@@ -23,6 +23,7 @@ class ReportConfig:
     last: float = setting(
         0.1, "share of a run, at its end, whose values are averaged for final; 0: the last", ge=0, le=1
     )
+    env: str | None = setting(None, "environment of other programs' runs that do not say theirs")
     threshold: float | None = setting(None, "value of the metric whose first time is told; null is none")
     against: list[str] = setting([], "runs to compare those named first with, e.g. 'old/*'", empty=True)
     fail_if: str | None = setting(None, "worse: exit status 3 if the new runs are, by the test", choices=("worse",))

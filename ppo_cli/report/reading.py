@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ppo_cli.report.options import STATES
-from ppo_cli.report.records import Record, UnusableError, last_reason
+from ppo_cli.report.records import OWN, Record, UnusableError, last_reason
 from ppo_cli.report.statistics import Array
 
 FINISHED = "finished"
@@ -48,10 +48,12 @@ class Run(Record):
     Attributes:
         curves: Columns of ``metrics.csv`` by name, each as long as ``step``, NaN where a row has no value.
         notes: What was found and passed over.
+        program: What made it.
     """
 
     curves: dict[str, Array] = field(default_factory=dict, repr=False)
     notes: tuple[str, ...] = ()
+    program: str = OWN
 
     def points(self, metric: str) -> tuple[Array, Array, Array]:
         """Steps, values and seconds of the rows that have a value of a metric."""

@@ -11,6 +11,8 @@ from ppo_cli.config import ARGUMENTS, TrainConfig, show
 from ppo_cli.plain import up_to_date
 from ppo_cli.runs.lock import is_locked
 
+PROGRAM, OWN = "program", "ppo-cli"
+"""The program that made a run, as a setting among the others, and the one whose runs are known from their records."""
 MOST_STEPS = 10**15
 MOST_CHARACTERS = 2_000
 """Of a text out of a file, in what is told of it."""
@@ -104,6 +106,7 @@ def read_record(folder: Path) -> Record:
         raise UnusableError("broken", "summary.json lacks the run's steps")
     try:
         settings = {key: text(value) for key, value in flat(up_to_date(TrainConfig, config)).items()}
+        settings[PROGRAM] = OWN
     except (TypeError, AttributeError, RecursionError) as error:
         raise UnusableError("broken", "summary.json holds no settings of a run") from error
     return Record(folder, env, seed, settings, standing(folder, content["status"]), step, budget, content)

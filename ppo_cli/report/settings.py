@@ -49,12 +49,13 @@ def in_order(texts: Iterable[str]) -> list[str]:
 
 
 def values(run: Record, keys: Iterable[str]) -> tuple[str, ...]:
-    """A run's settings, with a dash for those that it does not have."""
+    """A run's settings, with a dash for those that it does not have, as another program's run has few."""
     return tuple(run.settings.get(key, ABSENT) for key in keys)
 
 
 def name_of(settings: dict[str, str]) -> str:
     """A group's settings as one types them, keys as short as they are unambiguous."""
+    settings = {key: value for key, value in settings.items() if value != ABSENT} or settings
     lasts = [key.rpartition(".")[2] for key in settings]
     words = []
     for key, last in zip(settings, lasts, strict=True):
