@@ -15,7 +15,7 @@ import numpy as np
 from ppo_cli.report import statistics
 from ppo_cli.report.seeds_needed import seeds_needed
 from ppo_cli.report.statistics import Array
-from ppo_cli.report.tests_of_means import permutation_tests, t_quantile, welch_test
+from ppo_cli.report.tests_of_means import deciding_p, permutation_tests, t_quantile, welch_test
 
 LEVEL, ALPHA = 0.95, 0.05
 SEED = 7
@@ -46,9 +46,16 @@ def false_verdicts(kind: str, n: int, m: int, spread: float, trials: int) -> tup
     rng = np.random.default_rng((SEED, KINDS.index(kind), n, m, int(100 * spread)))
     pairs = list(zip(draws(kind, rng, (trials, n)), spread * draws(kind, rng, (trials, m)), strict=True))
     tests = permutation_tests(pairs)
-    permuted = np.array([test is not None and test.p <= ALPHA for test in tests])
-    welch = np.array([(test := welch_test(*pair)) is not None and test.p <= ALPHA for pair in pairs])
-    return float((permuted & welch).mean()), float(permuted.mean()), float(welch.mean())
+    welch = [welch_test(*pair) for pair in pairs]
+    found = np.array(
+        [
+            (deciding_p(*pair, test, other), test.p, other.p)
+            for pair, test, other in zip(pairs, tests, welch, strict=True)
+            if test is not None and other is not None
+        ]
+    )
+    verdict, permuted, alone = (found <= ALPHA).mean(axis=0).tolist()
+    return verdict, permuted, alone
 
 
 def coverage(kind: str, count: int, trials: int) -> dict[str, float]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ppo_cli.report import statistics, tests_of_means
 from ppo_cli.report.seeds_needed import seeds_needed
-from ppo_cli.report.tests_of_means import holm, permutation_test, permutation_tests, smallest_p, welch_test
+from ppo_cli.report.tests_of_means import deciding_p, holm, permutation_test, permutation_tests, smallest_p, welch_test
 
 SCORES = st.lists(st.floats(-1e3, 1e3).map(lambda value: round(value, 3)), min_size=2, max_size=6).map(np.array)
 
@@ -246,3 +246,23 @@ def _inverse_erf(value: float) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if math.erf(middle) < value else (low, middle)
     return low
+
+
+def test_what_decides() -> None:
+    """The larger p-value of both tests, unless each of at least five seeds beats each of the other group."""
+    ceiling, below = np.full(5, 500.0), np.array([225.0, 408, 420, 449, 481])
+
+    def decides(first: np.ndarray, second: np.ndarray, less: bool = False) -> tuple[float, float, float]:
+        test, welch = permutation_test(first, second, less), welch_test(first, second)
+        assert test is not None
+        assert welch is not None
+        return deciding_p(first, second, test, welch, less), test.p, welch.p_less if less else welch.p
+
+    p, permuted, welch = decides(ceiling, below)
+    assert p == permuted == 2 / 252 < 0.05 < welch
+    p, permuted, welch = decides(ceiling[1:], below[1:])  # four seeds that lie apart are too few for that
+    assert p == max(permuted, welch)
+    p, permuted, welch = decides(ceiling, np.append(below, 500.0))
+    assert p == max(permuted, welch) == welch > permuted
+    p, permuted, welch = decides(below, ceiling, less=True)
+    assert p == permuted == 1 / 252

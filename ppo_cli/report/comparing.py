@@ -15,7 +15,7 @@ from ppo_cli.report.reading import LeftOut, Run
 from ppo_cli.report.seeds_needed import SeedsNeeded, seeds_needed
 from ppo_cli.report.settings import name_of, values
 from ppo_cli.report.statistics import Array
-from ppo_cli.report.tests_of_means import holm, permutation_tests, smallest_p, welch_test
+from ppo_cli.report.tests_of_means import deciding_p, holm, lie_apart, permutation_tests, smallest_p, welch_test
 
 MOST_FORECASTS = 3
 """Pairs of a section for which seeds that would decide are worked out, which takes a while."""
@@ -159,9 +159,13 @@ def _pairs(groups: Sequence[Group], found: Sequence[Runs], alpha: float) -> tupl
     own = [_scores(group.seeds) for group in groups]
     tests = permutation_tests([(own[first], own[second]) for first, second in places])
     others = [welch_test(own[first], own[second], 1 - alpha) for first, second in places]
-    both = [(test, welch) for test, welch in zip(tests, others, strict=True) if test is not None and welch is not None]
-    adjusted = iter(holm([max(test.p, welch.p) for test, welch in both]))
-    least = iter(holm([test.smallest for test, _ in both]))
+    decide = [
+        deciding_p(own[first], own[second], test, welch)
+        for (first, second), test, welch in zip(places, tests, others, strict=True)
+        if test is not None and welch is not None
+    ]
+    adjusted = iter(holm(decide))
+    least = iter(holm([test.smallest for test in tests if test is not None]))
     pairs: list[Pair] = []
     forecasts = 0
     for (first, second), test, welch in zip(places, tests, others, strict=True):
@@ -188,6 +192,7 @@ def _pairs(groups: Sequence[Group], found: Sequence[Runs], alpha: float) -> tupl
                 p=None if test is None else test.p,
                 p_adjusted=p,
                 p_welch=None if welch is None else welch.p,
+                apart=lie_apart(left, right),
                 exact=None if test is None else test.exact,
                 splits=None if test is None else test.splits,
                 smallest_p=None if test is None else test.smallest,

@@ -13,7 +13,7 @@ from ppo_cli.report.model import Gate, Group, Section
 from ppo_cli.report.options import ReportConfig
 from ppo_cli.report.settings import name_of
 from ppo_cli.report.statistics import Array
-from ppo_cli.report.tests_of_means import holm, permutation_tests, welch_test
+from ppo_cli.report.tests_of_means import deciding_p, holm, permutation_tests, welch_test
 from ppo_cli.report.verdict import gate_sentence
 
 
@@ -39,7 +39,9 @@ def gated(sections: Sequence[Section], told: ReportConfig) -> list[Section]:
             needed = seeds_to_decide(len(places), alpha, less=True)
             raise ConfigError(Problem(what, f"{needed} or more seeds on either side"))
     own = [
-        max(test.p, one.p_less) for test, one in zip(tests, welch, strict=True) if test is not None and one is not None
+        deciding_p(new + told.margin, old, test, one, less=True)
+        for (new, old), test, one in zip(scores, tests, welch, strict=True)
+        if test is not None and one is not None
     ]
     adjusted = holm(own)
     gates: dict[str, list[Gate]] = {}

@@ -131,8 +131,9 @@ class Pair:
         difference: The first's mean less the second's.
         interval: Welch's, of the difference; ``None`` for fewer than two seeds, as all that follows.
         p: Of the permutation test.
-        p_adjusted: The larger of both tests', by Holm's method adjusted for all pairs of the section; what decides.
+        p_adjusted: What decides: ``tests_of_means.deciding_p``, by Holm's method adjusted for all pairs of the section.
         p_welch: Of Welch's test.
+        apart: Whether each seed of one group beats each of the other, of at least five a group.
         exact: Whether the permutation test tried every split.
         splits: How many it tried.
         smallest_p: The least that ``p`` could have been.
@@ -149,6 +150,7 @@ class Pair:
     p: float | None
     p_adjusted: float | None
     p_welch: float | None
+    apart: bool
     exact: bool | None
     splits: int | None
     smallest_p: float | None
@@ -164,7 +166,7 @@ class Gate:
     Attributes:
         name: The settings of both; empty if there are only one kind.
         first, second: Places of the new and the old group.
-        p: One-sided p-value against "not worse by more than the margin", the larger of both tests'.
+        p: One-sided p-value against "not worse by more than the margin": ``tests_of_means.deciding_p``.
         p_adjusted: By Holm's method adjusted for all pairs of the gate.
         worse: Whether they are.
     """

@@ -117,13 +117,17 @@ def _pair(first: Group, second: Group, pair: Pair, pairs: int, told: ReportConfi
     apart = f"{share(told.level)} interval {between(pair.interval)}, {sizes}; p = {p_value(pair.p_adjusted)}: {tests}"
     if pair.verdict in (BETTER, WORSE):
         size = number(abs(pair.difference))
-        return f"{first.name} is {pair.verdict} than {second.name} by {size} ({apart}).{_unlike(first, second)}"
+        return (
+            f"{first.name} is {pair.verdict} than {second.name} by {size} ({apart}).{_doubt(first, second, pair, told)}"
+        )
     word = "Too few seeds" if pair.verdict == TOO_FEW else "Not decided"
     return f"{word}: {between_both} ({apart}).{_needed(pair, first, second)}"
 
 
-def _unlike(first: Group, second: Group) -> str:
-    """A warning where spreads are so unlike, and seeds so few, that p-values come out too small."""
+def _doubt(first: Group, second: Group, pair: Pair, told: ReportConfig) -> str:
+    """A warning where the tests disagree, or spreads are so unlike, and seeds so few, that p comes out too small."""
+    if pair.apart and pair.p_welch is not None and pair.p_welch > told.alpha:
+        return " Welch's test doubts it, for their spreads are unlike; but every seed of one beats every seed of the other."
     spreads = [group.std for group in (first, second) if group.std is not None]
     few = min(len(first.seeds), len(second.seeds)) < MANY
     if not few or len(spreads) < 2 or max(spreads) <= UNLIKE * min(spreads):
