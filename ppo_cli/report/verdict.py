@@ -127,7 +127,9 @@ def _pair(first: Group, second: Group, pair: Pair, pairs: int, told: ReportConfi
 def _doubt(first: Group, second: Group, pair: Pair, told: ReportConfig) -> str:
     """A warning where the tests disagree, or spreads are so unlike, and seeds so few, that p comes out too small."""
     if pair.apart and pair.p_welch is not None and pair.p_welch > told.alpha:
-        return " Welch's test doubts it, for their spreads are unlike; but every seed of one beats every seed of the other."
+        return (
+            " Welch's test doubts it, for the spreads are unlike; but every seed of one beats every seed of the other."
+        )
     spreads = [group.std for group in (first, second) if group.std is not None]
     few = min(len(first.seeds), len(second.seeds)) < MANY
     if not few or len(spreads) < 2 or max(spreads) <= UNLIKE * min(spreads):
