@@ -610,3 +610,53 @@ def test_two_hundred_runs_in_seconds(tmp_path: Path) -> None:
     section = only(tmp_path)
     assert len(section.groups) == 20
     assert time.process_time() - began < 6  # twice what it may take, for machines that are busy
+
+
+def test_so_many_groups_are_compared_with_the_best_alone(tmp_path: Path) -> None:
+    for number in range(45 * 2):
+        make_run(tmp_path / str(number), 1000.0 * (number // 2) + number, number % 2, rows=2, lr=1 / (1 + number // 2))
+    section = only(tmp_path)
+    assert [(pair.first, pair.second) for pair in section.pairs] == [(0, place) for place in range(1, 45)]
+    assert "before Holm's correction for 990 pairs" in section.sentences[0]
+
+
+def test_what_no_terminal_can_show(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "a", env="x\u0000\u001b[31m\ud800-v0")
+    assert only(tmp_path).env == r"x\x00\x1b[31m\ud800-v0"
+    assert folder.is_dir()
+
+
+def test_records_that_hold_odd_things(tmp_path: Path) -> None:
+    facts = {
+        "started": 5,
+        "wall_time": 10**400,
+        "versions": [1],
+        "git_commit": {},
+        "resumed": 7,
+        "problems": "x",
+        "command": None,
+    }
+    make_run(tmp_path / "a", facts=facts)
+    make_run(
+        tmp_path / "b", seed=1, facts={"started": "0001-01-01T00:00:00+00:00", "resumed": [{"changes": {"lr": 1}}]}
+    )
+    section = only(tmp_path)
+    assert section.groups[0].seeds[0].wall_time is None
+    assert "1 run changed settings on the way" in " ".join(section.notes)
+    assert "had problems" in " ".join(section.notes)
+
+
+def test_a_disk_that_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(tmp_path / "a")
+    monkeypatch.chdir(tmp_path)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ppo_cli.report.files.write_pictures", full)
+    code, out, err = run(monkeypatch, capsys, "a")
+    assert code == 1
+    assert "CartPole-v1" in out
+    assert "output=report cannot be written: No space left on device" in err

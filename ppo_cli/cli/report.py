@@ -34,6 +34,7 @@ def _report(argv: list[str]) -> int:
 
     from ppo_cli.cli.frame import console
     from ppo_cli.cli.results import UNLIMITED
+    from ppo_cli.errors import Problem, RunError
     from ppo_cli.report.build import build
     from ppo_cli.report.files import check_output, write
     from ppo_cli.report.table import render
@@ -45,8 +46,13 @@ def _report(argv: list[str]) -> int:
     for part in render(report, out.width):
         out.print(part)
     if told.output is not None:
-        for path, what in write(report, told.output):
-            out.print(f"{what:>{10}}  {path}", soft_wrap=True, markup=False)
+        out.print()
+        try:
+            for path, what in write(report, told.output):
+                out.print(f"{what:>12}  {path}", soft_wrap=True, markup=False)
+        except OSError as error:
+            what = f"output={told.output} cannot be written: {error.strerror or error}"
+            raise RunError(Problem(what, "a folder that can be written, with room"), "Report not written") from error
     return SHUT if report.worse else 0
 
 

@@ -19,6 +19,8 @@ from ppo_cli.report.tests_of_means import deciding_p, holm, lie_apart, permutati
 
 MOST_FORECASTS = 3
 """Pairs of a section for which seeds that would decide are worked out, which takes a while."""
+MOST_GROUPS = 40
+"""Groups up to which each is compared with each; of more, all are compared with the best."""
 PROFILE_POINTS = 50
 
 NEW, OLD = "new", "old"
@@ -145,13 +147,25 @@ def _scores(seeds: Sequence[Seed]) -> Array:
 
 
 def compared(groups: Sequence[Group], keys: Sequence[tuple[str, ...]]) -> list[tuple[int, int]]:
-    """The pairs that are compared: all, the better group first; of two sides, each new group with its old one."""
+    """The pairs that are compared: all, the better group first; of two sides, each new group with its old one.
+
+    Args:
+        groups: The groups, the best first.
+        keys: Their values of the settings that make groups.
+    """
     if not any(group.side for group in groups):
+        if len(groups) > MOST_GROUPS:
+            return [(0, place) for place in range(1, len(groups))]
         return list(combinations(range(len(groups)), 2))
     sides = {side: [place for place, group in enumerate(groups) if group.side == side] for side in (NEW, OLD)}
     if all(len(places) == 1 for places in sides.values()):
         return [(sides[NEW][0], sides[OLD][0])]
     return [(new, old) for new in sides[NEW] for old in sides[OLD] if keys[new] == keys[old]]
+
+
+def tests_in_all(groups: Sequence[Group], pairs: Sequence[object]) -> int:
+    """How many comparisons p-values are corrected for: whoever looks at the best has looked at all."""
+    return len(pairs) if any(group.side for group in groups) else len(groups) * (len(groups) - 1) // 2
 
 
 def _pairs(groups: Sequence[Group], found: Sequence[Runs], alpha: float) -> tuple[Pair, ...]:
@@ -164,8 +178,9 @@ def _pairs(groups: Sequence[Group], found: Sequence[Runs], alpha: float) -> tupl
         for (first, second), test, welch in zip(places, tests, others, strict=True)
         if test is not None and welch is not None
     ]
-    adjusted = iter(holm(decide))
-    least = iter(holm([test.smallest for test in tests if test is not None]))
+    total = tests_in_all(groups, places)
+    adjusted = iter(holm(decide, total))
+    least = iter(holm([test.smallest for test in tests if test is not None], total))
     pairs: list[Pair] = []
     forecasts = 0
     for (first, second), test, welch in zip(places, tests, others, strict=True):
@@ -180,7 +195,7 @@ def _pairs(groups: Sequence[Group], found: Sequence[Runs], alpha: float) -> tupl
             and difference
             and (not first or groups[first].side)
         ):
-            needed = seeds_needed(left, right, alpha / len(places))
+            needed = seeds_needed(left, right, alpha / total)
             forecasts += needed is not None
         pairs.append(
             Pair(

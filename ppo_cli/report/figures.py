@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -128,7 +129,8 @@ def write_pictures(report: Report, png: Path, svg: Path) -> None:
     from matplotlib import rc_context
 
     # Letters stay letters, and the same report makes the same file.
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "ppo-report"}):
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "ppo-report"}), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a letter that the font lacks is shown as a box
         figure = draw(report)
         write_atomically(png, lambda draft: figure.savefig(draft, format="png", dpi=200))
         write_atomically(svg, lambda draft: figure.savefig(draft, format="svg", metadata={"Date": None}))

@@ -103,7 +103,10 @@ def _settings(settings: dict[str, str]) -> str:
 
 
 def _when(time: datetime | None) -> str:
-    return "–" if time is None else f"{time.astimezone():%Y-%m-%d %H:%M}"
+    try:
+        return "–" if time is None else f"{time.astimezone():%Y-%m-%d %H:%M}"
+    except (OverflowError, ValueError, OSError):  # the year 1 has no time of here
+        return "–"
 
 
 def _number(value: float | None) -> str:

@@ -18,8 +18,8 @@ from ppo_cli.report.statistics import Array
 
 FINISHED = "finished"
 STEP, ELAPSED = "step", "time/elapsed"
-BEYOND = 1e150
-"""Whose square is no number any more."""
+BEYOND = 1e70
+"""Whose fourth power, as tests need it, is still a number."""
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ def read_record(folder: Path) -> Record:
         settings[PROGRAM] = OWN
     except (TypeError, AttributeError, RecursionError) as error:
         raise UnusableError("broken", "summary.json holds no settings of a run") from error
-    return Record(folder, env, seed, settings, standing(folder, content["status"]), step, budget, content)
+    return Record(folder, printable(env), seed, settings, standing(folder, content["status"]), step, budget, content)
 
 
 def standing(folder: Path, status: str) -> str:
@@ -136,7 +136,16 @@ def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def text(value: Any) -> str:
     """A setting as one types it; 1.0 is 1, since neither file nor person always tells them apart."""
-    return show(int(value) if isinstance(value, float) and value.is_integer() and abs(value) < MOST_STEPS else value)
+    return printable(
+        show(int(value) if isinstance(value, float) and value.is_integer() and abs(value) < MOST_STEPS else value)
+    )
+
+
+def printable(found: str) -> str:
+    """A text out of a file, with what no terminal and no picture can show written as escapes."""
+    if found.isprintable():
+        return found
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in found)
 
 
 def last_reason(folder: Path) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from ppo_cli.report import statistics
 from ppo_cli.report.model import Curve, Numbers, Seed
 from ppo_cli.report.reading import Run
-from ppo_cli.report.records import UnusableError
+from ppo_cli.report.records import MOST_STEPS, UnusableError
 from ppo_cli.report.statistics import Array
 
 CURVE_POINTS, DIAGNOSTIC_POINTS = 100, 60
@@ -83,7 +82,7 @@ def score(
     kept = _thinned(len(steps), points)
     timed = bool(np.isfinite(seconds).all())
     wall_time = run.facts.get("wall_time")
-    known = isinstance(wall_time, int | float) and math.isfinite(wall_time)
+    known = isinstance(wall_time, int | float) and abs(wall_time) < MOST_STEPS
     return Seed(
         folder=run.folder,
         seed=run.seed,

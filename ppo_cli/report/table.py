@@ -16,6 +16,7 @@ from ppo_cli.report.columns import Column, table
 from ppo_cli.report.model import Group, Left, Report, Section
 from ppo_cli.report.verdict import between, number, share
 
+MOST_GROUPS = 40
 MOST_LEFT = 12
 """Left-out folders that are named one by one."""
 TITLES = {"final": "final", "area": "area under the curve"}
@@ -31,6 +32,8 @@ def render(report: Report, width: int) -> Iterator[RenderableType]:
     for section in report.sections:
         yield Text.assemble("\n", (section.env, "bold"), (f"  {_about(section, report)}", "dim"))
         yield _table(section, report, width)
+        if len(section.groups) > MOST_GROUPS:
+            yield Text(f"  and {len(section.groups) - MOST_GROUPS} more groups, which are in the files")
         yield from _lines(section.sentences, "bold")
         yield from _lines(section.notes, "dim")
     yield from _left_out(report.left_out)
@@ -48,7 +51,7 @@ def _about(section: Section, report: Report) -> str:
 
 
 def _table(section: Section, report: Report, width: int) -> Table:
-    groups = section.groups
+    groups = section.groups[:MOST_GROUPS]
     names = [Text(group.name, "bold" if not place and len(groups) > 1 else "") for place, group in enumerate(groups)]
     intervals = ["–" if group.mean_interval is None else between(group.mean_interval) for group in groups]
     worst = [f"{number(group.worst.score)} (seed {str(group.worst.seed)[:8]})" for group in groups]

@@ -176,12 +176,18 @@ def _t(pooled: Array, chosen: NDArray[np.intp]) -> Array:
         return np.asarray(np.where(difference == 0.0, 0.0, difference / np.sqrt(spread)))
 
 
-def holm(ps: Sequence[float]) -> list[float]:
-    """p-values adjusted for their number by Holm's step-down method, in the order given."""
+def holm(ps: Sequence[float], total: int | None = None) -> list[float]:
+    """p-values adjusted by Holm's step-down method, in the order given.
+
+    Args:
+        ps: The p-values.
+        total: How many tests there are, if these are not all; the others count as the greatest.
+    """
+    total = len(ps) if total is None else total
     adjusted = [0.0] * len(ps)
     highest = 0.0
     for rank, index in enumerate(sorted(range(len(ps)), key=lambda index: ps[index])):
-        highest = max(highest, min(1.0, (len(ps) - rank) * ps[index]))
+        highest = max(highest, min(1.0, (total - rank) * ps[index]))
         adjusted[index] = highest
     return adjusted
 

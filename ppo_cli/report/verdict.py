@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from ppo_cli.report.comparing import seeds_to_decide
+from ppo_cli.report.comparing import seeds_to_decide, tests_in_all
 from ppo_cli.report.model import BETTER, TOO_FEW, WORSE, Gate, Group, Pair
 from ppo_cli.report.options import ReportConfig
 from ppo_cli.report.statistics import Interval
@@ -78,7 +78,8 @@ def _headline(groups: Sequence[Group], pairs: Sequence[Pair], told: ReportConfig
         yield f"No winner: {best.name} {mean} {names}."
     if others > 1:
         apart = sum(pair.verdict == BETTER for pair in pairs)
-        yield f"Of all {len(pairs)} pairs, {apart or 'none'} can be told apart."
+        all_of = "all" if len(pairs) == tests_in_all(groups, pairs) else "the best one's"
+        yield f"Of {all_of} {len(pairs)} pairs, {apart or 'none'} can be told apart."
 
 
 def _too_few(groups: Sequence[Group], pairs: Sequence[Pair], told: ReportConfig) -> Iterator[str]:
@@ -88,9 +89,10 @@ def _too_few(groups: Sequence[Group], pairs: Sequence[Pair], told: ReportConfig)
     sizes = sorted({len(groups[place].seeds) for pair in pairs for place in (pair.first, pair.second)})
     seeds = f"{sizes[0]} to {sizes[-1]} seeds" if len(sizes) > 1 else f"{sizes[0]} seed{'s' * (sizes[0] > 1)}"
     least = [pair.smallest_p for pair in pairs if pair.smallest_p is not None]
-    correction = f" before Holm's correction for {len(pairs)} pairs" if len(pairs) > 1 else ""
+    total = tests_in_all(groups, pairs)
+    correction = f" before Holm's correction for {total} pairs" if total > 1 else ""
     why = f", for p cannot be less than {p_value(min(least))}{correction}, whatever the returns" if least else ""
-    needed = seeds_to_decide(len(pairs), told.alpha)
+    needed = seeds_to_decide(total, told.alpha)
     yield f"Nothing can be decided with {seeds} a group{why}. It takes at least {needed} seeds of every group."
 
 
@@ -101,7 +103,7 @@ def _of(group: Group, told: ReportConfig) -> str:
 def _each(groups: Sequence[Group], pairs: Sequence[Pair], told: ReportConfig) -> Iterator[str]:
     shown = [pair for pair in pairs if pair.first == 0 or groups[pair.first].side]
     for pair in shown[:MOST_TOLD]:
-        yield _pair(groups[pair.first], groups[pair.second], pair, len(pairs), told)
+        yield _pair(groups[pair.first], groups[pair.second], pair, tests_in_all(groups, pairs), told)
     if len(shown) > MOST_TOLD:
         yield f"{len(shown) - MOST_TOLD} more comparisons are in the files."
 
