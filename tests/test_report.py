@@ -19,8 +19,12 @@ from run_folders import BUDGET, make_run, make_sweep, write_rows
 from ppo_cli.cli import report as command
 from ppo_cli.errors import ConfigError
 from ppo_cli.report.build import build
+from ppo_cli.report.catalogue import catalogue
+from ppo_cli.report.files import as_csv, as_json
+from ppo_cli.report.markdown import as_markdown
 from ppo_cli.report.model import Report, Section
-from ppo_cli.report.options import ReportConfig
+from ppo_cli.report.options import ReportConfig, RunsConfig
+from ppo_cli.report.table import render
 from ppo_cli.runs.lock import locked
 
 GOOD, BAD = [100.0, 102, 104, 106, 108], [50.0, 52, 54, 56, 58]
@@ -464,6 +468,48 @@ class TestLeftOut:
         used = sum(len(group.seeds) for section in found.sections for group in section.groups)
         assert used + len(found.left_out) == 2
         assert all(one.reason for one in found.left_out)
+
+    @given(data=st.data())
+    @settings(max_examples=200, deadline=None)
+    def test_nor_from_odd_values(self, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+        """A value anywhere in a record replaced by another, which JSON can hold."""
+        base = tmp_path_factory.mktemp("runs")
+        make_run(base / "good", seed=0)
+        path = (
+            make_run(base / "bad", seed=1, network__hidden_sizes=[8], facts={"resumed": [{"changes": {}}]})
+            / "summary.json"
+        )
+        record = json.loads(path.read_text(encoding="utf-8"))
+        place = record
+        while True:
+            key = data.draw(st.sampled_from(list(place) if isinstance(place, dict) else list(range(len(place)))))
+            if not isinstance(place[key], dict | list) or not place[key] or data.draw(st.booleans()):
+                break
+            place = place[key]
+        odd = [
+            None,
+            [],
+            {},
+            "",
+            "x",
+            "\ud800",
+            -1,
+            0,
+            10**400,
+            float("inf"),
+            float("nan"),
+            True,
+            [[1]],
+            {"a": {"b": 1}},
+        ]
+        place[key] = data.draw(st.sampled_from(odd))
+        path.write_text(json.dumps(record), encoding="utf-8")
+        found = report(base, threshold=50, anyway=["env", "evaluation", "budget"])
+        used = sum(len(group.seeds) for section in found.sections for group in section.groups)
+        assert used + len(found.left_out) == 2
+        assert all(one.reason for one in found.left_out)
+        as_json(found), as_csv(found), as_markdown(found), list(render(found, 80))
+        assert len(catalogue([str(base)], RunsConfig())) == 2
 
 
 class TestFiles:
