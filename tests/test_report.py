@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from ppo_cli.cli import report as command
 from ppo_cli.errors import ConfigError
 from ppo_cli.report.build import build
 from ppo_cli.report.catalogue import catalogue
-from ppo_cli.report.files import as_csv, as_json
+from ppo_cli.report.files import as_csv, as_json, write
 from ppo_cli.report.markdown import as_markdown
 from ppo_cli.report.model import Report, Section
 from ppo_cli.report.options import ReportConfig, RunsConfig
@@ -437,6 +438,50 @@ class TestLeftOut:
             "csv": "foreign",
         }
 
+    def test_links_are_followed_and_do_not_lead_round(self, tmp_path: Path) -> None:
+        make_run(tmp_path / "real" / "a")
+        make_run(tmp_path / "real" / "b", seed=1)
+        (tmp_path / "chosen").mkdir()
+        (tmp_path / "chosen" / "a").symlink_to(tmp_path / "real" / "a")
+        (tmp_path / "chosen" / "round").symlink_to(tmp_path)
+        (tmp_path / "chosen" / "gone").symlink_to(tmp_path / "nowhere")
+        assert len(only(tmp_path / "chosen" / "a").groups[0].seeds) == 1
+        assert len(only(tmp_path / "chosen").groups[0].seeds) == 1
+        assert len(only(tmp_path).groups[0].seeds) == 2
+
+    def test_folders_that_nobody_lets_us_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        make_run(tmp_path / "good")
+        make_run(tmp_path / "bad", seed=1)
+        (tmp_path / "closed").mkdir()
+        scandir, read = os.scandir, Path.read_bytes
+
+        def shut(path: Path) -> object:
+            if Path(path).name == "closed":
+                raise PermissionError(13, "Permission denied", str(path))
+            return scandir(path)
+
+        def unreadable(path: Path) -> bytes:
+            if path.parent.name == "bad":
+                raise PermissionError(13, "Permission denied", str(path))
+            return read(path)
+
+        monkeypatch.setattr(os, "scandir", shut)
+        monkeypatch.setattr(Path, "read_bytes", unreadable)
+        assert {one.folder.name: (one.state, one.reason) for one in report(tmp_path).left_out} == {
+            "bad": ("broken", "summary.json cannot be read: Permission denied"),
+            "closed": ("foreign", "cannot be read: Permission denied"),
+        }
+
+    def test_a_folder_whose_name_is_no_text(self, tmp_path: Path) -> None:
+        folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe"))
+        try:
+            make_run(folder)
+        except OSError:
+            pytest.skip("this file system takes texts only")
+        out = tmp_path / "report"
+        list(write(report(folder), str(out)))
+        assert json.loads((out / "report.json").read_text(encoding="utf-8"))["sections"]
+
     def test_rows_that_cannot_be_read_and_rows_that_came_twice(self, tmp_path: Path) -> None:
         folder = make_run(tmp_path / "a", curve=[1.0, 2.0, 3.0, 4.0])
         path = folder / "metrics.csv"
@@ -576,8 +621,6 @@ class TestFiles:
         assert (tmp_path / "report" / "report.md").read_text(encoding="utf-8") == "my thesis"
 
     def test_names_are_no_markup(self, tmp_path: Path) -> None:
-        from ppo_cli.report.files import write
-
         make_run(tmp_path / "a", env="[red]$x_1$</script>|`*", lr=1e-3)
         make_run(tmp_path / "b", env="[red]$x_1$</script>|`*", lr=1e-4, seed=1)
         list(write(report(tmp_path), str(tmp_path / "out")))

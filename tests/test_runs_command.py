@@ -218,6 +218,15 @@ class TestDelete:
         assert not (outputs / "CartPole-v1" / "sweep").exists()
         assert (outputs / "CartPole-v1" / "2026-01-01").is_dir()
 
+    def test_what_links_lead_to_stays(
+        self, outputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        away = make_run(outputs.parent / "away", seed=8)
+        (outputs / "CartPole-v1" / "sweep" / "linked").symlink_to(away)
+        assert run(monkeypatch, capsys, "delete", "outputs/CartPole-v1/sweep", "yes=true")[0] == 0
+        assert not (outputs / "CartPole-v1" / "sweep").exists()
+        assert (away / "summary.json").is_file()
+
     @pytest.mark.parametrize(
         ("what", "said"),
         [

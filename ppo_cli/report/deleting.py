@@ -48,7 +48,7 @@ def _wrong(path: Path) -> Problem | None:
     sweep = is_sweep(path)
     if not path.is_dir() or not (sweep or any((path / sign).exists() for sign in RUN_SIGNS)):
         return Problem(f"{name} is neither a run nor a sweep", "naming folders that ppo-runs lists")
-    runs = find([str(path)]).runs
+    runs = find([str(path)], links=False).runs
     others = [run for run in runs if run != path]
     if others and not sweep:
         return Problem(f"{name} holds other runs too, such as {shown(others[0])}", "naming those first")
@@ -67,7 +67,7 @@ def delete(folder: Path) -> None:
     try:
         if is_sweep(folder):
             with locked(folder.absolute()):
-                for run in find([str(folder)]).runs:
+                for run in find([str(folder)], links=False).runs:
                     if run != folder:
                         _delete_run(run)
                 _empty(folder)

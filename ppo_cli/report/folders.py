@@ -38,8 +38,12 @@ class Found(NamedTuple):
     foreign: list[tuple[Path, str]]
 
 
-def find(words: Iterable[str]) -> Found:
+def find(words: Iterable[str], links: bool = True) -> Found:
     """All runs that words name.
+
+    Args:
+        words: Paths and patterns.
+        links: Whether folders that links lead to belong to what the links lie in.
 
     Raises:
         ConfigError: names each word that nothing is found by.
@@ -56,7 +60,7 @@ def find(words: Iterable[str]) -> Found:
     seen: set[str] = set()
     for path in named:
         own = Found([], [], [])
-        _search(path, own, 0)
+        _search(path, own, 0, links)
         if not any(own):
             own.foreign.append((path, "holds no run"))
         for kept, new in ((found.runs, own.runs), (found.others, own.others)):
@@ -91,7 +95,7 @@ def is_sweep(folder: Path) -> bool:
     return any((folder / name).is_file() for name in SWEEP_FILES)
 
 
-def _search(path: Path, found: Found, depth: int) -> None:
+def _search(path: Path, found: Found, depth: int, links: bool) -> None:
     try:
         if path.is_file():
             _take_file(path, found)
@@ -102,7 +106,8 @@ def _search(path: Path, found: Found, depth: int) -> None:
         return
     names = {entry.name for entry in entries}
     run = not names.isdisjoint(RUN_SIGNS)
-    inside = [Path(entry.path) for entry in entries if _is_folder(entry) and not (run and entry.name in OWN_FOLDERS)]
+    own = OWN_FOLDERS if run else ()
+    inside = [Path(entry.path) for entry in entries if entry.name not in own and _is_folder(entry, links)]
     if run:
         found.runs.append(path)
     elif any(map(_is_others, names)):
@@ -114,7 +119,7 @@ def _search(path: Path, found: Found, depth: int) -> None:
         return
     below = found if not run else Found(found.runs, [], [])  # a run's own folders are nobody else's
     for folder in inside:
-        _search(folder, below, depth + 1)
+        _search(folder, below, depth + 1, links)
 
 
 def _take_file(path: Path, found: Found) -> None:
@@ -133,8 +138,15 @@ def _is_others(name: str) -> bool:
     return name in (PROGRESS, EVALUATIONS) or name.endswith(MONITOR) or name.startswith(EVENTS)
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _is_folder(entry: os.DirEntry[str], links: bool) -> bool:
+    """Whether to look into it: hidden folders hold no runs, and a link to where it lies would lead round and round."""
     try:
-        return not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+        if entry.name.startswith(".") or not entry.is_dir(follow_symlinks=links):
+            return False
+        if not entry.is_symlink():
+            return True
+        there = os.path.realpath(entry.path)
     except OSError:
         return False
+    here = os.path.realpath(Path(entry.path).parent)
+    return not (here + os.sep).startswith(there.rstrip(os.sep) + os.sep)
