@@ -223,6 +223,8 @@ class TestDelete:
     ) -> None:
         away = make_run(outputs.parent / "away", seed=8)
         (outputs / "CartPole-v1" / "sweep" / "linked").symlink_to(away)
+        (outputs / "CartPole-v1" / "2026-01-01" / "linked").symlink_to(away)
+        assert run(monkeypatch, capsys, "delete", "outputs/CartPole-v1/2026-01-01", "yes=true")[0] == 0
         assert run(monkeypatch, capsys, "delete", "outputs/CartPole-v1/sweep", "yes=true")[0] == 0
         assert not (outputs / "CartPole-v1" / "sweep").exists()
         assert (away / "summary.json").is_file()

@@ -86,6 +86,7 @@ class TestByHand:
         assert holm([0.01, 0.04, 0.03]) == [0.03, 0.06, 0.06]
         assert holm([0.5, 0.9]) == [1.0, 1.0]
         assert holm([]) == []
+        assert holm([0.02, 0.01], total=4) == [0.06, 0.04]
 
     def test_one_seed_has_no_spread(self) -> None:
         assert permutation_test(np.array([1.0]), np.arange(9.0)) is None
@@ -229,6 +230,16 @@ def test_seeds_needed_for_a_known_effect(effect: float, seeds: int) -> None:
     assert needed.low is not None
     assert needed.high is not None
     assert needed.low <= needed.likely <= needed.high
+
+
+def test_few_seeds_understate_the_spread_and_the_forecast_allows_for_it() -> None:
+    few, many = np.array([0.0, 1, 2]), np.tile([0.0, 1, 2], 20)
+    from_few, from_many = seeds_needed(few + 1, few, 0.05), seeds_needed(many + 1, many, 0.05)
+    assert from_few is not None
+    assert from_many is not None
+    assert from_few.likely is not None
+    assert from_many.likely is not None
+    assert from_few.likely >= 1.3 * from_many.likely  # the variance of three is two thirds of what it should be
 
 
 def test_seeds_needed_tells_how_little_few_seeds_say() -> None:
