@@ -38,6 +38,14 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
+def is_device(name: str) -> bool:
+    """Whether torch knows devices of that name, on whatever machine."""
+    try:
+        return torch.device(name).type in ("cpu", "cuda", "mps")
+    except RuntimeError:
+        return False
+
+
 def with_float64(device: torch.device) -> torch.device:
     """Where a device's 64-bit numbers are: Apple's GPUs have none, and leave them to the CPU."""
     return torch.device("cpu") if device.type == "mps" else device

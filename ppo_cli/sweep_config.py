@@ -21,6 +21,7 @@ class SweepConfig:
     )
     fail_fast: int | None = setting(None, "failed jobs after which no other is started; null is off", ge=1)
     jobs_per_gpu: int = setting(1, "jobs that share a GPU", ge=1)
+    wait: bool = setting(True, "stay until all jobs are over; false leaves them to Slurm once they are submitted")
     dry_run: bool = setting(False, "list the jobs, and make nothing")
 
 

@@ -16,12 +16,13 @@ import rooms
 from omegaconf import OmegaConf
 
 from ppo_cli.config import EvalConfig, PPOConfig, TrainConfig, old_names, show, walk
+from ppo_cli.launchers import Ray, Slurm
 from ppo_cli.report.options import ReportConfig, RunsConfig
 from ppo_cli.sweep_config import SweepConfig
 from ppo_cli.training.effects import EFFECTS
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "docs" / name for name in ("configuration.md", "developer.md", "report.md")]
+PAGES = [ROOT / "docs" / name for name in ("clusters.md", "configuration.md", "developer.md", "report.md")]
 PRESETS = ROOT / "conf" / "preset" / "tuned"
 
 KINDS = {int: "whole number", float: "number", bool: "`true`, `false`", str: "text", type(None): "`null`"}
@@ -58,6 +59,8 @@ def tables() -> dict[str, str]:
         "sweep": [_row(SweepConfig, key, value, item) for key, value, item in walk(SweepConfig())],
         "report": [_row(ReportConfig, key, value, item) for key, value, item in walk(ReportConfig())],
         "runs": [_row(RunsConfig, key, value, item) for key, value, item in walk(RunsConfig())],
+        "slurm": [_row(Slurm, key, value, item) for key, value, item in walk(Slurm())],
+        "ray": [_row(Ray, key, value, item) for key, value, item in walk(Ray())],
         "evaluation": [_row(EvalConfig, key, value, item) for key, value, item in walk(EvalConfig())],
     }
     head = ("key", "default", "takes", "meaning")

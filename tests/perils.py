@@ -20,7 +20,10 @@ _steps = 0
 
 
 class Peril(gymnasium.Env[Any, Any]):
-    """Eight steps an episode; ``kind`` says what happens, ``pause`` how many seconds a step takes."""
+    """Eight steps an episode; ``kind`` says what happens, ``pause`` how many seconds a step takes.
+
+    One that crawls is slow from there on, until a process of the sweep's first job has ended.
+    """
 
     observation_space = gymnasium.spaces.Box(-1.0, 1.0, (2,))
     action_space = gymnasium.spaces.Discrete(2)
@@ -39,6 +42,8 @@ class Peril(gymnasium.Env[Any, Any]):
         self._steps += 1
         if _steps == STRIKES_AT and not MENDED.exists():
             strike(self._kind)
+        if self._kind == "crawl" and _steps >= STRIKES_AT and not list(Path("sweep").glob("0_*/attempts.json")):
+            time.sleep(0.05)
         time.sleep(self._pause)
         return self._observation(), float(action), self._steps == 8, False, {}
 
@@ -62,6 +67,10 @@ def strike(kind: str) -> None:
 
         resource.setrlimit(resource.RLIMIT_AS, (2**34, 2**34))
         np.ones(2**35, np.uint8)
+    if kind == "worker":  # whoever has started the server that this process comes from
+        MENDED.touch()
+        told = Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2]
+        os.kill(int(told.split()[1]), signal.SIGKILL)
     if kind == "hang":
         time.sleep(1000)
 

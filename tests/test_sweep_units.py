@@ -230,6 +230,8 @@ class Engine:
         self.n_jobs, self.note, self.ends = n_jobs, "", ends
         self.on: list[int] = []
         self.log: list[str] = []
+        self.queued: set[int] = set()
+        self.adopted: set[int] = set()
 
     def room(self, job: Job) -> bool:
         return len(self.on) < self.n_jobs
@@ -240,6 +242,12 @@ class Engine:
             raise OSError(11, "Resource temporarily unavailable")
         self.on.append(job.number)
 
+    def has_begun(self, job: Job) -> bool:
+        return job.number not in self.queued
+
+    def adopts(self, job: Job) -> bool:
+        return job.number in self.adopted
+
     def poll(self, seconds: float) -> Sequence[Ended]:
         time.sleep(0.001)
         over = [number for number in self.on if self.ends[number][0] is not None]
@@ -248,6 +256,8 @@ class Engine:
 
     def stop(self, number: int) -> None:
         self.log.append(f"stop {number}")
+        if number in self.queued:
+            self.ends[number] = [0]
 
     def kill(self, number: int) -> None:
         self.log.append(f"kill {number}")
@@ -276,12 +286,14 @@ def scheduled(
     n_jobs: int = 1,
     asked: Asked | None = None,
     cold: str | None = None,
+    queued: set[int] | None = None,
     **given: Any,
 ) -> tuple[list[JobView], Engine]:
     jobs = [Job(number, "", {"seed": number}, TrainConfig(seed=number), folder / f"{number}_x") for number in ends]
     jobs = [dataclasses.replace(job, cold=cold) for job in jobs]
     add_jobs(jobs)
     engine = Engine(n_jobs, ends)
+    engine.queued = queued or set()
     outcome = Scheduler(
         folder, [Watched(job) for job in jobs], engine, SweepConfig(**given), Seen(), asked or Asked()
     ).run()
@@ -310,6 +322,31 @@ def test_a_job_without_rows_is_stopped_and_then_killed(tmp_path: Path, monkeypat
     assert engine.log == ["start 0", "stop 0", "kill 0"]
     assert (views[0].state, views[0].reason) == ("failed", "no new row for 0.05 s")
     assert [one.exit for one in read_attempts(views[0].folder)] == [-9]
+
+
+def test_a_job_in_a_queue_waits_and_may_be_withdrawn(tmp_path: Path) -> None:
+    views, engine = scheduled(tmp_path, {0: [1], 1: [None]}, n_jobs=2, queued={1}, fail_fast=1, job_timeout=0.05)
+    assert engine.log == ["start 0", "start 1", "stop 1"]
+    assert [view.state for view in views] == ["failed", "waiting"]
+    assert read_attempts(views[1].folder) == []
+
+
+def test_a_command_may_leave_its_jobs_in_a_queue(tmp_path: Path) -> None:
+    views, engine = scheduled(tmp_path, {0: [None], 1: [None]}, n_jobs=2, queued={1}, wait=False)
+    assert engine.log == ["start 0", "start 1"]
+    assert [view.state for view in views] == ["running", "waiting"]
+
+
+def test_a_job_that_an_earlier_command_left_is_taken_over(tmp_path: Path) -> None:
+    job = Job(0, "", {"seed": 0}, TrainConfig(), tmp_path / "0_x")
+    add_jobs([job])
+    engine = Engine(1, {0: [1]})
+    engine.adopted = {0}
+    with locked(job.folder):
+        one = Watched(job)
+        assert one.state == "running"
+        Scheduler(tmp_path, [one], engine, SweepConfig(), Seen(), Asked()).run()
+    assert engine.log == ["start 0"]
 
 
 def test_a_signal_stops_and_a_second_kills(tmp_path: Path) -> None:

@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 
 
 def show_groups(
-    views: Sequence[JobView], folder: Path, named: Sequence[str] = (), named_again: Sequence[str] = ()
+    views: Sequence[JobView],
+    folder: Path,
+    named: Sequence[str] = (),
+    named_again: Sequence[str] = (),
+    left: bool = False,
 ) -> None:
     """Print the sweep's groups, the best first, each job that failed with its reason, and what to type next.
 
@@ -35,6 +39,7 @@ def show_groups(
         folder: The sweep's folder.
         named: What ppo-eval must be told of the user's own modules.
         named_again: What ppo-train must be told of them to go on with the sweep.
+        left: Whether the jobs go on by themselves.
     """
     from rich.text import Text
 
@@ -50,7 +55,7 @@ def show_groups(
         if view.state == FAILED or (view.state == INTERRUPTED and view.reason is not None):
             say(trouble(view))
     out.print()
-    rows = next_steps(views, folder, named, named_again)
+    rows = next_steps(views, folder, named, named_again, left)
     width = max(map(len, rows), default=0)
     for name, value in rows.items():
         say((f"{name:>{width}}  ", "dim"), value)
@@ -111,7 +116,7 @@ def trouble(view: JobView) -> str:
 
 
 def next_steps(
-    views: Sequence[JobView], folder: Path, named: Sequence[str], named_again: Sequence[str]
+    views: Sequence[JobView], folder: Path, named: Sequence[str], named_again: Sequence[str], left: bool = False
 ) -> dict[str, str]:
     """Where the results lie and what to type next."""
     rows = {}
@@ -122,7 +127,9 @@ def next_steps(
     if best is not None:
         rows["evaluate the best"] = shlex.join(["ppo-eval", f"checkpoint={best.folder}", *named])
     if any(view.state not in (FINISHED, PRUNED) for view in views):
-        rows["go on with it"] = shlex.join(["ppo-train", "-m", f"resume={folder}", *named_again])
+        rows["see how it stands" if left else "go on with it"] = shlex.join(
+            ["ppo-train", "-m", f"resume={folder}", *named_again]
+        )
     return rows
 
 
@@ -130,11 +137,14 @@ def show_sweep(record: SweepRecord) -> int:
     """Print what came of a sweep.
 
     Returns:
-        The exit status: 0 only if all jobs are finished, 128 and the signal that stopped it, else 1.
+        The exit status: 0 only if all jobs are finished, or go on by themselves as they were to; 128 and the signal
+        that stopped it; else 1.
     """
     outcome = record.outcome
     views = [replace(view, folder=shown(view.folder)) for view in outcome.views]
-    show_groups(views, shown(outcome.folder), record.named, record.named_again)
+    show_groups(views, shown(outcome.folder), record.named, record.named_again, outcome.left)
+    if outcome.left and outcome.signal is None:
+        return 0
     if outcome.signal is not None:
         return SIGNALLED + outcome.signal
     return int(any(view.state not in (FINISHED, PRUNED) for view in views))

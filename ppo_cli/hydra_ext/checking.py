@@ -8,7 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from ppo_cli.config import TrainConfig
+from ppo_cli.devices import is_device
 from ppo_cli.errors import ConfigError, Problem
+from ppo_cli.launchers import Launcher, Ray, Slurm
 from ppo_cli.sweep.jobs import check_kept
 from ppo_cli.sweep_config import SweepConfig
 from ppo_cli.training.plan import Plan, Planner
@@ -21,10 +23,12 @@ class Checker:
     Args:
         folder: The sweep's folder.
         options: How its jobs are to be run.
+        launcher: What is to start them; a cluster may have devices that this machine has not.
     """
 
-    def __init__(self, folder: Path, options: SweepConfig) -> None:
+    def __init__(self, folder: Path, options: SweepConfig, launcher: Launcher) -> None:
         self._folder, self._options = folder, options
+        self._elsewhere = isinstance(launcher, Slurm | Ray)
         self._planner = Planner()
         self._found: dict[Problem, list[tuple[int, str]]] = {}
         self._plans: list[Plan] = []
@@ -43,10 +47,16 @@ class Checker:
             if self._options.job_timeout is not None and "csv" not in config.logger:
                 what = "job_timeout waits for rows of metrics.csv, and logger= writes none"
                 raise ConfigError(Problem(what, "logger=csv, or the same without job_timeout="))
-            self._plans.append(dataclasses.replace(preflight(config, self._planner), from_preset=from_preset))
+            self._plans.append(dataclasses.replace(self._plan(config), from_preset=from_preset))
         except ConfigError as error:
             for problem in error.problems:
                 self._found.setdefault(problem, []).append((number, label))
+
+    def _plan(self, config: TrainConfig) -> Plan:
+        if not self._elsewhere or not is_device(config.device):
+            return preflight(config, self._planner)
+        plan = preflight(dataclasses.replace(config, device="cpu"), self._planner)
+        return dataclasses.replace(plan, asked=dataclasses.replace(plan.asked, device=config.device))
 
     def plans(self, others: list[Problem]) -> list[Plan]:
         """The plans of all jobs.

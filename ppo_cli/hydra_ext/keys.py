@@ -8,11 +8,9 @@ from typing import Any
 
 from ppo_cli.config import TrainConfig, old_names, walk
 from ppo_cli.errors import Problem
+from ppo_cli.launchers import LAUNCHERS
 from ppo_cli.renames import told
 from ppo_cli.sweep_config import OPTIONS
-
-LAUNCHERS = ("local",)
-"""What starts the jobs of a sweep, as ``hydra/launcher=…`` names it."""
 
 ELSEWHERE = {
     "learning_rate": "lr",
@@ -88,7 +86,7 @@ def command(kind: type[Any]) -> str:
 
 def unknown_key(key: str, value: str, kind: type[Any]) -> Problem:
     """Name the setting that was probably meant."""
-    known = [*settings(kind), *(OPTIONS if kind is TrainConfig else ())]
+    known = [*settings(kind), *(OPTIONS if kind is TrainConfig and "." not in key else ())]
     for old, new in old_names(kind).items():
         if key in (old, old.rpartition(".")[2]):
             return Problem(told(old, new), f"{new}={value}")
@@ -119,7 +117,10 @@ def no_such_group(word: str, key: str, value: str, kind: type[Any]) -> Problem:
 def no_such_launcher(name: str) -> Problem:
     """What is wrong with ``hydra/launcher=name``."""
     what = f"hydra/launcher={name} would run the jobs its own way, without resuming, retries or n_jobs"
-    return Problem(what, f"n_jobs=2 with hydra/launcher={LAUNCHERS[0]}, which need not be said")
+    near = [known for known in LAUNCHERS if len(name) > 2 and name in known]
+    return Problem(
+        what, f"hydra/launcher={near[0]}" if near else "n_jobs=2 with hydra/launcher=local, which need not be said"
+    )
 
 
 def _nearest(key: str, known: list[str]) -> str | None:

@@ -16,12 +16,14 @@ from ppo_cli.config import TrainConfig
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.hydra_ext import files
 from ppo_cli.hydra_ext.compose import Loader, check_named, checked, reusing
-from ppo_cli.hydra_ext.keys import LAUNCHERS, no_such_launcher
+from ppo_cli.hydra_ext.launching import launcher_of
 from ppo_cli.hydra_ext.renames import with_new_names
 from ppo_cli.hydra_ext.sweep_words import grid, options_of
 from ppo_cli.hydra_ext.task import SweepRecord, Task
+from ppo_cli.launchers import Launcher
 from ppo_cli.places import shown
 from ppo_cli.plain import to_plain
+from ppo_cli.sweep.engines import missing
 from ppo_cli.sweep.grid import swept
 from ppo_cli.sweep.grid import words as typed_words
 from ppo_cli.sweep.jobs import Axis, Job, SweepFolder, add_jobs, job_name
@@ -48,16 +50,17 @@ class Sweep(Sweeper):
         in_file = [f"{key}={value}" for key, value in self._params.items()]
         own = {key: value for key, value in self._plain_root().items() if key in OPTIONS}
         options, asked, problems = options_of(self.task.options, own)
-        problems += self._unheard()
+        launcher, wrong = self._launcher()
+        problems += [*wrong, *self._unheard(), *missing(launcher, options)]
         check_named("hydra.sweep.dir", self._config.hydra.sweep.dir)
         folder = Path(self._config.hydra.sweep.dir).absolute()
-        axes, jobs = self._checked(with_new_names([*in_file, *arguments], TrainConfig), options, folder, problems)
+        words = with_new_names([*in_file, *arguments], TrainConfig)
+        axes, jobs = self._checked(words, options, launcher, folder, problems)
         if options.dry_run:
             self.task.listed = [job for job, _ in jobs]
             return
-        self._run(
-            SweepFolder(folder, self.task.command, tuple(axes), asked, tuple(job for job, _ in jobs)), options, jobs
-        )
+        frozen = tuple(job for job, _ in jobs)
+        self._run(SweepFolder(folder, self.task.command, tuple(axes), asked, frozen, launcher=launcher), options, jobs)
 
     def _run(self, sweep: SweepFolder, options: SweepConfig, jobs: list[tuple[Job, list[str]]]) -> None:
         from ppo_cli.hydra_ext.sweeps import modules_of
@@ -96,12 +99,16 @@ class Sweep(Sweeper):
         assert isinstance(found, dict)
         return {str(key): value for key, value in found.items()}
 
+    def _launcher(self) -> tuple[Launcher, list[Problem]]:
+        """What is to start the jobs, and what is wrong with it."""
+        told = OmegaConf.to_container(self._config.hydra.launcher, resolve=True)
+        assert isinstance(told, dict)
+        given = {str(key): value for key, value in told.items() if key != "name"}
+        return launcher_of(str(self._config.hydra.runtime.choices.get("hydra/launcher")), given)
+
     def _unheard(self) -> list[Problem]:
         """What of Hydra's own settings would not be done as it was asked."""
         problems = []
-        launcher = self._config.hydra.runtime.choices.get("hydra/launcher")
-        if launcher not in LAUNCHERS:
-            problems.append(no_such_launcher(str(launcher)))
         own = OmegaConf.to_container(self._config.hydra.sweep, resolve=False)
         assert isinstance(own, dict)
         if own["subdir"] != "${hydra.job.num}":
@@ -110,7 +117,12 @@ class Sweep(Sweeper):
         return problems
 
     def _checked(
-        self, arguments: list[str], options: SweepConfig, folder: Path, problems: list[Problem]
+        self,
+        arguments: list[str],
+        options: SweepConfig,
+        launcher: Launcher,
+        folder: Path,
+        problems: list[Problem],
     ) -> tuple[list[Axis], list[tuple[Job, list[str]]]]:
         """Compose and check all jobs; problems that several share are told once."""
         from ppo_cli.hydra_ext.checking import Checker
@@ -121,15 +133,16 @@ class Sweep(Sweeper):
             found = grid(OverridesParser.create(config_loader=self._loads), arguments, options.zip)
         except ConfigError as error:
             raise ConfigError([*problems, *error.problems]) from error
-        if not options.dry_run and not problems:
+        here = type(launcher) is Launcher
+        if here and not options.dry_run and not problems:
             warm_up()
         sides = list(found.jobs())
         load = reusing(TrainConfig, self._load)
-        checker = Checker(folder, options)
+        checker = Checker(folder, options, launcher)
         for number, (choices, words) in enumerate(sides):
             checker.check(number, " ".join(typed_words(choices)), partial(_composed, load, words))
         plans = checker.plans(problems)
-        shares = divide(options, [plan.asked for plan in plans])
+        shares = divide(options, [plan.asked for plan in plans], launcher)
         jobs = []
         for number, (plan, (choices, words)) in enumerate(zip(plans, sides, strict=True)):
             texts = typed_words(choices)
@@ -140,7 +153,7 @@ class Sweep(Sweeper):
                 config=settled(plan, shares.cores),
                 folder=folder / job_name(number, texts),
                 from_preset=plan.from_preset,
-                cold=cold_program(plan),
+                cold=cold_program(plan) if here else None,
             )
             jobs.append((job, words))
         return found.axes, jobs

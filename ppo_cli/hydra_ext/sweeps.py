@@ -14,10 +14,13 @@ from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.hydra_ext import schema
 from ppo_cli.hydra_ext.argv import CommandLine, is_resume
 from ppo_cli.hydra_ext.compose import parsed
+from ppo_cli.hydra_ext.launching import is_about_launcher, other_launcher
 from ppo_cli.hydra_ext.resumption import plain_value
 from ppo_cli.hydra_ext.sweep_words import axis_of, options_of
 from ppo_cli.hydra_ext.task import SweepRecord
+from ppo_cli.launchers import Launcher
 from ppo_cli.runs.resume import KEYS, find_saved, modules_to_name
+from ppo_cli.sweep.engines import missing
 from ppo_cli.sweep.extend import changed, each, is_setting, new_axes, new_jobs, union
 from ppo_cli.sweep.grouped import best_job
 from ppo_cli.sweep.jobs import Axis, Job, SweepFolder, add_jobs, read_sweep
@@ -71,19 +74,21 @@ def resumed_sweep(folder: Path, line: CommandLine, command: str) -> SweepRecord 
         options, set_options, problems = options_of(line.options, sweep.options)
         if any(word.lstrip("+").startswith("zip=") for word in line.options):
             problems.append(Problem("zip=: what goes together was said when the sweep began", "the same without zip="))
+        launcher, wrong = other_launcher(sweep.launcher, list(filter(is_about_launcher, line.overrides)))
+        problems += [*wrong, *missing(launcher, options)]
         if problems:
             raise ConfigError(problems)
-        asked = _asked([word for word in line.overrides if not is_resume(word)], sweep)
-        altered, added, axes = _planned(sweep, asked, options)
+        asked = _asked([word for word in line.overrides if not is_resume(word) and not is_about_launcher(word)], sweep)
+        altered, added, axes = _planned(sweep, asked, options, launcher)
         jobs = sorted({job.number: job for job in (*sweep.jobs, *altered, *added)}.values(), key=lambda job: job.number)
         if options.dry_run:
             return jobs
-        if altered or added or set_options != sweep.options:
+        if altered or added or set_options != sweep.options or launcher != sweep.launcher:
             add_jobs(added)
             for job in altered:
                 job.write()
-            extended = (*sweep.extended, command)
-            sweep = dataclasses.replace(sweep, axes=axes, options=set_options, jobs=tuple(jobs), extended=extended)
+            new: dict[str, Any] = {"options": set_options, "launcher": launcher, "extended": (*sweep.extended, command)}
+            sweep = dataclasses.replace(sweep, axes=axes, jobs=tuple(jobs), **new)
             sweep.write()
         outcome = run_sweep(sweep, options, {job.number: asked.named.get(job.number, ()) for job in jobs}, command)
     return SweepRecord(outcome, *modules_of(sweep.jobs, outcome.views))
@@ -131,7 +136,9 @@ def _named(key: str, override: Override, sweep: SweepFolder) -> list[int]:
     return [number for number, value in own.items() if value in typed] if typed <= set(own.values()) else []
 
 
-def _planned(sweep: SweepFolder, asked: Asked, options: SweepConfig) -> tuple[list[Job], list[Job], tuple[Axis, ...]]:
+def _planned(
+    sweep: SweepFolder, asked: Asked, options: SweepConfig, launcher: Launcher
+) -> tuple[list[Job], list[Job], tuple[Axis, ...]]:
     """The jobs that change, the new ones, and what is swept from now on; all checked.
 
     Raises:
@@ -163,7 +170,7 @@ def _planned(sweep: SweepFolder, asked: Asked, options: SweepConfig) -> tuple[li
     each([*(job for job, _ in left), *added], lambda job: check_named(job, asked.named.get(job.number, ())))
     begun_and_changed = [job for job, begun in left if begun and job in altered]
     each(begun_and_changed, lambda job: _check_changes(job, asked.named.get(job.number, set())))
-    checker = Checker(sweep.folder, options)
+    checker = Checker(sweep.folder, options, launcher)
     for job in (*unbegun, *added):
         checker.check(job.number, job.label, lambda job=job: (job.config, job.from_preset))  # type: ignore[misc]
     checker.plans([])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ class Attempt:
         state: What it left the job as: ``finished``, ``failed`` or ``interrupted``.
         reason: Why it failed or was interrupted; ``None`` if nothing is to be said.
         step: How far the run had come.
+        checkpoint: The step of the newest checkpoint that it left to go on from; 0 for none.
+        requeued: Whether a cluster had it make room, and puts it back into its queue.
     """
 
     started: str
@@ -36,6 +38,8 @@ class Attempt:
     state: str
     reason: str | None
     step: int
+    checkpoint: int = 0
+    requeued: bool = False
 
 
 def read_attempts(folder: Path) -> list[Attempt]:
@@ -50,7 +54,14 @@ def read_attempts(folder: Path) -> list[Attempt]:
 def record(folder: Path, number: int, attempt: Attempt) -> None:
     """Write down how the attempt of that number ended, in the place of what was known of it."""
     known = read_attempts(folder)[:number]
+    attempt = replace(attempt, checkpoint=_newest_checkpoint(folder))
     write_json(folder / ATTEMPTS_FILE, {"attempts": [asdict(one) for one in [*known, attempt]]})
+
+
+def _newest_checkpoint(folder: Path) -> int:
+    """The step of the newest one that a run can go on from, by its name."""
+    steps = [path.stem.removeprefix("step_") for path in (folder / "checkpoints").glob("step_*.pt")]
+    return max([int(step) for step in steps if step.isdecimal()], default=0)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -28,6 +29,7 @@ class Order:
         command: The command line, for the record.
         cores: How many processor cores it may count on; ``None`` for all.
         gpu: The GPU that it is to see, as ``CUDA_VISIBLE_DEVICES`` names it; ``None`` for all.
+        deaf: Whether signals that reach it are for whoever started it, as a cluster sends them to all processes.
     """
 
     folder: Path
@@ -35,6 +37,7 @@ class Order:
     command: str
     cores: int | None
     gpu: str | None
+    deaf: bool = False
 
 
 def main(order: Order, parent: Connection) -> None:
@@ -46,14 +49,20 @@ def main(order: Order, parent: Connection) -> None:
     """
     if hasattr(os, "setsid"):
         os.setsid()  # what the terminal sends is for the parent; and all that the job starts can be ended with it
+    told_by = signal.SIGHUP if order.deaf else signal.SIGTERM
     for number in ENDING:  # the parent has them ignored while it starts processes
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        if order.deaf and number != told_by:
+            signal.signal(number, signal.SIG_IGN)
+        else:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)  # which Ray has blocked
     _redirect(order.folder / OUTPUT_FILE)
     if order.gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = order.gpu  # read when a GPU is first used
     if order.cores is not None:
         cores.take_share(order.cores)
-    threading.Thread(target=_listen, args=(parent, _stop_main_thread), daemon=True).start()
+    threading.Thread(target=_listen, args=(parent, partial(_stop_main_thread, told_by)), daemon=True).start()
     from ppo_cli.sweep.job import run_or_resume
 
     sys.exit(run_or_resume(order.folder, order.named, order.command))
@@ -77,10 +86,10 @@ def _listen(parent: Connection, stop: Callable[[], None]) -> None:
     stop()
 
 
-def _stop_main_thread() -> None:
-    """As SIGTERM does, which the main thread is to hear whatever it waits for."""
+def _stop_main_thread(number: int) -> None:
+    """As that signal does, which the main thread is to hear whatever it waits for."""
     main_thread = threading.main_thread().ident
     if hasattr(signal, "pthread_kill") and main_thread is not None:
-        signal.pthread_kill(main_thread, signal.SIGTERM)
+        signal.pthread_kill(main_thread, number)
     else:
-        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(number)

@@ -7,12 +7,18 @@ from typing import NamedTuple, Protocol
 
 from ppo_cli.sweep.jobs import Job
 
+SIGNALLED = 128
+"""Exit status of a job that a signal stopped: this and the signal's number."""
+BROKEN, UNFIT = 1, 2
+"""Those of a job that came to no end, and of one whose settings do not fit."""
+
 
 class Ended(NamedTuple):
     """A job whose process is gone."""
 
     number: int
     code: int | None  # exit status, minus the number of a signal, or None if nobody knows
+    reason: str | None = None  # why, where the engine knows more
 
 
 class Engine(Protocol):
@@ -32,6 +38,12 @@ class Engine(Protocol):
         Raises:
             OSError, EOFError: if that fails; the job counts as failed.
         """
+
+    def has_begun(self, job: Job) -> bool:
+        """Whether it has a process; one that was started may wait in a queue."""
+
+    def adopts(self, job: Job) -> bool:
+        """Whether an earlier command has started it, and it is there still; ``start`` then makes it one's own."""
 
     def poll(self, seconds: float) -> Sequence[Ended]:
         """Wait for that long at most, and tell which jobs have ended since the last time."""

@@ -16,15 +16,13 @@ from ppo_cli.errors import ConfigError, Problem, UserError
 from ppo_cli.runs.resume import KEYS, modules_to_name
 from ppo_cli.runs.summary import now, read_summary
 from ppo_cli.sweep.attempts import OUT_OF_MEMORY, Attempt, read_attempts, record
+from ppo_cli.sweep.engine import BROKEN, SIGNALLED, UNFIT
 from ppo_cli.sweep.jobs import Job, read_job
 from ppo_cli.sweep.view import FAILED, INTERRUPTED
 from ppo_cli.training.preflight import preflight
 from ppo_cli.training.result import TrainResult
 from ppo_cli.training.run import resume, train_planned
 
-SIGNALLED = 128
-"""Exit status of what a signal stopped: this and the signal's number."""
-BROKEN, UNFIT = 1, 2
 _NO_MEMORY = ("out of memory", "allocate memory", "not enough memory", "bad_alloc")
 
 

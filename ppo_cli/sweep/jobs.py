@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ppo_cli.config import TrainConfig
 from ppo_cli.errors import CheckpointError, ConfigError, Problem
+from ppo_cli.launchers import LAUNCHERS, Launcher, name_of
 from ppo_cli.places import shown
 from ppo_cli.plain import from_plain, to_plain
 from ppo_cli.runs.files import write_json
@@ -121,7 +122,7 @@ class SweepFolder:
         options: How its jobs are run, as it was asked for: by name, without those at their defaults.
         jobs: All of its jobs, by number.
         extended: The commands that went on with it and changed it.
-        launcher: What runs its jobs.
+        launcher: What starts its jobs.
         started: When it began.
     """
 
@@ -131,17 +132,15 @@ class SweepFolder:
     options: dict[str, Any]
     jobs: tuple[Job, ...]
     extended: tuple[str, ...] = ()
-    launcher: str = "local"
+    launcher: Launcher = field(default_factory=Launcher)
     started: str = field(default_factory=now)
 
     def write(self) -> None:
         """Put ``sweep.json`` into its folder."""
         axes = [{"keys": axis.keys, "texts": axis.texts, "values": axis.values} for axis in self.axes]
         content = {"format": FORMAT, "command": self.command, "started": self.started, "axes": axes}
-        write_json(
-            self.folder / SWEEP_FILE,
-            content | {"options": self.options, "extended": self.extended, "launcher": self.launcher},
-        )
+        content |= {"launcher": {"name": name_of(self.launcher), "settings": asdict(self.launcher)}}
+        write_json(self.folder / SWEEP_FILE, content | {"options": self.options, "extended": self.extended})
 
 
 def add_jobs(jobs: Sequence[Job]) -> None:
@@ -172,7 +171,8 @@ def read_sweep(folder: Path) -> SweepFolder:
             for axis in content["axes"]
         )
         known = content["command"], axes, content["options"], tuple(jobs), tuple(content["extended"])
-        return SweepFolder(folder, *known, content["launcher"], content["started"])
+        launcher = LAUNCHERS[content["launcher"]["name"]](**content["launcher"]["settings"])
+        return SweepFolder(folder, *known, launcher, content["started"])
     except (KeyError, TypeError) as error:
         what = f"{shown(folder / SWEEP_FILE)} is damaged: {error!r}"
         raise CheckpointError(Problem(what, "a copy of it that is whole")) from error

@@ -39,12 +39,12 @@ def warm_up() -> None:
     from multiprocessing import forkserver
 
     processes.set_forkserver_preload(list(PRELOADED))
-    with _signals_ignored():
+    with signals_ignored():
         forkserver.ensure_running()
 
 
 @contextmanager
-def _signals_ignored() -> Iterator[None]:
+def signals_ignored() -> Iterator[None]:
     """What is started inside never hears of a signal that ends a run: a group may get those as a whole."""
     known = [number for number in ENDING if signal.getsignal(number) is not None]
     before = {number: signal.signal(number, signal.SIG_IGN) for number in known}
@@ -75,13 +75,21 @@ class Local:
         gpus: Where jobs on GPUs find their places.
         named: For each job, keys of the settings whose modules, which are the user's, were named.
         command: The command line, for the record.
+        deaf: Whether signals that jobs hear, too, are for this process alone.
     """
 
     def __init__(
-        self, n_jobs: int, cores: int | None, gpus: Gpus, named: Mapping[int, Collection[str]], command: str
+        self,
+        n_jobs: int,
+        cores: int | None,
+        gpus: Gpus,
+        named: Mapping[int, Collection[str]],
+        command: str,
+        deaf: bool = False,
     ) -> None:
         self.n_jobs, self.note = n_jobs, ""
         self._cores, self._gpus, self._named, self._command = cores, gpus, named, command
+        self._deaf = deaf
         self._running: dict[int, _Running] = {}
         self._peak = 0
         self._looked_at = 0.0
@@ -106,7 +114,7 @@ class Local:
         """Start a process for it."""
         gpu = self._gpus.take() if job.config.device == "cuda" else None
         theirs, ours = connection.Pipe(duplex=False)
-        order = Order(job.folder, tuple(self._named[job.number]), self._command, self._cores, gpu)
+        order = Order(job.folder, tuple(self._named[job.number]), self._command, self._cores, gpu, self._deaf)
         process = context().Process(target=main, args=(order, theirs), name=f"job {job.number}")
         try:
             process.start()
@@ -118,6 +126,14 @@ class Local:
         finally:
             theirs.close()
         self._running[job.number] = _Running(job, process, ours, gpu)
+
+    def has_begun(self, job: Job) -> bool:  # noqa: ARG002 - there is no queue
+        """That it has."""
+        return True
+
+    def adopts(self, job: Job) -> bool:  # noqa: ARG002
+        """None: jobs end with whoever has started them."""
+        return False
 
     def poll(self, seconds: float) -> Sequence[Ended]:
         """Wait for a process to end, and look how much memory the others take."""

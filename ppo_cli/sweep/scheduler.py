@@ -13,8 +13,7 @@ from pathlib import Path
 from ppo_cli.runs.lock import is_locked
 from ppo_cli.runs.summary import now
 from ppo_cli.sweep.attempts import Attempt, read_attempts, reason_of, record
-from ppo_cli.sweep.engine import Ended, Engine
-from ppo_cli.sweep.job import UNFIT
+from ppo_cli.sweep.engine import UNFIT, Ended, Engine
 from ppo_cli.sweep.results import Results
 from ppo_cli.sweep.stopping import Asked
 from ppo_cli.sweep.view import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, WAITING, Display, JobView
@@ -34,11 +33,13 @@ class Outcome:
         folder: Its folder.
         views: Its jobs.
         signal: The signal that stopped it; ``None`` if none did.
+        left: Whether its jobs go on by themselves.
     """
 
     folder: Path
     views: tuple[JobView, ...]
     signal: int | None
+    left: bool = False
 
 
 class Scheduler:
@@ -51,6 +52,7 @@ class Scheduler:
         options: How they are run.
         display: Shows them.
         asked: Whether a signal has asked for the end.
+        results: Whether to keep ``results.csv``.
     """
 
     def __init__(
@@ -61,20 +63,23 @@ class Scheduler:
         options: SweepConfig,
         display: Display,
         asked: Asked,
+        results: bool = True,
     ) -> None:
         self._folder, self._engine, self._options = folder, engine, options
         self._display, self._asked = display, asked
         self._jobs = {one.job.number: one for one in jobs}
         self._running: dict[int, Watched] = {}
-        self._elsewhere = {number: one for number, one in self._jobs.items() if one.state == RUNNING}
-        over = (FINISHED, PRUNED, RUNNING)
-        self._waiting = deque(one for one in jobs if one.state not in over)
+        running = {number: one for number, one in self._jobs.items() if one.state == RUNNING}
+        self._elsewhere = {number: one for number, one in running.items() if not engine.adopts(one.job)}
+        over = [one for one in jobs if one.state in (FINISHED, PRUNED) or one.job.number in self._elsewhere]
+        self._waiting = deque(one for one in jobs if one not in over)
+        self._withdrawn: set[int] = set()  # from a queue, before they had begun
         self._warm: set[str] = set()
         self._failures = 0
         self._stopping = self._killed = False
         self._looked_at = 0.0
         self._kill_at: dict[int, float] = {}
-        self._results, self._trouble = Results(folder, jobs), ""
+        self._results, self._trouble = Results(folder, jobs) if results else None, ""
 
     def run(self) -> Outcome:
         """Run them until the last has ended, or a signal asks for the end."""
@@ -89,15 +94,17 @@ class Scheduler:
             self._show()
             if not self._running and (self._stopping or not (self._waiting or self._elsewhere)):
                 break
-            for ended in self._engine.poll(TICK):
+            for ended in self._engine.poll(TICK if self._options.wait else 0.0):
                 self._ended(ended)
+            if not self._options.wait:
+                break
             self._look()
         for one in self._waiting:  # which a signal has left
             one.look_again(ours=True)
         self._keep_results()
         self._show()
         views = tuple(one.view for one in self._jobs.values())
-        return Outcome(self._folder, views, self._asked.signal if self._stopping else None)
+        return Outcome(self._folder, views, self._asked.signal if self._stopping else None, not self._options.wait)
 
     def _show(self) -> None:
         note = self._engine.note or self._trouble
@@ -107,7 +114,8 @@ class Scheduler:
 
     def _keep_results(self) -> None:
         try:
-            self._results.write()
+            if self._results is not None:
+                self._results.write()
             self._trouble = ""
         except OSError as error:  # jobs that run are no worse for it
             self._trouble = f"results.csv cannot be written: {error.strerror or error}"
@@ -130,6 +138,8 @@ class Scheduler:
             try:
                 self._engine.start(one.job)
                 one.moved_at = time.monotonic()  # the first waits until the server has imported everything
+                if not self._engine.has_begun(one.job):
+                    one.becomes(WAITING)
             except (OSError, EOFError) as error:
                 why = getattr(error, "strerror", None) or repr(error)
                 reason = f"its process could not be started: {why}"
@@ -147,6 +157,8 @@ class Scheduler:
 
     def _look(self) -> None:
         for number, one in self._running.items():
+            if one.state == WAITING and self._engine.has_begun(one.job):
+                one.starts(RUNNING)
             one.look()
             if one.job.cold is not None and one.gave_row:
                 self._warm.add(one.job.cold)
@@ -179,20 +191,22 @@ class Scheduler:
         one = self._running[ended.number]
         self._kill_at.pop(ended.number, None)
         known = read_attempts(one.job.folder)
-        said = len(known) > one.now.attempts  # or it died without a word
+        said = len(known) > one.now.attempts and not known[-1].requeued  # or it died without a word
+        never_begun = one.state == WAITING and (self._stopping or ended.number in self._withdrawn)
         one.look()
         if one.overdue is not None and not (said and known[-1].state == FINISHED):
-            spoke = known[-1] if said else self._unsaid(one, ended.code)
+            spoke = known[-1] if said else self._unsaid(one, ended)
             _keep(one, replace(spoke, state=FAILED, reason=one.overdue))
-        elif not said:
-            _keep(one, self._unsaid(one, ended.code))
+        elif not said and not never_begun:
+            _keep(one, self._unsaid(one, ended), max(len(known), one.now.attempts))
         self._over(one, ended.code)
 
-    def _unsaid(self, one: Watched, code: int | None) -> Attempt:
+    def _unsaid(self, one: Watched, ended: Ended) -> Attempt:
         """The attempt of a process that died without a word."""
         if self._stopping:
-            return Attempt(one.started, now(), code, INTERRUPTED, None, one.view.step)
-        return Attempt(one.started, now(), code, FAILED, reason_of(code), one.view.step)
+            return Attempt(one.started, now(), ended.code, INTERRUPTED, ended.reason, one.view.step)
+        reason = ended.reason or reason_of(ended.code)
+        return Attempt(one.started, now(), ended.code, FAILED, reason, one.view.step)
 
     def _over(self, one: Watched, code: int | None = None) -> None:
         """Note what a job has come to, and let it try again if it may."""
@@ -208,13 +222,20 @@ class Scheduler:
             else:
                 self._failures += 1
         if self._options.fail_fast is not None and self._failures >= self._options.fail_fast:
-            for left in self._waiting:
-                left.look_again(ours=True)
-            self._waiting.clear()
+            self._start_no_more()
         self._keep_results()
 
+    def _start_no_more(self) -> None:
+        for left in self._waiting:
+            left.look_again(ours=True)
+        self._waiting.clear()
+        queued = {number for number, one in self._running.items() if one.state == WAITING} - self._withdrawn
+        self._withdrawn |= queued
+        for number in queued:
+            self._engine.stop(number)
 
-def _keep(one: Watched, attempt: Attempt) -> None:
+
+def _keep(one: Watched, attempt: Attempt, number: int | None = None) -> None:
     """Write down how a process of a job has ended; where there is no room, its summary says less."""
     with suppress(OSError):
-        record(one.job.folder, one.now.attempts, attempt)
+        record(one.job.folder, one.now.attempts if number is None else number, attempt)

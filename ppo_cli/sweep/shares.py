@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ppo_cli import cores
 from ppo_cli.config import TrainConfig
+from ppo_cli.launchers import Launcher, Ray, Slurm
 from ppo_cli.plain import to_plain
 from ppo_cli.sweep.resources import visible_gpus
 from ppo_cli.sweep_config import SweepConfig
@@ -58,8 +59,8 @@ class Shares(NamedTuple):
     gpus: list[str]
 
 
-def divide(options: SweepConfig, configs: Sequence[TrainConfig]) -> Shares:
-    """Divide this machine among jobs.
+def divide(options: SweepConfig, configs: Sequence[TrainConfig], launcher: Launcher | None = None) -> Shares:
+    """Divide this machine among jobs, or say what each has of a cluster.
 
     ``auto`` fills the cores: small networks train on one, environments in processes of their own take one each, and
     jobs on GPUs are as many as these have places.
@@ -67,7 +68,11 @@ def divide(options: SweepConfig, configs: Sequence[TrainConfig]) -> Shares:
     Args:
         options: How the sweep is run.
         configs: The settings of the jobs that are left to do.
+        launcher: What starts them; a cluster divides itself, so there as many run at a time as it allows.
     """
+    if isinstance(launcher, Slurm | Ray):
+        n_jobs = options.n_jobs if isinstance(options.n_jobs, int) else len(configs)
+        return Shares(max(1, n_jobs), launcher.cpus_per_task if isinstance(launcher, Slurm) else launcher.num_cpus, [])
     there = cores.usable()
     gpus = visible_gpus() if any(config.device.startswith("cuda") for config in configs) else []
     if isinstance(options.n_jobs, int):
@@ -76,6 +81,7 @@ def divide(options: SweepConfig, configs: Sequence[TrainConfig]) -> Shares:
         n_jobs = max(1, there // max((_cores_of(config, there) for config in configs), default=1))
         if gpus and all(config.device.startswith("cuda") for config in configs):
             n_jobs = len(gpus) * options.jobs_per_gpu
+        n_jobs = n_jobs if options.wait else len(configs)
     n_jobs = max(1, min(n_jobs, len(configs)))
     return Shares(n_jobs, max(1, there // n_jobs) if n_jobs > 1 else None, gpus)
 

@@ -1,4 +1,4 @@
-"""A sweep on this machine from its folder to its end."""
+"""A sweep from its folder to its end."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from ppo_cli.errors import Problem, RunError
 from ppo_cli.places import shown
 from ppo_cli.runs.lock import locked
 from ppo_cli.sweep.display import make_display
+from ppo_cli.sweep.engines import left_to_scheduler, make_engine
 from ppo_cli.sweep.jobs import SweepFolder
-from ppo_cli.sweep.local import Local
-from ppo_cli.sweep.resources import Gpus
 from ppo_cli.sweep.scheduler import Outcome, Scheduler
 from ppo_cli.sweep.shares import divide
 from ppo_cli.sweep.stopping import stoppable
@@ -51,11 +50,12 @@ def run_sweep(sweep: SweepFolder, options: SweepConfig, named: Mapping[int, Coll
     for place in (sweep.folder, *(one.job.folder for one in jobs if one.state != RUNNING)):
         for draft in place.glob(".*.tmp"):  # of a process that was killed as it wrote
             draft.unlink(missing_ok=True)
-    left = [one.job.config for one in jobs if one.state not in (FINISHED, PRUNED)]
-    shares = divide(options, left)
+    left = [one.job for one in jobs if one.state not in (FINISHED, PRUNED)]
+    shares = divide(options, [job.config for job in left], sweep.launcher)
     with stoppable() as asked:
-        engine = Local(shares.n_jobs, shares.cores, Gpus(shares.gpus, options.jobs_per_gpu), named, command)
+        engine = make_engine(sweep.launcher, sweep.folder, left, shares, options, named, command)
         display = make_display(sweep.folder, shares.n_jobs)
+        options = left_to_scheduler(sweep.launcher, options)
         try:
             return Scheduler(sweep.folder, jobs, engine, options, display, asked).run()
         finally:

@@ -19,21 +19,27 @@ class Asked:
 
 
 @contextmanager
-def stoppable() -> Iterator[Asked]:
+def stoppable(above_all: bool = False) -> Iterator[Asked]:
     """Note signals in place of what they do; those that somebody has had ignored stay so, as SIGHUP under nohup.
 
     A terminal that closes sends SIGHUP twice and means it once.
+
+    Args:
+        above_all: Whether to stand in for whoever else hears them, a cluster's library, too. The first is all that
+            is noted then: clusters send several, and end by themselves what does not end.
     """
     asked = Asked()
 
     def on_signal(number: int, _: FrameType | None) -> None:
         if asked.signal is None:
             asked.signal = number
-        elif signal.Signals(number).name != "SIGHUP":
+        elif signal.Signals(number).name != "SIGHUP" and not above_all:
             asked.at_once = True
 
     usual = (signal.SIG_DFL, signal.default_int_handler)
-    previous = {number: signal.signal(number, on_signal) for number in ENDING if signal.getsignal(number) in usual}
+    found = {number: signal.getsignal(number) for number in ENDING}
+    mine = [number for number, who in found.items() if who in usual or (above_all and who is not signal.SIG_IGN)]
+    previous = {number: signal.signal(number, on_signal) for number in mine}
     try:
         yield asked
     finally:
