@@ -69,7 +69,7 @@ def leaves(space: spaces.Space[Any], path: str = "") -> Iterator[tuple[str, spac
 def _obs_part(
     name: str, path: str, space: spaces.Space[Any], with_mask: bool, problems: list[Problem]
 ) -> ObsPart | None:
-    if 0 in (space.shape or ()):
+    if 0 in (getattr(space, "shape", None) or ()):  # some set no space at all
         what = f"{name} has an observation of shape {space.shape}{_at(path)}, which holds nothing"
         problems.append(Problem(what, "an environment whose spaces are not empty"))
         return None
