@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import math
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,8 +17,8 @@ MOST_DRAWN, MOST_DIAGNOSED = 40, 12
 CURVE_POINTS, DIAGNOSTIC_POINTS, SEED_POINTS = 6_000, 8_000, 20_000
 """Points of a page's curves of groups, of diagnostics and of seeds, all of each together."""
 LEAST_POINTS, MOST_POINTS = 20, 300
-DIGITS, FINE_DIGITS = 5, 9
-"""Digits of values, and of steps, which are whole numbers."""
+DIGITS, LEVELS = 12, 2**16 - 1
+"""Digits of steps; levels of all else between its least and its greatest, which no eye tells apart."""
 
 DIAGNOSTICS = {
     "train/approx_kl": ("approximate KL", "how far an update moves the policy; healthy from 0.003 to 0.03"),
@@ -55,24 +58,39 @@ class Chart:
 
 
 class Arrays:
-    """Lists of numbers, each kept once: seeds often share their steps, and one seed is its own mean."""
+    """Lists of numbers, each kept once: seeds often share their steps, and one seed is its own mean.
+
+    Attributes:
+        kept: Each as a list, or as what :func:`packed` makes of it.
+    """
 
     def __init__(self) -> None:
-        self.kept: list[list[float | int]] = []
-        self._places: dict[tuple[float | int, ...], int] = {}
+        self.kept: list[list[Any]] = []
+        self._places: dict[tuple[bool, Numbers], int] = {}
 
-    def add(self, values: Sequence[float], digits: int = DIGITS) -> int:
-        """Keep numbers, rounded; returns their place."""
-        rounded = tuple(_short(value, digits) for value in values)
-        place = self._places.setdefault(rounded, len(self.kept))
+    def add(self, values: Sequence[float], exact: bool = False) -> int:
+        """Keep numbers; returns their place."""
+        numbers = tuple(values)
+        place = self._places.setdefault((exact, numbers), len(self.kept))
         if place == len(self.kept):
-            self.kept.append(list(rounded))
+            self.kept.append(as_list(numbers) if exact else packed(numbers))
         return place
 
 
-def _short(value: float, digits: int) -> float | int:
-    rounded = float(f"{value:.{digits}g}")
-    return int(rounded) if rounded.is_integer() else rounded
+def as_list(values: Sequence[float]) -> list[float | int]:
+    """Numbers with so many digits that steps are whole."""
+    rounded = (float(f"{value:.{DIGITS}g}") for value in values)
+    return [int(value) if value.is_integer() else value for value in rounded]
+
+
+def packed(values: Sequence[float]) -> list[Any]:
+    """Least number, a step, and how many steps each lies above it: less than half of what digits would take."""
+    least, most = min(values), max(values)
+    if not math.isfinite(2 * (most - least)):  # both ends of what a number can be
+        return as_list(values)
+    step = (most - least) / LEVELS
+    levels = [round((value - least) / step) if step else 0 for value in values]
+    return [least, step, base64.b64encode(struct.pack(f"<{len(levels)}H", *levels)).decode()]
 
 
 def drawn(section: Section) -> tuple[Group, ...]:
@@ -150,11 +168,12 @@ class Charts:
                 self._curve(group.diagnostics[metric], self._diagnostic_points) if metric in group.diagnostics else None
                 for group in groups
             ]
+            drawn_groups = sum(one is not None for one in found)
             yield Chart(
                 key=f"{place}-diagnostic-{count}",
                 title=title,
                 hint=f"{metric}: {hint}" if hint else "",
-                alt=f"{title} over environment steps, mean of seeds, for {sum(one is not None for one in found)} groups.",
+                alt=f"{title} over environment steps, mean of seeds, for {drawn_groups} groups.",
                 switches=False,
                 timed=False,
                 data={
@@ -167,18 +186,18 @@ class Charts:
             )
 
     def _steps(self, group: Group) -> dict[str, Any]:
-        seeds = [self._seed(seed.steps, seed.values, seed.seed, FINE_DIGITS) for seed in group.seeds]
+        seeds = [self._seed(seed.steps, seed.values, seed.seed, exact=True) for seed in group.seeds]
         return self._curve(group.curve, self._curve_points) | {"seeds": seeds}
 
     def _seconds(self, group: Group) -> dict[str, Any]:
         assert group.time_curve is not None
-        seeds = [self._seed(seed.seconds, seed.values, seed.seed, DIGITS) for seed in group.seeds if seed.seconds]
+        seeds = [self._seed(seed.seconds, seed.values, seed.seed, exact=False) for seed in group.seeds if seed.seconds]
         return self._curve(group.time_curve, self._curve_points) | {"seeds": seeds}
 
-    def _seed(self, at: Numbers, values: Numbers, seed: int, digits: int) -> list[Any]:
+    def _seed(self, at: Numbers, values: Numbers, seed: int, exact: bool) -> list[Any]:
         kept = thinned(len(at), self._seed_points)
         return [
-            self.arrays.add([at[place] for place in kept], digits),
+            self.arrays.add([at[place] for place in kept], exact),
             self.arrays.add([values[place] for place in kept]),
             str(seed),  # of any length, which a script's numbers have not
         ]
@@ -187,7 +206,7 @@ class Charts:
         kept = thinned(len(curve.at), points)
         lists = {"middle": curve.middle, "low": curve.low, "high": curve.high}
         found = {name: self.arrays.add([values[place] for place in kept]) for name, values in lists.items()}
-        return {"at": self.arrays.add([curve.at[place] for place in kept], FINE_DIGITS), **found}
+        return {"at": self.arrays.add([curve.at[place] for place in kept], exact=True), **found}
 
 
 def _points(total: int, curves: int) -> int:

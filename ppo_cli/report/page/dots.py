@@ -71,7 +71,7 @@ Scale = Callable[[float], float]
 def by_group(section: Section, level: float) -> Dots:
     """A row a group: its name, its seeds, and under them the mean with its interval."""
     groups = drawn(section)
-    marks, scale = _axis(section, groups, EDGE, WIDTH - EDGE, 8)
+    marks, scale = _axis(groups, EDGE, WIDTH - EDGE, 8)
     dots, bars, labels = [], [], []
     for place, group in enumerate(groups):
         top = place * ROW
@@ -80,9 +80,9 @@ def by_group(section: Section, level: float) -> Dots:
             height = top + 30 + 1.6 * (count % 5 - 2)  # so that equal ones are seen
             dots.append(Dot(scale(seed.score), height, place, f"seed {seed.seed}: {number(seed.score)}"))
         interval = group.mean_interval
-        ends = (None, None) if interval is None else (scale(interval.low), scale(interval.high))
+        low, high = (None, None) if interval is None else (scale(interval.low), scale(interval.high))
         told = "" if interval is None else f", {share(level)} interval {between(interval)}"
-        bars.append(Bar(scale(group.mean), top + 42, *ends, place, f"mean {number(group.mean)}{told}"))
+        bars.append(Bar(scale(group.mean), top + 42, low, high, place, f"mean {number(group.mean)}{told}"))
     return Dots(
         title=f"Score of each seed: {measure(section)}",
         alt=f"Scores of the seeds of {len(groups)} groups, from {number(marks[0])} to {number(marks[-1])}; "
@@ -102,7 +102,7 @@ def by_setting(section: Section) -> Iterator[Dots]:
     keys = [key for key, found in section.differing.items() if len(set(found)) > 1]
     if len(keys) < 2 and (not keys or len(set(section.differing[keys[0]])) < 3):
         return  # the picture by group says as much
-    marks, scale = _axis(section, groups, PANEL_HEIGHT - PANEL_FOOT, PANEL_TOP, 4)
+    marks, scale = _axis(groups, PANEL_HEIGHT - PANEL_FOOT, PANEL_TOP, 4)
     for key in keys[:MOST_PANELS]:
         values = in_order(set(section.differing[key]))
         across = _across(values)
@@ -129,7 +129,7 @@ def by_setting(section: Section) -> Iterator[Dots]:
         )
 
 
-def _axis(section: Section, groups: Sequence[Group], start: float, end: float, most: int) -> tuple[list[float], Scale]:
+def _axis(groups: Sequence[Group], start: float, end: float, most: int) -> tuple[list[float], Scale]:
     """Round scores to mark, and where a score is drawn."""
     from matplotlib.ticker import MaxNLocator
 

@@ -57,7 +57,11 @@ def as_html(report: Report) -> str:
         "arrays": charts.arrays.kept,
     }
     environment = Environment(
-        loader=FileSystemLoader(ASSETS), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+        loader=FileSystemLoader(ASSETS),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
     )
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
     scripts = [_asset("uPlot.iife.min.js"), _asset("page.js")]
@@ -70,9 +74,9 @@ def as_html(report: Report) -> str:
         commands=_commands(report),
         limits={"drawn": MOST_DRAWN, "diagnosed": MOST_DIAGNOSED, "matrix": tables.MOST_MATRIX, "colours": COLOURS},
         policy=_policy(scripts),
-        scripts=[Markup(script) for script in scripts],  # noqa: S704
-        styles=[Markup(_asset(name)) for name in ("uPlot.min.css", "page.css")],  # noqa: S704
-        licence=Markup(_asset("uPlot-LICENSE.txt")),  # noqa: S704
+        scripts=[Markup(script) for script in scripts],
+        styles=[Markup(_asset(name)) for name in ("uPlot.min.css", "page.css")],
+        licence=Markup(_asset("uPlot-LICENSE.txt")),
     )
 
 

@@ -29,6 +29,11 @@ class Cell:
     sort: float | str | None
     group: int | None = None
 
+    @property
+    def key(self) -> str:
+        """The number it is sorted by, as short as tells it from others."""
+        return f"{self.sort:.9g}" if isinstance(self.sort, float) else str(self.sort)
+
 
 @dataclass(frozen=True)
 class Grid:

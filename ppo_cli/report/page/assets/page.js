@@ -1,6 +1,12 @@
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
+  /* Numbers as charts.py packs them: the least, a step, and how many steps each lies above the least. */
+  function unpack([least, step, text]) {
+    const bytes = atob(text), level = (at) => bytes.charCodeAt(2 * at) + 256 * bytes.charCodeAt(2 * at + 1);
+    return Array.from({ length: bytes.length / 2 }, (_, at) => least + step * level(at));
+  }
+  data.arrays = data.arrays.map((kept) => (typeof kept[2] === "string" ? unpack(kept) : kept));
   const COLOURS = 7, DASHES = [[], [9, 4], [2, 3], [9, 3, 2, 3]], MOST_POINTS = 2000, MOST_TOLD = 10;
   const charts = [];
   const shown = data.sections.map((names) => names.map(() => true));
@@ -66,6 +72,12 @@
     });
   }
 
+  function button(text, kind, meaning) {
+    const made = Object.assign(document.createElement("button"), { type: "button", className: kind, textContent: text, title: meaning });
+    if (kind) made.ariaLabel = meaning;
+    return made;
+  }
+
   class Chart {
     constructor(figure) {
       this.figure = figure;
@@ -77,6 +89,9 @@
       this.tip = document.createElement("div");
       this.tip.className = "tip";
       this.tip.hidden = true;
+      for (const [kind, sign, meaning] of [["out", "−", "Zoom out"], ["in", "+", "Zoom in"], ["all", "All", "Show all"]]) {
+        figure.querySelector(".tools").append(button(sign, kind, meaning));
+      }
       this.listen();
       this.make(0);
       new ResizeObserver(() => this.plot.setSize(this.size())).observe(this.holder);
@@ -98,7 +113,7 @@
         padding: [8, 22, 0, 0],
         cursor: { y: false, drag: { x: true, y: false, setScale: true }, points: { size: 8 } },
         scales: {
-          x: { time: false, range: (_, least, most) => (least === most ? [least - 1, most + 1] : [least, most]) },
+          x: { time: false, range: (_, least, most) => (this.reach = least === most ? [least - 1, most + 1] : [least, most]) },
           y: { range: () => this.range() },
         },
         axes: [
@@ -119,8 +134,7 @@
     }
     /* The least and greatest of what is shown, with a little air. */
     range() {
-      const { min, max } = this.plot?.scales.x ?? {};
-      const [from, to] = min == null ? [-Infinity, Infinity] : [min, max];
+      const [from, to] = this.reach; // the x that is being set, which the plot itself does not have yet
       let least = Infinity, most = -Infinity;
       const take = (value) => { least = Math.min(least, value); most = Math.max(most, value); };
       const look = (at, values) => at.forEach((here, count) => { if (here >= from && here <= to) take(values[count]); });
@@ -338,6 +352,15 @@
     head.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
   }
   document.querySelectorAll("table.sortable").forEach((table) => {
-    for (const head of table.tHead.rows[0].cells) head.querySelector("button").addEventListener("click", () => sort(table, head));
+    for (const head of table.tHead.rows[0].cells) {
+      const press = button(head.textContent, "", head.title), arrow = document.createElement("span");
+      arrow.className = "arrow";
+      arrow.ariaHidden = "true";
+      press.append(arrow);
+      press.addEventListener("click", () => sort(table, head));
+      head.ariaSort = "none";
+      head.removeAttribute("title");
+      head.replaceChildren(press);
+    }
   });
 })();
