@@ -133,7 +133,7 @@ class Charts:
                 "section": place,
                 "y": measure(section),
                 "band": f"{level} interval",
-                "line": section.threshold if math.isfinite(section.threshold or 0) else None,
+                "line": section.threshold,
                 "views": views,
             },
         )
