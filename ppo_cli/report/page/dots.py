@@ -14,7 +14,7 @@ from ppo_cli.report.verdict import between, number, share
 
 WIDTH, ROW, FOOT, EDGE = 1000, 52, 40, 26
 PANEL_WIDTH, PANEL_HEIGHT, PANEL_LEFT, PANEL_FOOT, PANEL_TOP = 250, 190, 52, 34, 14
-MOST_PANELS, MOST_LABELS, LONGEST_LABEL, LONGEST_NAME = 12, 5, 12, 70
+MOST_PANELS, LONGEST_LABEL, LONGEST_NAME, LETTER = 12, 10, 70, 6.8
 LOGARITHMIC = 20.0
 """Values of a setting whose greatest is so many times the least are laid out by their logarithm."""
 
@@ -116,14 +116,14 @@ def by_setting(section: Section) -> Iterator[Dots]:
                 for count, seed in enumerate(groups[place].seeds):
                     title = f"{groups[place].name}, seed {seed.seed}: {number(seed.score)}"
                     dots.append(Dot(across[value] + 2 * (count % 5 - 2), scale(seed.score), place, title))
-        kept = _spread([across[value] for value in values])
+        labels = _apart([(across[value], _cut(value, LONGEST_LABEL)) for value in values])
         yield Dots(
             title=key,
             alt=f"Scores over {key}, whose values are {', '.join(values[:8])}.",
             width=PANEL_WIDTH,
             height=PANEL_HEIGHT,
             ticks=tuple((scale(mark), thousands(mark)) for mark in marks),
-            labels=tuple((across[values[place]], _cut(values[place], LONGEST_LABEL)) for place in kept),
+            labels=tuple(labels),
             dots=tuple(dots),
             bars=tuple(bars),
         )
@@ -158,7 +158,7 @@ def _across(values: Sequence[str]) -> dict[str, float]:
         places = [float(place) for place in range(len(values))]
     if places[0] > 0 and places[-1] / places[0] >= LOGARITHMIC:
         places = [math.log(place) for place in places]
-    start, end = PANEL_LEFT + 22, PANEL_WIDTH - 26
+    start, end = PANEL_LEFT + 24, PANEL_WIDTH - 30
     span = places[-1] - places[0]
     return {
         value: round(start + ((place - places[0]) / span if span else 0.5) * (end - start), 1)
@@ -166,13 +166,13 @@ def _across(values: Sequence[str]) -> dict[str, float]:
     }
 
 
-def _spread(places: Sequence[float]) -> list[int]:
-    """Which labels fit beside each other, the first among them."""
-    least = (PANEL_WIDTH - PANEL_LEFT) / MOST_LABELS
-    kept = [0]
-    for place, at in enumerate(places):
-        if at - places[kept[-1]] >= least:
-            kept.append(place)
+def _apart(labels: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
+    """The labels that fit beside each other, the first among them."""
+    kept = [labels[0]]
+    for at, text in labels[1:]:
+        before, last = kept[-1]
+        if at - before >= LETTER * (len(text) + len(last) + 1) / 2:
+            kept.append((at, text))
     return kept
 
 

@@ -147,12 +147,12 @@ def pairs(section: Section, report: Report) -> Grid:
 
 
 def settings(section: Section) -> Grid:
-    """A row a group: the settings that differ between groups, and its mean."""
+    """A row a group, known by its rank: the settings that differ between groups, and its mean."""
     keys = list(section.differing)
-    head = (("runs", ""), *((key, "") for key in keys), ("mean", ""))
+    head = (("rank", "by the mean, as in all other tables"), *((key, "") for key in keys), ("mean", ""))
     rows = tuple(
         (
-            Cell(group.name, group.name, place),
+            Cell(str(place + 1), place + 1, place),
             *(Cell(section.differing[key][place], _sortable(section.differing[key][place])) for key in keys),
             _number(group.mean),
         )
