@@ -12,6 +12,7 @@ import time
 from array import array
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -271,6 +272,14 @@ class TestData:
         first, second, third = (x for x, _ in panel.labels)
         assert [text for _, text in panel.labels] == ["0.0001", "0.001", "0.01"]
         assert second - first == pytest.approx(third - second, abs=0.2)
+
+    def test_labels_of_panels_do_not_touch(self, tmp_path: Path) -> None:
+        for number in range(30):
+            make_run(tmp_path / str(number), seed=number % 2, gamma=0.9 + number // 2 / 300)
+        (panel,) = by_setting(build([str(tmp_path)], ReportConfig(), "").sections[0])
+        assert [text for _, text in panel.labels][:2] == ["0.9", "0.91"]
+        assert all(b - a > 6 * (len(one) + len(two)) / 2 for (a, one), (b, two) in pairwise(panel.labels))
+        assert len(panel.bars) == 15
 
     def test_no_panel_repeats_the_picture_of_two_groups(self, tmp_path: Path) -> None:
         make_sweep(tmp_path / "s", {1e-3: GOOD, 1e-4: BAD})

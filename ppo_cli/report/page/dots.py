@@ -14,7 +14,7 @@ from ppo_cli.report.verdict import between, number, share
 
 WIDTH, ROW, FOOT, EDGE = 1000, 52, 40, 26
 PANEL_WIDTH, PANEL_HEIGHT, PANEL_LEFT, PANEL_FOOT, PANEL_TOP = 250, 190, 52, 34, 14
-MOST_PANELS, LONGEST_LABEL, LONGEST_NAME, LETTER = 12, 10, 70, 6.8
+MOST_PANELS, LONGEST_LABEL, LONGEST_NAME, LETTER = 12, 9, 70, 7.4
 LOGARITHMIC = 20.0
 """Values of a setting whose greatest is so many times the least are laid out by their logarithm."""
 
@@ -116,7 +116,7 @@ def by_setting(section: Section) -> Iterator[Dots]:
                 for count, seed in enumerate(groups[place].seeds):
                     title = f"{groups[place].name}, seed {seed.seed}: {number(seed.score)}"
                     dots.append(Dot(across[value] + 2 * (count % 5 - 2), scale(seed.score), place, title))
-        labels = _apart([(across[value], _cut(value, LONGEST_LABEL)) for value in values])
+        labels = _apart([(across[value], _label(value)) for value in values])
         yield Dots(
             title=key,
             alt=f"Scores over {key}, whose values are {', '.join(values[:8])}.",
@@ -158,7 +158,7 @@ def _across(values: Sequence[str]) -> dict[str, float]:
         places = [float(place) for place in range(len(values))]
     if places[0] > 0 and places[-1] / places[0] >= LOGARITHMIC:
         places = [math.log(place) for place in places]
-    start, end = PANEL_LEFT + 24, PANEL_WIDTH - 30
+    start, end = PANEL_LEFT + 24, PANEL_WIDTH - 34
     span = places[-1] - places[0]
     return {
         value: round(start + ((place - places[0]) / span if span else 0.5) * (end - start), 1)
@@ -174,6 +174,16 @@ def _apart(labels: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
         if at - before >= LETTER * (len(text) + len(last) + 1) / 2:
             kept.append((at, text))
     return kept
+
+
+def _label(value: str) -> str:
+    """A setting's value, short: long numbers lose digits, long texts their end."""
+    if len(value) <= LONGEST_LABEL:
+        return value
+    try:
+        return f"{float(value):.4g}"
+    except ValueError:
+        return _cut(value, LONGEST_LABEL)
 
 
 def _cut(text: str, most: int) -> str:
