@@ -22,6 +22,8 @@ EDGES = {  # who may import what lies outside
     "envpool": {"envs.backends"},
     "tensorboard": {"loggers", "report.events"},
     "matplotlib": {"loggers", "report"},
+    "jinja2": {"report.page.render"},
+    "markupsafe": {"report.page.render"},
     "rich": {"loggers", "report", "cli", "sweep.table", "sweep.columns"},
     "imageio": {"envs.video"},
 }

@@ -572,7 +572,7 @@ class TestFiles:
         return tmp_path / "report"
 
     def test_all_are_there(self, written: Path) -> None:
-        assert {path.suffix for path in written.iterdir()} >= {".md", ".csv", ".json", ".png", ".svg"}
+        assert {path.suffix for path in written.iterdir()} >= {".html", ".md", ".csv", ".json", ".png", ".svg"}
 
     def test_json_holds_everything(self, written: Path) -> None:
         content = json.loads((written / "report.json").read_text(encoding="utf-8"))

@@ -223,8 +223,9 @@ def _section(one: Planned, told: ReportConfig, left: Sequence[LeftOut]) -> tuple
 
 def _commands(section: Section, runs: Sequence[Run]) -> list[Command]:
     """The commands that runs were made by, each group's once."""
-    by_folder = {run.folder: str(run.facts.get("command"))[:MOST_CHARACTERS] for run in runs}
-    found = [(section.env, group.name, by_folder[seed.folder]) for group in section.groups for seed in group.seeds]
+    known = {run.folder: str(run.facts["command"])[:MOST_CHARACTERS] for run in runs if run.facts.get("command")}
+    made = [(group.name, seed.folder) for group in section.groups for seed in group.seeds if seed.folder in known]
+    found = [(section.env, name, known[folder]) for name, folder in made]
     return list(dict.fromkeys(found))[:MOST_COMMANDS]
 
 

@@ -14,6 +14,7 @@ from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.report.figures import write_pictures
 from ppo_cli.report.markdown import as_markdown
 from ppo_cli.report.model import FORMAT, Report, to_plain
+from ppo_cli.report.page.render import as_html
 from ppo_cli.runs.files import write_atomically
 
 NAME, FORMAT_KEY = "report", "ppo_report_format"
@@ -62,6 +63,8 @@ def write(report: Report, output: str) -> Iterator[tuple[Path, str]]:
     yield folder / f"{NAME}.svg", "the same"
     _put(folder / f"{NAME}.md", as_markdown(report, f"{NAME}.png"))
     yield folder / f"{NAME}.md", "Markdown"
+    _put(folder / f"{NAME}.html", as_html(report))
+    yield folder / f"{NAME}.html", "page"
 
 
 def _put(path: Path, text: str) -> None:

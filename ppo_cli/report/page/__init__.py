@@ -1,0 +1,1 @@
+"""``report.html``: one file that shows a report in any browser, and asks no network for anything."""
