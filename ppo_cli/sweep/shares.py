@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ppo_cli import cores
 from ppo_cli.config import TrainConfig
@@ -14,7 +14,9 @@ from ppo_cli.launchers import Launcher, Ray, Slurm
 from ppo_cli.plain import to_plain
 from ppo_cli.sweep.resources import visible_gpus
 from ppo_cli.sweep_config import SweepConfig
-from ppo_cli.training.plan import Plan
+
+if TYPE_CHECKING:
+    from ppo_cli.training.plan import Plan
 
 UNCOMPILED = frozenset(
     (
