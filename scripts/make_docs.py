@@ -53,6 +53,8 @@ def tables() -> dict[str, str]:
         "network": [row for key, row in rows.items() if key.startswith("network.")],
         "continuous": [row for key, row in rows.items() if key.startswith("continuous.")],
         "environment": [row for key, row in rows.items() if key.startswith("env.")],
+        "wandb": [row for key, row in rows.items() if key.startswith("wandb.")],
+        "mlflow": [row for key, row in rows.items() if key.startswith("mlflow.")],
         "evaluation": [_row(EvalConfig, key, value, item) for key, value, item in walk(EvalConfig())],
     }
     head = ("key", "default", "takes", "meaning")

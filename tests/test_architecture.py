@@ -24,8 +24,24 @@ EDGES = {  # who may import what lies outside
     "matplotlib": {"loggers"},
     "rich": {"loggers", "cli"},
     "imageio": {"envs.video"},
+    "wandb": {"loggers"},
+    "mlflow": {"loggers"},
 }
-STANDARD_LIBRARY_ONLY = {"config", "renames", "validation", "plain", "errors", "loggers.metrics", "runs.folder", "spec"}
+STANDARD_LIBRARY_ONLY = {
+    "config",
+    "renames",
+    "validation",
+    "plain",
+    "errors",
+    "loggers.metrics",
+    "runs.folder",
+    "spec",
+} | {
+    "setting",
+    "trackers",
+    "places",
+    "cli.completion",
+}
 MODULES = rooms.modules()
 
 
