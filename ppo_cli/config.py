@@ -12,52 +12,18 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ppo_cli.renames import understands_old_names
+from ppo_cli.setting import setting
+from ppo_cli.trackers import TRACKERS, MlflowConfig, WandbConfig
 
 ACTIVATIONS = ("tanh", "relu", "elu", "gelu", "silu")
-LOGGERS = ("csv", "tensorboard")
+LOGGERS = ("csv", "tensorboard", *TRACKERS)
 ENCODERS = ("auto", "mlp", "cnn", "impala")
 RECURRENCES = ("lstm", "gru")
 DISTRIBUTIONS = ("gaussian", "squashed", "beta", "gsde")
 OBJECTIVES = ("clip", "spo")
 BACKENDS = ("auto", "native", "envpool", "sync", "async")
-ARGUMENTS = ("env.kwargs", "callback_kwargs", "reward_kwargs")
+ARGUMENTS = ("env.kwargs", "callback_kwargs", "reward_kwargs", "mlflow.tags")
 """The settings that hold arguments of any name, typed as ``env.kwargs.size=5``."""
-
-
-def setting(
-    default: Any,
-    meaning: str,
-    *,
-    gt: float | None = None,
-    ge: float | None = None,
-    le: float | None = None,
-    choices: tuple[str, ...] | None = None,
-    empty: bool = False,
-    own: str | None = None,
-    was: str | None = None,
-    since: int = 1,
-    before: Any = ...,
-) -> Any:
-    """A dataclass field with its one line of meaning and the range its values (or a list's items) lie in.
-
-    Args:
-        default: Its value where nothing is said; a list or mapping is copied each time.
-        meaning: One line for people.
-        gt: What values are greater than.
-        ge: What values are greater than or equal to.
-        le: What values are less than or equal to.
-        choices: The values that there are.
-        empty: Whether a list may be empty.
-        own: What a choice may also be, of the user's: ``module:Class`` or ``module:function``.
-        was: The name it had before, which is still understood.
-        since: The checkpoint format it came with; what was saved before may have none of it.
-        before: Its value in what has none of it: with it, runs behave as they did then. ``...`` is the default.
-    """
-    metadata = {"meaning": meaning, "gt": gt, "ge": ge, "le": le, "choices": choices}
-    metadata |= {"empty": empty, "own": own, "was": was, "since": since, "before": default if before is ... else before}
-    if isinstance(default, list | dict):
-        return field(default_factory=lambda: type(default)(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
 
 
 @understands_old_names
@@ -202,6 +168,8 @@ class TrainConfig(PPOConfig):
         None, "module:Class of yours that makes the rewards that are learnt from", since=2
     )
     reward_kwargs: dict[str, Any] = setting({}, "arguments for its constructor", since=2)
+    wandb: WandbConfig = field(default_factory=WandbConfig)
+    mlflow: MlflowConfig = field(default_factory=MlflowConfig)
 
 
 @understands_old_names

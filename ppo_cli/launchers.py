@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ppo_cli.config import setting
+from ppo_cli.setting import setting
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Where the process stands: environments may go elsewhere, and what they make it do ends with them."""
+"""Where the process stands, which environments may change only as long as they are there, and where ``conf/`` is."""
 
 from __future__ import annotations
 
@@ -24,6 +24,12 @@ def kept_folder() -> Iterator[None]:
     finally:
         _STOOD.pop()
         os.chdir(here)
+
+
+def conf_dir() -> Path:
+    """The packaged ``conf/``: inside the package once installed, beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    return next(folder for folder in (package / "conf", package.parent / "conf") if (folder / "train.yaml").is_file())
 
 
 def shown(path: Path) -> Path:

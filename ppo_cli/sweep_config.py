@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from ppo_cli.config import setting, show
+from ppo_cli.config import show
 from ppo_cli.errors import Problem
+from ppo_cli.setting import setting
 from ppo_cli.validation import wrong_values
 
 

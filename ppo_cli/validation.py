@@ -12,6 +12,7 @@ from typing import Any
 
 from ppo_cli.config import PPOConfig, TrainConfig, show, type_hints, walk
 from ppo_cli.errors import ConfigError, Problem
+from ppo_cli.trackers import TRACKERS
 
 MOST_TRIALS = 100_000  # divisions to find a fitting number with; of larger numbers, one near enough will do
 
@@ -174,10 +175,24 @@ def _check_together(config: TrainConfig) -> list[Problem]:
                 f"batch_size={_nearest_divisor(size, config.batch_size)}",
             )
         )
+    problems += _check_trackers(config)
     if config.target_return is not None and config.eval_every is None:
         problems.append(
             Problem("target_return needs evaluations, and eval_every=null turns them off", "eval_every=10000")
         )
+    return problems
+
+
+def _check_trackers(config: TrainConfig) -> list[Problem]:
+    used = [name for name in TRACKERS if name in config.logger]
+    problems = [
+        Problem(f"mlflow.tags.{name}={show(value)} is not one value", f"mlflow.tags.{name}=<a text or a number>")
+        for name, value in config.mlflow.tags.items()
+        if isinstance(value, list | tuple | dict)
+    ]
+    if used and "csv" not in config.logger:
+        what = f"logger={show(config.logger)}: {used[0]} needs csv beside it, for a run that goes on"
+        problems.append(Problem(what, f"logger={show(['csv', *config.logger])}"))
     return problems
 
 

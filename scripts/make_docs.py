@@ -61,6 +61,8 @@ def tables() -> dict[str, str]:
         "runs": [_row(RunsConfig, key, value, item) for key, value, item in walk(RunsConfig())],
         "slurm": [_row(Slurm, key, value, item) for key, value, item in walk(Slurm())],
         "ray": [_row(Ray, key, value, item) for key, value, item in walk(Ray())],
+        "wandb": [row for key, row in rows.items() if key.startswith("wandb.")],
+        "mlflow": [row for key, row in rows.items() if key.startswith("mlflow.")],
         "evaluation": [_row(EvalConfig, key, value, item) for key, value, item in walk(EvalConfig())],
     }
     head = ("key", "default", "takes", "meaning")

@@ -26,8 +26,23 @@ EDGES = {  # who may import what lies outside
     "markupsafe": {"report.page.render"},
     "rich": {"loggers", "report", "cli", "sweep.table", "sweep.columns"},
     "imageio": {"envs.video"},
+    "wandb": {"loggers"},
+    "mlflow": {"loggers"},
 }
-STANDARD_LIBRARY_ONLY = {"config", "renames", "validation", "plain", "errors", "loggers.metrics", "runs.folder", "spec"}
+STANDARD_LIBRARY_ONLY = {
+    "config",
+    "renames",
+    "validation",
+    "plain",
+    "errors",
+    "loggers.metrics",
+    "runs.folder",
+    "spec",
+    "setting",
+    "trackers",
+    "places",
+    "cli.completion",
+}
 MODULES = rooms.modules()
 
 

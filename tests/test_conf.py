@@ -11,10 +11,12 @@ from omegaconf import OmegaConf
 from ppo_cli.config import ContinuousConfig, EnvConfig, EvalConfig, NetworkConfig, PPOConfig, TrainConfig, walk
 from ppo_cli.errors import ConfigError
 from ppo_cli.hydra_ext import argv
-from ppo_cli.hydra_ext.compose import checked, conf_dir, loader, prepare, reusing
+from ppo_cli.hydra_ext.compose import checked, loader, prepare, reusing
+from ppo_cli.places import conf_dir
 from ppo_cli.plain import to_plain
+from ppo_cli.trackers import MlflowConfig, WandbConfig
 
-GROUPS = ("env.", "network.", "continuous.")
+GROUPS = ("env.", "network.", "continuous.", "wandb.", "mlflow.")
 TUNED = conf_dir() / "preset/tuned"
 PRESETS = sorted(path.relative_to(TUNED).with_suffix("").as_posix() for path in TUNED.rglob("*.yaml"))
 PACKAGES = {"ALE": "ale_py"}  # ids that are known only where a package is installed
@@ -35,6 +37,8 @@ FILES = {
     "env/CartPole-v1.yaml": list(walk(EnvConfig())),
     "network/defaults.yaml": list(walk(NetworkConfig())),
     "continuous/defaults.yaml": list(walk(ContinuousConfig())),
+    "wandb/default.yaml": list(walk(WandbConfig())),
+    "mlflow/default.yaml": list(walk(MlflowConfig())),
     "eval.yaml": list(walk(EvalConfig())),
 }
 

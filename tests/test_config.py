@@ -77,7 +77,7 @@ def problems_of(config: Any) -> list[str]:
         ({"epochs": True}, "epochs=true is not a whole number; try epochs=10"),
         ({"anneal_lr": 1}, "anneal_lr=1 is not true or false; try anneal_lr=false"),
         ({"eval_every": 0}, "eval_every=0 must be at least 1; try eval_every=25000"),
-        ({"logger": ["cvs"]}, "logger=[cvs] is none of csv, tensorboard; try logger=[csv]"),
+        ({"logger": ["cvs"]}, "logger=[cvs] is none of csv, tensorboard, wandb, mlflow; try logger=[csv]"),
         (
             {"network": NetworkConfig(activation="rely")},
             "rely is none of tanh, relu, elu, gelu, silu; try network",
@@ -171,4 +171,4 @@ def test_steps_are_rounded_up_to_whole_iterations() -> None:
 def test_every_setting_is_a_field_with_metadata() -> None:
     for kind in (EnvConfig, NetworkConfig, ContinuousConfig, PPOConfig, TrainConfig, EvalConfig):
         for item in dataclasses.fields(kind):
-            assert item.metadata or item.name in ("network", "continuous", "env"), item.name
+            assert item.metadata or item.name in ("network", "continuous", "env", "wandb", "mlflow"), item.name

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -91,30 +92,59 @@ def test_tensorboard_finds_the_curves(event_folder: Path) -> None:
     assert [point.step for point in events.Scalars("train/approx_kl")] == [2048, 4096]
 
 
-def test_tensorboard_finds_the_hyperparameters(event_folder: Path) -> None:
+def hparams_plugin(folder: Path) -> tuple[Any, Any]:
+    """What TensorBoard's HParams reads a folder of runs with."""
     from tensorboard import context
     from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
     from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
     from tensorboard.plugins.base_plugin import TBContext
-    from tensorboard.plugins.hparams import api_pb2
     from tensorboard.plugins.hparams.backend_context import Context
+
+    provider = MultiplexerDataProvider(EventMultiplexer().AddRunsFromDirectory(str(folder)).Reload(), str(folder))
+    return context.RequestContext(), Context(TBContext(data_provider=provider))
+
+
+def session_groups(folder: Path) -> list[Any]:
+    from tensorboard.plugins.hparams import api_pb2
     from tensorboard.plugins.hparams.list_session_groups import Handler
 
-    multiplexer = EventMultiplexer().AddRunsFromDirectory(str(event_folder.parent)).Reload()
-    provider = MultiplexerDataProvider(multiplexer, str(event_folder.parent))
-    request = api_pb2.ListSessionGroupsRequest(
-        start_index=0, slice_size=10, allowed_statuses=list(api_pb2.Status.values())
-    )
-    plugin = Context(TBContext(data_provider=provider))
-    (group,) = Handler(context.RequestContext(), plugin, "", request).run().session_groups
+    statuses = list(api_pb2.Status.values())
+    request = api_pb2.ListSessionGroupsRequest(start_index=0, slice_size=10, allowed_statuses=statuses)
+    found = hparams_plugin(folder)
+    return list(Handler(*found, "", request).run().session_groups)
+
+
+def test_tensorboard_finds_the_hyperparameters(event_folder: Path) -> None:
+    (group,) = session_groups(event_folder.parent)
     settings = group.hparams
     assert settings["lr"].number_value == 1e-3
     assert settings["normalize_obs"].bool_value is True
     assert settings["network.hidden_sizes"].string_value == "[64,64]"
     assert settings["env.id"].string_value == "CartPole-v1"
     assert "target_kl" not in settings
+    assert not [key for key in settings if key.startswith(("wandb", "mlflow"))]
     shown = {metric.name.tag: metric.value for metric in group.metric_values}
-    assert shown == {"eval/episode_return_mean": 19.25, "rollout/episode_return_mean": 17.5}
+    assert (shown["eval/episode_return_mean"], shown["rollout/episode_return_mean"]) == (19.25, 17.5)
+
+
+def test_tensorboard_compares_the_runs_of_a_sweep_by_what_differs(tmp_path: Path) -> None:
+    from tensorboard.plugins.hparams import api_pb2
+    from tensorboard.plugins.hparams.get_experiment import Handler
+
+    for seed, lr in enumerate((1e-3, 1e-4)):
+        logger = TensorBoardLogger(tmp_path / str(seed) / "tensorboard")
+        logger.start(make_run(tmp_path, lr=lr, seed=seed, normalize_obs=seed == 1))
+        logger.log(make_row(1, eval__episode_return_mean=10.0 + seed))
+        logger.close(SUMMARY)
+    found = hparams_plugin(tmp_path)
+    experiment = Handler(*found, "", api_pb2.GetExperimentRequest()).run()
+    # which the page shows first, in its table and its parallel coordinates
+    assert {info.name for info in experiment.hparam_infos if info.differs} == {"lr", "seed", "normalize_obs"}
+    # and of the metrics, the first five
+    assert "eval/episode_return_mean" in [info.name.tag for info in experiment.metric_infos][:5]
+    groups = {group.hparams["lr"].number_value: group for group in session_groups(tmp_path)}
+    values = {lr: {value.name.tag: value.value for value in group.metric_values} for lr, group in groups.items()}
+    assert [values[lr]["eval/episode_return_mean"] for lr in (1e-3, 1e-4)] == [10.0, 11.0]
 
 
 def test_each_iteration_can_be_read_while_the_run_goes_on(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from console import Answer, Train, files_in
 
-from ppo_cli.hydra_ext.compose import conf_dir
+from ppo_cli.places import conf_dir
 from ppo_cli.sweep.jobs import read_sweep
 
 EXPERIMENTS = sorted((conf_dir() / "experiment").glob("*.yaml"))

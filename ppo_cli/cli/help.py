@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from ppo_cli.cli import completion
 from ppo_cli.config import EvalConfig, PPOConfig, TrainConfig, show, walk
 from ppo_cli.report.options import ReportConfig, RunsConfig
 from ppo_cli.streams import plain
@@ -37,6 +38,7 @@ Groups (what stands behind each: --cfg job):
   continuous=…       auto (as the preset has it), gaussian, squashed, beta, gsde
   hyperparameters=…  tuned: the defaults below, changed by the environment's preset if it has one
                      default: the defaults below as they are
+  wandb=…, mlflow=…  default, or a file of yours that says where runs are shown
 """
 
 _EVAL = """\
@@ -89,18 +91,25 @@ Flags:
   --cfg job          print the composed configuration instead of running
   --config-dir DIR   look for configuration files in DIR first
   --config-name NAME start from another configuration than the packaged one
+  --completion SHELL print what makes bash, zsh or fish complete settings: eval "$({command} --completion bash)"
   --hydra-help       everything else that Hydra offers
-Tab completion for bash: eval "$({command} -sc install=bash)"
 """
 
 
 def answers(command: str, argv: list[str]) -> bool:
-    """Print the help or the version if the command line asks for it, and say whether it did."""
+    """Print the help, the version or what completes words if the command line asks for it, and say whether it did."""
     if "-sc" in argv or "--shell-completion" in argv:
         return False
     if "--help" in argv or "-h" in argv:
         _print(_HELP[command]())
         return True
+    if argv[:1] == [completion.ASK]:
+        completion.answer(command, argv[1:])
+        return True
+    for shell in completion.SCRIPTS:
+        if argv in (["--completion", shell], [f"--completion={shell}"]):
+            _print(completion.script(shell))
+            return True
     if "--version" in argv:
         from importlib.metadata import version
 
@@ -120,6 +129,8 @@ def train_help() -> str:
         "Network": [row for row in rows if row[0].startswith("network.")],
         "Continuous actions": [row for row in rows if row[0].startswith("continuous.")],
         "Environment": [row for row in rows if row[0].startswith("env.")],
+        "Weights & Biases": [row for row in rows if row[0].startswith("wandb.")],
+        "MLflow": [row for row in rows if row[0].startswith("mlflow.")],
     }
     of_sweeps = [(key, show(value), item.metadata["meaning"]) for key, value, item in walk(SweepConfig())]
     sections["Sweeps, with -m, in no run's settings"] = of_sweeps

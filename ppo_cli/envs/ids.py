@@ -24,6 +24,14 @@ def is_registered(env_id: str) -> bool:
     return registered(env_id) is not None
 
 
+def known_ids(beginning: str = "") -> list[str]:
+    """Every id that Gymnasium knows, those of a family among them if ``beginning`` names it."""
+    import gymnasium
+
+    import_family(beginning)
+    return sorted(env_id for env_id in gymnasium.registry if env_id.startswith(beginning))
+
+
 def newer_version(env_id: str) -> str | None:
     """The registered id that replaces a registered one of an older version."""
     match = _ID.match(env_id)

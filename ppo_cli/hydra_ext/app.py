@@ -25,13 +25,13 @@ from ppo_cli.hydra_ext.compose import (
     check_whole,
     checked,
     composed,
-    conf_dir,
     loader,
     prepare,
     run_folder,
     version_base,
 )
 from ppo_cli.hydra_ext.translate import explain
+from ppo_cli.places import conf_dir
 from ppo_cli.runs.folder import STAMP_VARIABLE, check_free, claim, give_up, new_stamp
 
 if TYPE_CHECKING:

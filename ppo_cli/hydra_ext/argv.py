@@ -124,6 +124,9 @@ def _split(words: list[str], kind: type[Any]) -> tuple[CommandLine, list[Problem
             line.flags.append(f"{name}={words.pop(0)}" if words and words[0] in _INFO and not equals else word)
         elif word in _SWITCHES:
             line.flags.append(word)
+        elif name == "--completion":
+            problems.append(Problem(f"{word} takes bash, zsh or fish, and stands alone", "--completion bash"))
+            words = words[0 if equals else 1 :]
         else:
             problems.append(_unknown_flag(word, words[0] if words else "", kind))
     return line, problems
@@ -132,7 +135,7 @@ def _split(words: list[str], kind: type[Any]) -> tuple[CommandLine, list[Problem
 def _unknown_flag(word: str, following: str, kind: type[Any]) -> Problem:
     name, equals, value = word.partition("=")
     key = name.lstrip("-").replace("-", "_")
-    flags = [*_SWITCHES, *_WITH_VALUE, "--help", "--version", "--info"]
+    flags = [*_SWITCHES, *_WITH_VALUE, "--help", "--version", "--info", "--completion"]
     close = difflib.get_close_matches(name, flags, n=1, cutoff=0.8)
     if close:
         return Problem(f"{word} is not a flag of {command(kind)}", close[0] + (f"={value}" if equals else ""))

@@ -20,25 +20,19 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-import ppo_cli
 from ppo_cli.config import ARGUMENTS, EnvConfig, TrainConfig, walk
 from ppo_cli.envs.families import name_of
 from ppo_cli.envs.ids import is_registered
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.hydra_ext import files, gym_source, renames, resolvers, schema
-from ppo_cli.hydra_ext.keys import choices, command, no_such_group, settings, unknown_key, unnamed
+from ppo_cli.hydra_ext.keys import GROUPS, choices, command, no_such_group, settings, unknown_key, unnamed
 from ppo_cli.hydra_ext.translate import explain
+from ppo_cli.places import conf_dir
 from ppo_cli.sweep_config import OPTIONS
 from ppo_cli.validation import validate, wrong_values
 
 Loader = Callable[[list[str]], DictConfig]
 """Composes a config from overrides."""
-
-
-def conf_dir() -> Path:
-    """The packaged ``conf/``: inside the package once installed, beside it in a checkout."""
-    package = Path(ppo_cli.__file__).resolve().parent
-    return next(folder for folder in (package / "conf", package.parent / "conf") if (folder / "train.yaml").is_file())
 
 
 def version_base() -> dict[str, Any]:
@@ -243,7 +237,7 @@ def _wrong_choice(word: str, override: Override, kind: type[Any]) -> Problem | N
             return unknown_key(key, str(value), kind)
         return Problem(f"{word}: {key} is a single value here", f"{key}=module:{'Id' if key == 'env' else 'Class'}")
     if not isinstance(value, str):
-        inner = f", and single settings are {key}.…=" if key in ("env", "network", "continuous") else ""
+        inner = f", and single settings are {key}.…=" if key in GROUPS else ""
         return Problem(f"{word}: {key} takes a name{inner}", f"{key}={choice}")
     return None
 

@@ -10,7 +10,7 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
-from ppo_cli.envs.ids import is_registered
+from ppo_cli.envs.ids import is_registered, known_ids
 
 _GROUP = "env/"
 
@@ -44,9 +44,7 @@ class GymSource(ConfigSource):
         """Every registered id, for completion and ``glob(…)``."""
         if not self.is_group(config_path) or results_filter is ObjectType.GROUP:
             return []
-        import gymnasium
-
-        return sorted(gymnasium.registry)
+        return known_ids()
 
 
 class PpoSearchPath(SearchPathPlugin):

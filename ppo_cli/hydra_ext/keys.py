@@ -61,6 +61,10 @@ _COUNTED_OTHERWISE = {
 }
 
 
+GROUPS = ("env", "network", "continuous", "wandb", "mlflow")
+"""The groups that hold settings of their own."""
+
+
 def settings(kind: type[Any]) -> list[str]:
     """Every key that may be typed before a ``=``."""
     return [*choices(kind), *(key for key, _, _ in walk(kind()))]
@@ -76,6 +80,8 @@ def choices(kind: type[Any]) -> dict[str, str]:
         "continuous": "gaussian",
         "hyperparameters": "tuned",
         "preset": "mujoco",
+        "wandb": "default",
+        "mlflow": "default",
     }
 
 

@@ -9,13 +9,14 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ppo_cli.config import TrainConfig
+from ppo_cli.config import TrainConfig, walk
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.hydra_ext import schema
 from ppo_cli.hydra_ext.app import config_of, folder_of
 from ppo_cli.hydra_ext.argv import CommandLine, is_resume
 from ppo_cli.hydra_ext.compose import parsed
 from ppo_cli.sweep.jobs import SWEEP_FILE
+from ppo_cli.trackers import is_tracking
 
 AUTO = "auto"
 
@@ -52,7 +53,9 @@ def _check_sweep(named: str) -> None:
 
 
 def own_run(line: CommandLine) -> tuple[Path, dict[str, Any]] | None:
-    """The newest run that this very command made before, with what the command names of the user's own modules.
+    """The newest run that this very command made before, with what the command says beside what the run is.
+
+    That is what it names of the user's own modules, and the settings of its trackers.
 
     Raises:
         ConfigError: if the folder that the command names holds a run with other settings.
@@ -75,6 +78,7 @@ def own_run(line: CommandLine) -> tuple[Path, dict[str, Any]] | None:
             what = f"{named} holds a run with other settings than these"
             raise ConfigError(Problem(what, f"ppo-train resume={named}, or another folder"))
     names = [KEYS.get(name, name) for name in modules_to_name(config)]
+    names += [key for key, _, _ in walk(config) if is_tracking(key)]  # which may be others than the run had so far
     return None if found is None else (found, {name: attrgetter(name)(config) for name in names})
 
 

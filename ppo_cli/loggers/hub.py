@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,13 +53,30 @@ class LoggerHub:
                 self._record_problem(logger, error, "could not be closed")
 
 
-def make_loggers(config: TrainConfig, run_dir: Path, terminal: bool) -> list[Logger]:
+PACKAGES = {"wandb": "wandb", "mlflow": "mlflow-skinny sqlalchemy alembic"}
+"""What to install for each tracker."""
+
+
+def check_installed(tracker: str) -> None:
+    """See that a tracker's package is there, without the seconds that importing it takes.
+
+    Raises:
+        ConfigError: says what to install.
+    """
+    found = importlib.util.find_spec(tracker)
+    if found is None or found.origin is None:  # a folder of that name, such as runs leave, is no package
+        what = f"logger: {tracker} needs a package that is missing"
+        raise ConfigError(Problem(what, f"pip install {PACKAGES[tracker]}"))
+
+
+def make_loggers(config: TrainConfig, run_dir: Path, terminal: bool, changed: bool = False) -> list[Logger]:
     """Every logger that a run needs.
 
     Args:
         config: The run's configuration; ``config.logger`` names the files to write.
         run_dir: The run's folder.
         terminal: Whether a person watches in a terminal, which gets the live display.
+        changed: Whether settings differ from here on from those that the rows so far were made with.
 
     Returns:
         The loggers in the order in which to start and close them: the display first, so that it has given the
@@ -78,6 +96,14 @@ def make_loggers(config: TrainConfig, run_dir: Path, terminal: bool) -> list[Log
         from ppo_cli.loggers.tensorboard import TensorBoardLogger
 
         loggers.append(TensorBoardLogger(run_dir / "tensorboard"))
+    if "wandb" in config.logger:
+        from ppo_cli.loggers.wandb import WandbLogger
+
+        loggers.append(WandbLogger(run_dir, changed))
+    if "mlflow" in config.logger:
+        from ppo_cli.loggers.mlflow import MlflowLogger
+
+        loggers.append(MlflowLogger(run_dir, changed))
     loggers += [own_logger(name)(run_dir) for name in config.logger if ":" in name]
     from ppo_cli.loggers.curves import CurvesLogger
 

@@ -17,21 +17,17 @@ from typing import Any
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
-from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams.metadata import (
-    EXPERIMENT_TAG,
     NULL_TENSOR,
     SESSION_START_INFO_TAG,
     create_summary_metadata,
 )
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionStartInfo
 
-from ppo_cli.config import TrainConfig, show, walk
+from ppo_cli.config import show, walk
 from ppo_cli.loggers.base import RunInfo
 from ppo_cli.loggers.metrics import Metrics
-
-COMPARED = ("eval/episode_return_mean", "rollout/episode_return_mean")
-"""The metrics that the hyperparameter table shows beside the settings."""
+from ppo_cli.trackers import is_tracking
 
 NUMERIC = ("int", "float", "int | None", "float | None")
 
@@ -60,7 +56,7 @@ class TensorBoardLogger:
         if stamps:
             began = SessionLog(status=SessionLog.START)
             self._write(Event(wall_time=time.time(), step=run.start_step + 1, session_log=began))
-        self._write_plugin_data(EXPERIMENT_TAG, HParamsPluginData(experiment=_experiment(run.config)))
+        # No list of settings beside them: without one TensorBoard compares all runs, and shows what differs first.
         self._write_plugin_data(SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=_session(run)))
 
     def log(self, row: Metrics) -> None:
@@ -87,21 +83,11 @@ def _checksum(data: bytes) -> bytes:
     return struct.pack("<I", masked_crc32c(data))
 
 
-def _experiment(config: TrainConfig) -> api_pb2.Experiment:
-    settings = [api_pb2.HParamInfo(name=key, type=_data_type(item.type)) for key, _, item in walk(config)]
-    metrics = [api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in COMPARED]
-    return api_pb2.Experiment(hparam_infos=settings, metric_infos=metrics)
-
-
-def _data_type(kind: Any) -> int:
-    if kind in NUMERIC:
-        return int(api_pb2.DATA_TYPE_FLOAT64)
-    return int(api_pb2.DATA_TYPE_BOOL if kind == "bool" else api_pb2.DATA_TYPE_STRING)
-
-
 def _session(run: RunInfo) -> SessionStartInfo:
     session = SessionStartInfo(start_time_secs=time.time())
     for key, value, item in walk(run.config):
+        if is_tracking(key):
+            continue
         if item.type == "bool":
             session.hparams[key].bool_value = value
         elif item.type not in NUMERIC:

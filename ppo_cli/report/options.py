@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ppo_cli.config import setting
+from ppo_cli.setting import setting
 
 EVAL_METRIC, TRAINING_METRIC = "eval/episode_return_mean", "rollout/episode_return_mean"
 SCORES = ("final", "area")

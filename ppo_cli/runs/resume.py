@@ -17,6 +17,7 @@ from ppo_cli.runs.folder import slug
 from ppo_cli.runs.progress import Progress, read_run
 from ppo_cli.runs.store import CheckpointStore
 from ppo_cli.runs.summary import as_json, fingerprint, now, read_summary
+from ppo_cli.trackers import is_tracking
 
 FIXED = ("env.", "network.", "continuous.", "normalize_")
 """Beginnings of settings that what was learnt so far depends on."""
@@ -92,7 +93,8 @@ def find_saved(run: str | os.PathLike[str], changes: dict[str, Any]) -> Saved:
         raise CheckpointError(problems) from error
     config = _changed(before, changes)
     _check_named(before, changes)
-    changed = {key: show(value) for key, value in changes.items() if _differs(before, key, value)}
+    learnt = {key: value for key, value in changes.items() if not is_tracking(key)}
+    changed = {key: show(value) for key, value in learnt.items() if _differs(before, key, value)}
     if content is not None:
         _forget_lost_best(run_dir, summary, config, content["run"], bool(changed))
     progress = Progress() if content is None else read_run(content["run"]).progress

@@ -16,9 +16,10 @@ from typing import Any
 from ppo_cli.config import TrainConfig
 from ppo_cli.plain import as_first_saved, to_plain, up_to_date
 from ppo_cli.runs.files import write_json
+from ppo_cli.trackers import TRACKERS
 
 PACKAGES = ("ppo-cli", "torch", "numpy", "gymnasium", "hydra-core", "omegaconf")
-ELSEWHERE = ("output_dir", "resume")  # settings that say where a run is kept, not what it is
+ELSEWHERE = ("output_dir", "resume", *TRACKERS)  # settings that say where a run is kept or shown, not what it is
 
 
 def fingerprint(config: TrainConfig) -> str:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ppo_cli.config import TrainConfig, show, walk
 from ppo_cli.spec import ActionPart, Spec
+from ppo_cli.trackers import MlflowConfig, WandbConfig
 from ppo_cli.training.auto import count_updates
 from ppo_cli.training.plan import Plan
 
@@ -89,6 +90,16 @@ EFFECTS = (
         ("keep_best", "eval_episodes"),
         lambda config, _: config.eval_every is not None,
         "with eval_every=null nothing is evaluated",
+    ),
+    Effect(
+        tuple(key for key, _, _ in walk(WandbConfig(), "wandb.")),
+        lambda config, _: "wandb" in config.logger,
+        "logger= does not name wandb",
+    ),
+    Effect(
+        tuple(key for key, _, _ in walk(MlflowConfig(), "mlflow.")),
+        lambda config, _: "mlflow" in config.logger,
+        "logger= does not name mlflow",
     ),
 )
 """What is said of each setting where it does nothing; of several lines for one setting, the first that applies."""

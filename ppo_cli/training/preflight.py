@@ -10,8 +10,9 @@ from ppo_cli.agent.agent import PPOAgent
 from ppo_cli.algorithm.objectives import own_objective
 from ppo_cli.config import TrainConfig
 from ppo_cli.errors import ConfigError, Problem
-from ppo_cli.loggers.hub import own_logger
+from ppo_cli.loggers.hub import check_installed, own_logger
 from ppo_cli.runs.checkpoint import find_checkpoint, load_checkpoint
+from ppo_cli.trackers import TRACKERS
 from ppo_cli.training.callbacks import callback_classes
 from ppo_cli.training.plan import Plan, Planner
 from ppo_cli.training.rewards import transform_class
@@ -36,6 +37,8 @@ def preflight(config: TrainConfig, planner: Planner | None = None) -> Plan:
     for name in config.logger:
         if ":" in name:
             planner.once(f"logger {name}", lambda name=name: own_logger(name))  # type: ignore[misc]
+        elif name in TRACKERS:
+            planner.once(f"logger {name}", lambda name=name: check_installed(name))  # type: ignore[misc]
     if ":" in config.objective:
         planner.once(f"objective {config.objective}", lambda: own_objective(config.objective))
     callback_classes(config)

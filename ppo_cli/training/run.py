@@ -193,7 +193,7 @@ def _make_trainer(job: Job, live: bool) -> tuple[Trainer, float | None]:
         init_from = find_checkpoint(plan.config.init_from, key="init_from")
     history = [] if saved is None else rows_so_far(run_dir, saved)
     before = 0.0 if saved is None else seconds_so_far(saved, history)
-    loggers = make_loggers(plan.config, run_dir, live)
+    loggers = make_loggers(plan.config, run_dir, live, changed=saved is not None and bool(saved.changes))
     trainer = Trainer(plan, run_dir, loggers, init_from, content, history, before or 0.0, callbacks)
     trainer.problems += [] if saved is None else saved.problems
     return trainer, before

@@ -260,7 +260,7 @@ class Trainer:
 
     def _record_problem(self, owner: object, error: Exception, what: str) -> None:
         """Say what went wrong beside the training, and keep it for the summary."""
-        told = f"{type(owner).__name__} {what}: {type(error).__name__}: {error}"
+        told = " ".join(f"{type(owner).__name__} {what}: {type(error).__name__}: {error}".split())  # one line
         log.error("%s", told)
         log.debug("its traceback", exc_info=error)
         self.problems.append(f"{told} (step {self.progress.step:,})")
