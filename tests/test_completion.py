@@ -61,7 +61,7 @@ eval "$(ppo-train --completion bash)"
 COMP_LINE={line!r}; COMP_POINT=${{#COMP_LINE}}
 _ppo_cli
 printf '%s\\n' "${{COMPREPLY[@]}}"
-complete -p ppo-train ppo-eval >&2
+complete -p {" ".join(COMMANDS)} >&2
 """
     words = ["bash", "-c", script]
     done = subprocess.run(words, cwd=folder, env=known(folder), capture_output=True, text=True, check=True)
@@ -82,6 +82,8 @@ complete -p ppo-train ppo-eval >&2
                                "outputs/multirun/2026_c/0_lr-1", "outputs/multirun/2026_c/1_lr-2"]),
         ("ppo-eval seed=1 checkpoint=outputs/C", ["outputs/CartPole-v1/2026_a"]),
         ("ppo-eval --comp", ["--completion"]),
+        ("ppo-report outputs/C", ["outputs/CartPole-v1/"]),
+        ("ppo-runs state=fin", ["finished"]),
         ("ppo-train nothing=", []),
     ],
 )  # fmt: skip
@@ -143,6 +145,8 @@ def test_keys_are_offered_with_their_groups_and_signs() -> None:
     assert words_for("ppo-train ++network.enc") == ["++network.encoder="]
     assert words_for("ppo-eval net") == ["network="]
     assert "resume=" not in words_for("ppo-eval ")
+    assert words_for("ppo-train n_") == ["n_jobs="]
+    assert words_for("ppo-train hydra/") == ["hydra/launcher="]
 
 
 @pytest.mark.parametrize(
@@ -160,6 +164,14 @@ def test_keys_are_offered_with_their_groups_and_signs() -> None:
         ("ppo-eval deterministic=", ["false", "true"]),
         ("ppo-eval render=", ["human", "null"]),
         ("ppo-eval env=", ["null"]),
+        ("ppo-train hydra/launcher=submitit", ["submitit_local", "submitit_slurm"]),
+        ("ppo-train n_jobs=", ["auto"]),
+        ("ppo-train zip=[lr,batch", ["[lr,batch_size"]),
+        ("ppo-report by=lr,batch", ["lr,batch_size"]),
+        ("ppo-report fail_if=", ["null", "worse"]),
+        ("ppo-report metric=eval/episode_return_m", ["eval/episode_return_mean"]),
+        ("ppo-report env=CartPole-v", ["CartPole-v0", "CartPole-v1"]),
+        ("ppo-runs jobs=", ["false", "true"]),
         ("ppo-train --cfg ", ["all", "hydra", "job"]),
         ("ppo-train --completion z", ["zsh"]),
     ],
@@ -172,6 +184,8 @@ def test_values_are_offered(line: str, offered: list[str]) -> None:
 def test_flags_are_those_of_the_command() -> None:
     assert "--multirun" in words_for("ppo-train -")
     assert words_for("ppo-eval --") == sorted(completion.FLAGS)
+    assert words_for("ppo-report --") == ["--help", "--version"]
+    assert "--json" in words_for("ppo-runs --")
 
 
 def test_environments_are_gymnasiums_and_those_of_ones_own_files(here: Path) -> None:
@@ -194,6 +208,16 @@ def test_runs_are_offered_from_where_they_are_kept(here: Path) -> None:
     assert words_for("ppo-train init_from=elsewhere/CartPole-v1/n") == ["init_from=elsewhere/CartPole-v1/notes/"]
     assert words_for("ppo-train init_from=elsewhere/CartPole-v1/2") == ["init_from=elsewhere/CartPole-v1/2026_a"]
     assert words_for("ppo-train resume=no/such/place/") == []
+    assert words_for("ppo-train -m resume=") == ["resume=outputs/multirun/2026_c"]
+
+
+def test_reports_take_any_folder(here: Path) -> None:
+    assert words_for("ppo-runs out") == ["outputs/"]
+    assert words_for("ppo-report lr outputs/multirun/2026_c/0") == ["outputs/multirun/2026_c/0_lr-1"]
+    assert words_for("ppo-report outputs/CartPole-v1/2026_a/checkpoints/") == []
+    assert words_for("ppo-report new against=outputs/A") == ["against=outputs/Acrobot-v1/"]
+    assert words_for("ppo-runs del") == ["delete"]
+    assert words_for("ppo-runs outputs del") == []
 
 
 @pytest.mark.parametrize(("kind", "key"), [(TrainConfig, "env"), (EvalConfig, "checkpoint")])

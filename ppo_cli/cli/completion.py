@@ -7,21 +7,32 @@ import sys
 import types
 import typing
 from collections.abc import Iterable, Iterator
+from fnmatch import fnmatch
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from ppo_cli.config import EvalConfig, TrainConfig, show, type_hints, walk
 from ppo_cli.hydra_ext.keys import choices, settings
+from ppo_cli.launchers import LAUNCHERS
+from ppo_cli.loggers.metrics import COLUMNS
 from ppo_cli.places import conf_dir
+from ppo_cli.report.options import ReportConfig, RunsConfig
 from ppo_cli.streams import plain
+from ppo_cli.sweep_config import OPTIONS, SweepConfig
 
-COMMANDS: dict[str, type[Any]] = {"ppo-train": TrainConfig, "ppo-eval": EvalConfig}
+COMMANDS: dict[str, type[Any]] = {
+    "ppo-train": TrainConfig,
+    "ppo-eval": EvalConfig,
+    "ppo-report": ReportConfig,
+    "ppo-runs": RunsConfig,
+}
+READERS = (ReportConfig, RunsConfig)
+"""Of the commands that read folders of runs: they take these beside settings, and have few flags."""
 ASK = "--complete"
 """What a script asks with: the words so far follow, the one at the cursor last, and only up to there."""
-FLAGS = ("--help", "--version", "--cfg", "--config-dir", "--config-name", "--completion", "--hydra-help")
-ENDLESS = ("=", "/")
-"""What a word ends with that goes on."""
+FEW_FLAGS = ("--help", "--version")
+FLAGS = (*FEW_FLAGS, "--cfg", "--config-dir", "--config-name", "--completion", "--hydra-help")
 
 _BASH = """\
 _ppo_cli() {
@@ -93,22 +104,33 @@ def candidates(kind: type[Any], before: list[str], word: str) -> Iterator[str]:
     if before and before[-1] in takes:
         found: Iterable[str] = takes[before[-1]]
     elif word.startswith("-"):
-        found = (*FLAGS, *(("--multirun",) if kind is TrainConfig else ()))
+        own = {TrainConfig: ("--multirun",), RunsConfig: ("--json",)}.get(kind, ())
+        found = (*(FEW_FLAGS if kind in READERS else FLAGS), *own)
     elif not equals:
         sign = word[: len(word) - len(word.lstrip("+~"))]
-        found = (f"{sign}{name}=" for name in settings(kind))
+        first = ("delete",) if kind is RunsConfig and not before else ()
+        paths = _through(word) if kind in READERS else ()
+        found = (*(f"{sign}{name}=" for name in _keys(kind)), *first, *paths)
     else:
         found = (f"{key}={text}" for text in _values(kind, key.lstrip("+~"), value, before))
     yield from (text for text in found if text.startswith(word))
 
 
+def _keys(kind: type[Any]) -> list[str]:
+    """Every key that a command takes; of Hydra's own, the one that says what starts the jobs of a sweep."""
+    return [*settings(kind), *((*OPTIONS, "hydra/launcher") if kind is TrainConfig else ())]
+
+
 def _values(kind: type[Any], key: str, value: str, before: list[str]) -> Iterator[str]:
     """What a setting takes; of several values, what the last one may be."""
+    if key == "resume" and {"-m", "--multirun"} & {*before}:
+        yield from _runs(value, before, "", sweeps=True)
+        return
     if key in ("resume", "checkpoint", "init_from"):
         yield from ("auto",) if key == "resume" else ()
-        yield from _runs(value, before, files=key != "resume")
+        yield from _runs(value, before, "step_*.pt" if key == "resume" else "*.pt")
         return
-    if key == "output_dir":
+    if key in ("output_dir", "output"):
         yield from _folders(value)
         return
     start = max(value.rfind(","), value.rfind("[")) + 1
@@ -116,25 +138,29 @@ def _values(kind: type[Any], key: str, value: str, before: list[str]) -> Iterato
 
 
 def _choices(kind: type[Any], key: str, before: list[str], value: str) -> Iterator[str]:
-    """The files of a config group, and the environments."""
+    """Names that a setting's type does not tell: files of a config group, environments, metrics, keys, folders."""
+    if key == "env" and kind is not EvalConfig:
+        from ppo_cli.envs.ids import known_ids
+
+        yield from known_ids(value)
+    elif key == "against":
+        yield from _through(value)
+    yield from {"hydra/launcher": LAUNCHERS, "metric": COLUMNS}.get(key, ())
+    yield from settings(TrainConfig) if key in ("zip", "by") else ()
     if key not in choices(kind):
         return
     named = [folder for flag, folder in pairwise(before) if flag in ("--config-dir", "-cd")]
     for folder in (conf_dir(), *map(Path, named)):
         yield from (path.stem for path in (folder / key).glob("*.yaml") if path.stem != "defaults")
-    if key == "env":
-        from ppo_cli.envs.ids import known_ids
-
-        yield from known_ids(value)
 
 
 def _of_type(kind: type[Any], key: str) -> Iterator[str]:
     """Values by a setting's type, with its default among them."""
-    found = {name: (value, item) for name, value, item in walk(kind())}
+    owner = SweepConfig if kind is TrainConfig and key in OPTIONS else kind
+    found = {name: (value, item) for name, value, item in walk(owner())}
     if key not in found:
         return
     default, item = found[key]
-    owner = kind
     for part in key.split(".")[:-1]:
         owner = type_hints(owner)[part]
     hint = type_hints(owner)[item.name]
@@ -154,32 +180,44 @@ def _folders(value: str) -> Iterator[str]:
     yield from (f"{parent}{entry.name}/" for entry in _entries(parent) if entry.is_dir())
 
 
-def _runs(value: str, before: list[str], files: bool) -> Iterator[str]:
-    """Run folders below ``output_dir``; where none begins like that, the way through the folders there are."""
+def _runs(value: str, before: list[str], files: str, sweeps: bool = False) -> Iterator[str]:
+    """Folders of runs, or of sweeps, below ``output_dir``; where none begins like that, the way through what is there.
+
+    Args:
+        value: What is typed of it.
+        before: The words before it.
+        files: A pattern for the files that will do, too.
+        sweeps: Whether it is to be a sweep.
+    """
     typed = [word.partition("=")[2] for word in before if word.startswith("output_dir=")]
     root = typed[-1] if typed else TrainConfig().output_dir
-    below = [f"{root.rstrip('/')}/{path}" for path in _run_folders(root)]
+    below = [f"{root.rstrip('/')}/{path}" for path in _run_folders(root, sweeps)]
     found = [path for path in below if path.startswith(value)]
     yield from found
-    if found or not value:
-        return
+    if value and not found:
+        yield from _through(value, files)
+
+
+def _through(value: str, files: str = "") -> Iterator[str]:
+    """What a path may go on with: folders, with a slash unless they are a run's, and files that a pattern fits."""
     parent = value[: value.rfind("/") + 1]
     for entry in _entries(parent):
         path = f"{parent}{entry.name}"
         if entry.is_dir():
             yield path if (Path(entry.path) / "summary.json").is_file() else f"{path}/"
-        elif (files and entry.name.endswith(".pt")) or entry.name.startswith("step_"):
+        elif fnmatch(entry.name, files):
             yield path
 
 
-def _run_folders(root: str) -> Iterator[str]:
-    """The runs below a folder, of an environment or of a sweep, as paths from there."""
+def _run_folders(root: str, sweeps: bool) -> Iterator[str]:
+    """The runs below a folder, of an environment or of a sweep, as paths from there; or the sweeps instead."""
     for group in _entries(root):
         for run in _entries(group.path):
             path = f"{group.name}/{run.name}"
-            if os.path.exists(f"{run.path}/summary.json"):  # noqa: PTH110 - thousands of them, in no time
+            is_sweep = os.path.exists(f"{run.path}/multirun.yaml")  # noqa: PTH110 - thousands of them, in no time
+            if is_sweep == sweeps and (sweeps or os.path.exists(f"{run.path}/summary.json")):  # noqa: PTH110
                 yield path
-            elif os.path.exists(f"{run.path}/multirun.yaml"):  # noqa: PTH110
+            elif is_sweep:
                 yield from (f"{path}/{job.name}" for job in _entries(run.path) if job.is_dir())
 
 
