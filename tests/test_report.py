@@ -66,7 +66,8 @@ class TestGroups:
 
     def test_what_does_not_change_learning_splits_nothing(self, tmp_path: Path) -> None:
         make_run(tmp_path / "a", seed=0, threads=1, device="cpu", compile=True, output_dir="x", logger=["csv"])
-        make_run(tmp_path / "b", seed=1, threads=2, device="cuda", compile=False, output_dir="y", vector_backend="sync")
+        shown = {"wandb__project": "here", "mlflow__tags": {"team": "red"}, "vector_backend": "sync"}
+        make_run(tmp_path / "b", seed=1, threads=2, device="cuda", compile=False, output_dir="y", **shown)
         section = only(tmp_path)
         assert [len(group.seeds) for group in section.groups] == [2]
         assert "threads" in " ".join(section.notes)

@@ -11,6 +11,7 @@ from typing import Any
 from ppo_cli.config import ARGUMENTS, TrainConfig, show
 from ppo_cli.plain import to_plain, up_to_date
 from ppo_cli.runs.lock import is_locked
+from ppo_cli.trackers import is_tracking
 
 PROGRAM, OWN = "program", "ppo-cli"
 """The program that made a run, as a setting among the others, and the one whose runs are known from their records."""
@@ -39,7 +40,8 @@ class Record:
         folder: Where it is.
         env: Its environment.
         seed: Its seed.
-        settings: All of its settings as one types them, by dotted key, those of an environment's constructor too.
+        settings: All of its settings as one types them, by dotted key, those of an environment's constructor too, but
+            not those of trackers.
         status: How it stands.
         step: How far it came.
         budget: Steps it was to make.
@@ -106,7 +108,8 @@ def read_record(folder: Path) -> Record:
     if step is None or budget is None:
         raise UnusableError("broken", "summary.json lacks the run's steps")
     try:
-        settings = {key: text(value) for key, value in flat(_of_today(config)).items()}
+        flattened = flat({key: value for key, value in _of_today(config).items() if not is_tracking(key)})
+        settings = {key: text(value) for key, value in flattened.items()}
         settings[PROGRAM] = OWN
     except (TypeError, AttributeError, RecursionError) as error:
         raise UnusableError("broken", "summary.json holds no settings of a run") from error

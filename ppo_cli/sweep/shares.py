@@ -14,6 +14,7 @@ from ppo_cli.launchers import Launcher, Ray, Slurm
 from ppo_cli.plain import to_plain
 from ppo_cli.sweep.resources import visible_gpus
 from ppo_cli.sweep_config import SweepConfig
+from ppo_cli.trackers import TRACKERS
 
 if TYPE_CHECKING:
     from ppo_cli.training.plan import Plan
@@ -48,6 +49,7 @@ UNCOMPILED = frozenset(
         "reward_kwargs",
         "on_nan",
         "resume",
+        *TRACKERS,
     )
 )
 """Settings that the compiled gradient step is the same with, whatever they are."""
