@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.gpu_rows import Row, Setting, pictures_config, w1_config
+from benchmarks.gpu_rows import Row, Setting, cudnn, pictures_config, w1_config
 from ppo_cli import Callback, TrainConfig, evaluate, resume, train
 from ppo_cli.agent.core import Agent
 from ppo_cli.algorithm.adam import LearnerState
@@ -120,12 +120,8 @@ def _warnings() -> Iterator[list[str]]:
 
 def learning(setting: Setting) -> list[Row]:
     """Every kind of agent learns from the same rollouts three times: on the CPU, on the device, and recorded there."""
-    cudnn = torch.backends.cudnn
-    cudnn.allow_tf32, cudnn.deterministic = False, True  # convolutions of ten bits would hide a mistake
-    try:
+    with cudnn(allow_tf32=False, deterministic=True):  # convolutions of ten bits would hide a mistake
         return [_kind(setting, name, *kind) for name, kind in _kinds().items()]
-    finally:
-        cudnn.allow_tf32, cudnn.deterministic = True, False
 
 
 def _kind(setting: Setting, name: str, spec: Spec, config: PPOConfig) -> Row:
@@ -241,18 +237,13 @@ def runs(setting: Setting) -> list[Row]:
 
 def runs_of_pictures(setting: Setting) -> list[Row]:
     """The same of pictures, whose convolutions may add up in any order unless cuDNN is told otherwise."""
-    rows, before = [], torch.backends.cudnn.deterministic
-    try:
-        for fixed in (False, True):
-            torch.backends.cudnn.deterministic = fixed
-            config = pictures_config(device=str(setting.device), compile=setting.cuda)
+    rows = []
+    for fixed in (False, True):
+        config = pictures_config(device=str(setting.device), compile=setting.cuda)
+        with cudnn(deterministic=fixed):
             found, _ = _repeat(setting.folder / f"cnn{fixed}", config, setting.tiny)
-            way = "cuDNN deterministic" if fixed else "as it is"
-            rows += [
-                Row("pictures", f"CNN {way}, {what}", "ok" if same else "told", told) for what, same, told in found
-            ]
-    finally:
-        torch.backends.cudnn.deterministic = before
+        way = "cuDNN deterministic" if fixed else "as it is"
+        rows += [Row("pictures", f"CNN {way}, {what}", "ok" if same else "told", told) for what, same, told in found]
     return rows
 
 

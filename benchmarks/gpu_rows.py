@@ -69,6 +69,22 @@ class Setting:
         found.append(f"; peak {torch.cuda.max_memory_allocated(self.device) / 2**20:,.0f} MiB" if self.cuda else "")
 
 
+@contextmanager
+def cudnn(**switches: bool) -> Iterator[None]:
+    """Have some of cuDNN's switches otherwise inside the block."""
+    before = {name: getattr(torch.backends.cudnn, name) for name in switches}
+
+    def set_to(values: dict[str, bool]) -> None:
+        for name, value in values.items():
+            setattr(torch.backends.cudnn, name, value)
+
+    set_to(switches)
+    try:
+        yield
+    finally:
+        set_to(before)
+
+
 class Pictures(gymnasium.Env[Any, Any]):
     """Random pictures as an Atari game's stacked frames are: (4, 84, 84) of 8 bits, six choices, lives of 200 steps."""
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 
-from benchmarks.gpu_rows import Row, Setting, pictures_config, w1_config
+from benchmarks.gpu_rows import Row, Setting, cudnn, pictures_config, w1_config
 from ppo_cli.agent import learner
 from ppo_cli.agent.policy import Policy
 from ppo_cli.algorithm import minibatches, objectives, ppo
@@ -37,28 +36,10 @@ def gradient_steps(setting: Setting) -> list[Row]:
     rows = [_step(setting, f"{name} {size}", spec, network, size) for name, spec, network, size in cases[:5]]
     if not setting.tiny and setting.cuda:
         rows.append(_step(setting, *(f"{cases[5][0]} {cases[5][3]}", *cases[5][1:])))
-        for what, switch in (("cuDNN deterministic", _deterministic), ("no TF32", _no_tf32)):
-            with switch():
+        for what, switches in (("cuDNN deterministic", {"deterministic": True}), ("no TF32", {"allow_tf32": False})):
+            with cudnn(**switches):
                 rows.append(_step(setting, f"CNN, batch 256, {what}", PICTURE, CNN, 256))
     return rows
-
-
-@contextmanager
-def _deterministic() -> Iterator[None]:
-    torch.backends.cudnn.deterministic = True
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.deterministic = False
-
-
-@contextmanager
-def _no_tf32() -> Iterator[None]:
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = True
 
 
 def _step(setting: Setting, name: str, spec: Spec, network: NetworkConfig, size: int) -> Row:

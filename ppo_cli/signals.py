@@ -14,6 +14,8 @@ log = logging.getLogger("ppo_cli")
 # Slurm sends SIGTERM, and what --signal asks for; submitit asks for SIGUSR1 or SIGUSR2; SIGHUP comes when the terminal
 # or the connection goes. Windows has the first two.
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
+SIGNALLED = 128
+"""Exit status of what a signal ended: this and the signal's number."""
 ENDING = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
 
 

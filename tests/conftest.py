@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from console import Answer, Train
+from console import Answer, Train, run_here
 from hypothesis import HealthCheck, settings
 
 torch.set_num_threads(1)  # the tests' networks are small, and other work shares the machine
@@ -30,11 +30,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     monkeypatch.chdir(tmp_path)
 
     def started(*words: str) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["ppo-train", *words])
         monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # which a command leaves at 1
-        with pytest.raises(SystemExit) as ended:
-            main()
-        assert isinstance(ended.value.code, int)
-        return Answer(ended.value.code, *capsys.readouterr())
+        return run_here(monkeypatch, capsys, main, "ppo-train", *words)
 
     return started

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 SCRIPTS = Path(sys.executable).parent
 FRAME_TOP, FRAME_BOTTOM = "╭", "╰"
 
@@ -48,6 +50,17 @@ def run(folder: Path, *words: str) -> Answer:
         command(*words), cwd=folder, env=environment(), capture_output=True, encoding="utf-8", timeout=240, check=False
     )
     return Answer(done.returncode, done.stdout, done.stderr)
+
+
+def run_here(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], main: Callable[[], None], *words: object
+) -> Answer:
+    """Run a command in this process by its ``main``; ``words`` begin with its name."""
+    monkeypatch.setattr(sys, "argv", [*map(str, words)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert isinstance(ended.value.code, int)
+    return Answer(ended.value.code, *capsys.readouterr())
 
 
 def files_in(folder: Path) -> set[Path]:

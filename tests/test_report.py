@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from console import run_here
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from run_folders import BUDGET, make_run, make_sweep, write_rows
@@ -42,13 +43,8 @@ def only(*words: Path | str, **told: object) -> Section:
 
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
     """Run the command; its exit status, and what it printed, each on one line."""
-    monkeypatch.setattr(sys, "argv", ["ppo-report", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        command.main()
-    said = capsys.readouterr()
-    code = ended.value.code
-    assert isinstance(code, int)
-    return code, " ".join(said.out.split()), " ".join(said.err.replace("│", " ").split())
+    answered = run_here(monkeypatch, capsys, command.main, "ppo-report", *words)
+    return answered.code, " ".join(answered.out.split()), answered.words
 
 
 class TestGroups:

@@ -10,6 +10,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from console import run_here
 from run_folders import make_run, make_sweep
 
 from ppo_cli.cli import runs as command
@@ -37,13 +38,8 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
     """Run the command; its exit status, and what it printed."""
-    monkeypatch.setattr(sys, "argv", ["ppo-runs", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        command.main()
-    said = capsys.readouterr()
-    code = ended.value.code
-    assert isinstance(code, int)
-    return code, said.out, " ".join(said.err.replace("│", " ").split())
+    answered = run_here(monkeypatch, capsys, command.main, "ppo-runs", *words)
+    return answered.code, answered.out, answered.words
 
 
 def answer(text: str) -> StringIO:

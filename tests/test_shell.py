@@ -13,17 +13,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from console import Answer, command, environment, files_in
+from console import Answer, Train, command, environment, files_in
 
 from ppo_cli import evaluate
-from ppo_cli.cli.train import main
 from ppo_cli.errors import RunError
-from ppo_cli.runs.folder import STAMP_VARIABLE
 from ppo_cli.runs.lock import locked
 
 TINY = ("total_timesteps=64", "buffer_size=64", "batch_size=64", "epochs=1", "eval_every=null", "logger=[csv]")
@@ -36,27 +33,6 @@ def shell(folder: Path, line: str, **variables: str) -> Answer:
         ["bash", "-c", script], cwd=folder, env=environment() | variables, capture_output=True, timeout=120, check=False
     )
     return Answer(done.returncode, done.stdout.decode("latin-1"), done.stderr.decode("latin-1"))
-
-
-Train = Callable[..., Answer]
-
-
-@pytest.fixture
-def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Train:
-    """``ppo-train`` in this process, which has imported torch already."""
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setenv(STAMP_VARIABLE, "")
-    monkeypatch.chdir(tmp_path)
-
-    def started(*words: str) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["ppo-train", *words])
-        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # which a command leaves at 1
-        with pytest.raises(SystemExit) as ended:
-            main()
-        assert isinstance(ended.value.code, int)
-        return Answer(ended.value.code, *capsys.readouterr())
-
-    return started
 
 
 def status_of(run_dir: Path) -> str:
@@ -156,13 +132,13 @@ def test_help_that_nobody_reads(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("encoding", "dash"), [("ascii", "return - - kl"), ("cp1252", "return \x96 \xb7 kl")])
 def test_an_encoding_without_our_characters(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, train: Train, encoding: str, dash: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Train, encoding: str, dash: str
 ) -> None:
     with (tmp_path / "shown").open("wb") as file:
         stream = io.TextIOWrapper(file, encoding)
         for name in ("stdout", "__stdout__"):
             monkeypatch.setattr(sys, name, stream)
-        answer = train("output_dir=é→", *TINY)
+        answer = here("output_dir=é→", *TINY)
         sys.stdout.flush()
     assert (answer.code, answer.err) == (0, "")
     text = (tmp_path / "shown").read_text("latin-1")
@@ -240,12 +216,12 @@ def test_two_commands_on_one_folder(tmp_path: Path) -> None:
         assert f"seed={winner}" in (tmp_path / f"run/.hydra/{name}.yaml").read_text().replace(": ", "=")
 
 
-def test_a_folder_that_a_file_names_takes_one_run_and_goes_on_with_it(tmp_path: Path, train: Train) -> None:
+def test_a_folder_that_a_file_names_takes_one_run_and_goes_on_with_it(tmp_path: Path, here: Train) -> None:
     (tmp_path / "mine.yaml").write_text("defaults: [train, _self_]\nhydra:\n  run:\n    dir: runs/${seed}\n")
     words = ("--config-dir=.", "--config-name=mine", *TINY)
-    assert train(*words).code == 0
+    assert here(*words).code == 0
     before = {path: path.read_bytes() for path in files_in(tmp_path) if path.is_file()}
-    again, same = train(*words, "lr=0.1"), train(*words, "resume=auto")
+    again, same = here(*words, "lr=0.1"), here(*words, "resume=auto")
     assert "runs/0 holds a run already" in again.words
     assert (again.code, same.code) == (2, 0)
     assert "finished before" in same.out
@@ -256,25 +232,25 @@ def test_a_folder_that_a_file_names_takes_one_run_and_goes_on_with_it(tmp_path: 
     "typed",
     ["output_dir=", "hydra.run.dir=''", "+hydra.run.dir=", "-m seed=0,1 hydra.sweep.dir=", "-m seed=0,1 output_dir="],
 )
-def test_a_folder_without_a_name(tmp_path: Path, train: Train, typed: str) -> None:
-    answer = train(*TINY, *typed.split())
+def test_a_folder_without_a_name(tmp_path: Path, here: Train, typed: str) -> None:
+    answer = here(*TINY, *typed.split())
     assert answer.code == 2
     assert "is empty; a shell leaves it so where a variable is not set" in answer.words
     assert not files_in(tmp_path)
 
 
 @pytest.mark.parametrize("words", ["output_dir: ''", "hydra: {run: {dir: ''}}"])
-def test_a_folder_that_a_file_leaves_without_a_name(tmp_path: Path, train: Train, words: str) -> None:
+def test_a_folder_that_a_file_leaves_without_a_name(tmp_path: Path, here: Train, words: str) -> None:
     (tmp_path / "mine.yaml").write_text(f"defaults: [train, _self_]\n{words}\n")
-    answer = train("--config-dir=.", "--config-name=mine", *TINY)
+    answer = here("--config-dir=.", "--config-name=mine", *TINY)
     assert answer.code == 2
     assert "is empty" in answer.words
     assert len(files_in(tmp_path)) == 1
 
 
 @pytest.mark.parametrize("value", ["null", "conf"])
-def test_hydras_own_folder_may_be_elsewhere_or_nowhere(tmp_path: Path, train: Train, value: str) -> None:
-    answer = train(*TINY, f"hydra.output_subdir={value}", "hydra.run.dir=run")
+def test_hydras_own_folder_may_be_elsewhere_or_nowhere(tmp_path: Path, here: Train, value: str) -> None:
+    answer = here(*TINY, f"hydra.output_subdir={value}", "hydra.run.dir=run")
     assert answer.code == 0, answer.err
     assert not (tmp_path / "run/.hydra").exists()
     assert (tmp_path / "run/conf").exists() is (value == "conf")
@@ -282,14 +258,14 @@ def test_hydras_own_folder_may_be_elsewhere_or_nowhere(tmp_path: Path, train: Tr
 
 
 def test_a_current_folder_that_nobody_can_write_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, train: Train
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Train
 ) -> None:
     monkeypatch.chdir("/proc")
     for place in (f"output_dir={tmp_path / 'a'}", f"hydra.run.dir={tmp_path / 'b'}"):
-        assert train(*TINY, place).code == 0
-    sweep = train(*TINY, "-m", "seed=0", f"hydra.sweep.dir={tmp_path / 'c'}")
+        assert here(*TINY, place).code == 0
+    sweep = here(*TINY, "-m", "seed=0", f"hydra.sweep.dir={tmp_path / 'c'}")
     assert sweep.code == 0, sweep.err
-    refused = train(*TINY)
+    refused = here(*TINY)
     assert refused.code == 2
     assert "try: output_dir=<a folder that you can write to>" in refused.words
     assert "output_dir=outputs," not in refused.words
@@ -329,14 +305,14 @@ gymnasium.register("Chdir-v0", entry_point=Chdir)
 """
 
 
-def test_an_environment_that_changes_the_current_folder(tmp_path: Path, train: Train) -> None:
+def test_an_environment_that_changes_the_current_folder(tmp_path: Path, here: Train) -> None:
     (tmp_path / "moving.py").write_text(CHDIR)
     env = "moving:Chdir-v0"
-    answer = train(*TINY, f"env={env}", "num_envs=2", "vector_backend=sync", "hydra.run.dir=here/run")
+    answer = here(*TINY, f"env={env}", "num_envs=2", "vector_backend=sync", "hydra.run.dir=here/run")
     assert answer.code == 0, answer.err
     assert " · here/run\n" in answer.out
     assert "      folder  here/run\n" in answer.out
-    again = train("resume=here/run", f"env={env}", "total_timesteps=128", "eval_every=64")
+    again = here("resume=here/run", f"env={env}", "total_timesteps=128", "eval_every=64")
     assert again.code == 0, again.err
     assert "resumed at step 64 from here/run/checkpoints/step_64.pt" in again.out
     assert evaluate("here/run", env=env, episodes=1).written == Path("here/run/eval.json")

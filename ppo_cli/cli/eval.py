@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
-from ppo_cli.cli import help as own_help
-from ppo_cli.streams import steady_streams
+from ppo_cli.cli.entry import enter
 
 
 def main() -> None:
     """Evaluate a checkpoint."""
-    steady_streams()
-    argv = sys.argv[1:]
-    if own_help.answers("ppo-eval", argv):
-        return
-    # Hydra, rich and the rest are slow to import; asking for help should not wait for them.
-    from ppo_cli.cli.frame import guarded
-
-    sys.exit(guarded(lambda: _evaluate(argv)))
+    enter("ppo-eval", _evaluate)
 
 
 def _evaluate(argv: list[str]) -> int:

@@ -10,13 +10,12 @@ from collections.abc import Callable
 from typing import IO, TYPE_CHECKING
 
 from ppo_cli.errors import Problem, UserError
+from ppo_cli.signals import SIGNALLED
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 PLAIN_WIDTH = 80
-SIGNALLED = 128
-"""Exit status of what a signal ended: this and the signal's number."""
 INTERRUPTED = SIGNALLED + signal.SIGINT
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ppo_cli.cli import help as own_help
-from ppo_cli.streams import steady_streams
+from ppo_cli.cli.entry import enter
 
 SHUT = 3
 """Exit status where ``fail_if`` applies."""
@@ -13,14 +12,7 @@ SHUT = 3
 
 def main() -> None:
     """Compare runs."""
-    steady_streams()
-    argv = sys.argv[1:]
-    if own_help.answers("ppo-report", argv):
-        return
-    # NumPy, rich and the rest are slow to import; asking for help should not wait for them.
-    from ppo_cli.cli.frame import guarded
-
-    sys.exit(guarded(lambda: _report(argv)))
+    enter("ppo-report", _report)
 
 
 def _report(argv: list[str]) -> int:

@@ -8,9 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ppo_cli.cli.frame import PLAIN_WIDTH, SIGNALLED, console, one_line
+from ppo_cli.cli.frame import PLAIN_WIDTH, console, one_line
 from ppo_cli.errors import CheckpointError, Problem, RunError, UserError
 from ppo_cli.places import shown
+from ppo_cli.signals import SIGNALLED
 
 UNLIMITED = 10_000
 """Width of a table that goes to a file: nothing in it is folded."""

@@ -6,8 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ppo_cli.cli import help as own_help
-from ppo_cli.streams import steady_streams
+from ppo_cli.cli.entry import enter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,13 +19,7 @@ DECLINED = 1
 
 def main() -> None:
     """List runs, or delete some."""
-    steady_streams()
-    argv = sys.argv[1:]
-    if own_help.answers("ppo-runs", argv):
-        return
-    from ppo_cli.cli.frame import guarded
-
-    sys.exit(guarded(lambda: _runs(argv)))
+    enter("ppo-runs", _runs)
 
 
 def _runs(argv: list[str]) -> int:

@@ -8,8 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ppo_cli.cli import help as own_help
-from ppo_cli.streams import steady_streams
+from ppo_cli.cli.entry import enter
 
 if TYPE_CHECKING:
     from ppo_cli.hydra_ext.argv import CommandLine
@@ -17,14 +16,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Train one agent, or one for each combination of a sweep."""
-    steady_streams()
-    argv = sys.argv[1:]
-    if own_help.answers("ppo-train", argv):
-        return
-    # Hydra, rich and the rest are slow to import; asking for help should not wait for them.
-    from ppo_cli.cli.frame import guarded
-
-    sys.exit(guarded(lambda: _train(argv)))
+    enter("ppo-train", _train)
 
 
 def _train(argv: list[str]) -> int:

@@ -7,10 +7,8 @@ from typing import NamedTuple, Protocol
 
 from ppo_cli.sweep.jobs import Job
 
-SIGNALLED = 128
-"""Exit status of a job that a signal stopped: this and the signal's number."""
 BROKEN, UNFIT = 1, 2
-"""Those of a job that came to no end, and of one whose settings do not fit."""
+"""Exit statuses of a job that came to no end, and of one whose settings do not fit."""
 
 
 class Ended(NamedTuple):

@@ -15,8 +15,9 @@ from ppo_cli.config import TrainConfig
 from ppo_cli.errors import ConfigError, Problem, UserError
 from ppo_cli.runs.resume import KEYS, modules_to_name
 from ppo_cli.runs.summary import now, read_summary
+from ppo_cli.signals import SIGNALLED
 from ppo_cli.sweep.attempts import OUT_OF_MEMORY, Attempt, read_attempts, record
-from ppo_cli.sweep.engine import BROKEN, SIGNALLED, UNFIT
+from ppo_cli.sweep.engine import BROKEN, UNFIT
 from ppo_cli.sweep.jobs import Job, read_job
 from ppo_cli.sweep.view import FAILED, INTERRUPTED
 from ppo_cli.training.preflight import preflight

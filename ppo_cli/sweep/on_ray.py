@@ -61,7 +61,6 @@ class OnRay:
         self._launcher, self._cores, self._options = launcher, shares.cores, options
         self._named, self._command = named, command
         self._there: dict[int, ray.ObjectRef[str]] = {}
-        self._begun: set[int] = set()
         _connect(launcher.address)
 
     def room(self, job: Job) -> bool:  # noqa: ARG002 - Ray has it wait for what it takes
@@ -84,10 +83,8 @@ class OnRay:
         self._there[job.number] = remote(task).options(name=f"job {job.number}").remote(sent)
 
     def has_begun(self, job: Job) -> bool:
-        """Whether a process of it has been seen."""
-        if job.number not in self._begun and is_locked(job.folder):
-            self._begun.add(job.number)
-        return job.number in self._begun
+        """Whether a process is at its folder."""
+        return is_locked(job.folder)
 
     def poll(self, seconds: float) -> Sequence[Ended]:
         """Look which tasks have ended."""
@@ -104,7 +101,6 @@ class OnRay:
         import ray
 
         reason = None
-        self._begun.discard(number)
         try:
             ray.get(self._there.pop(number))
         except ray.exceptions.TaskCancelledError:

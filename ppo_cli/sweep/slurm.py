@@ -79,7 +79,6 @@ class OnSlurm:
         self._to_submit: list[Job] = []
         self._to_cancel: list[int] = []
         self._there: dict[int, Submitted] = {}
-        self._begun: set[int] = set()
         self._preempted: Counter[str] = Counter()
         self._asked_at = -math.inf
         self._cancelled: dict[str, float] = {}
@@ -101,10 +100,8 @@ class OnSlurm:
             self._to_submit.append(job)
 
     def has_begun(self, job: Job) -> bool:
-        """Whether a process of it has been seen."""
-        if job.number not in self._begun and is_locked(job.folder):
-            self._begun.add(job.number)
-        return job.number in self._begun
+        """Whether a process is at its folder."""
+        return is_locked(job.folder)
 
     def poll(self, seconds: float) -> Sequence[Ended]:
         """Submit and cancel what there is, and look which jobs have ended.
@@ -120,7 +117,6 @@ class OnSlurm:
         over = {number: why for number, one in self._there.items() if (why := self._end_of(one)) is not None}
         for number in over:
             del self._there[number]
-            self._begun.discard(number)
         return [*withdrawn, *(Ended(number, None, reason) for number, reason in over.items())]
 
     def stop(self, number: int) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ppo_cli.sweep.engine import SIGNALLED
+from ppo_cli.signals import SIGNALLED
 from ppo_cli.sweep.errand import Errand, do
 from ppo_cli.sweep.jobs import read_job
 from ppo_cli.sweep.requeue import give_up, is_in_vain, mark_requeued, note_return
