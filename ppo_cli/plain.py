@@ -38,6 +38,14 @@ def _plain(value: Any) -> Any:
     return int(value) if isinstance(value, numbers.Integral) else float(value)
 
 
+def put(plain: dict[str, Any], key: str, value: Any) -> None:
+    """Set a value by its dotted key; mappings of arguments are made where there are none yet."""
+    *path, last = key.split(".")
+    for part in path:
+        plain = plain.setdefault(part, {})
+    plain[last] = value
+
+
 def as_data(config: Kind) -> Kind:
     """A config that holds nothing but what files keep, so that whoever reads one sees what the run has seen.
 

@@ -99,3 +99,10 @@ def _replaced(stream: IO[str] | None, original: IO[str] | None, number: int) -> 
     if stream is None:
         return open(number, "w", encoding="utf-8", closefd=False)
     return steady(stream) if stream is original else stream  # what a host program has put there stays
+
+
+def printable(text: str) -> str:
+    """A text in one line, with what no terminal and no picture can show, and what moves a cursor, as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)

@@ -422,6 +422,23 @@ class TestLeftOut:
         (bad / "attempts.json").write_text(json.dumps({"attempts": [{"reason": "killed by SIGKILL"}]}))
         assert "killed by SIGKILL" in report(tmp_path).left_out[0].reason
 
+    @pytest.mark.parametrize("begun", [True, False])
+    def test_a_job_that_died_without_a_word_has_failed(self, tmp_path: Path, begun: bool) -> None:
+        make_run(tmp_path / "good")
+        bad = tmp_path / "bad"
+        if begun:
+            make_run(bad, seed=1, status="running")
+        else:
+            (bad / "checkpoints").mkdir(parents=True)
+            (bad / "job.json").write_text("{}")
+        last = {"state": "failed", "reason": "killed by SIGKILL"}
+        (bad / "attempts.json").write_text(json.dumps({"attempts": [last]}))
+        (left,) = report(tmp_path).left_out
+        assert left.state == "failed"
+        assert "killed by SIGKILL" in left.reason
+        (entry,) = catalogue([str(tmp_path)], RunsConfig(state="failed"))
+        assert (entry.folder.name, "killed by SIGKILL" in str(entry.reason)) == ("bad", True)
+
     def test_jobs_that_have_not_begun_and_foreign_folders(self, tmp_path: Path) -> None:
         make_run(tmp_path / "good")
         (tmp_path / "claimed" / "checkpoints").mkdir(parents=True)

@@ -166,6 +166,39 @@ class TestRefused:
         (left,) = report(base).left_out
         assert (left.folder.name, left.state in ("broken", "foreign")) == ("bad", True)
 
+    @pytest.mark.parametrize(
+        "content",
+        [
+            "#[1]\nr,l,t\n1,2,3\n",
+            '#{"t_start": null}\nr,l,t\n1,2,3\n',
+            "#{}\nr,l,t\n1,nan,3\n",
+            "#{}\nr,l,t\n1,inf,3\n",
+        ],
+    )
+    def test_monitors_that_hold_something_else(self, tmp_path: Path, content: str) -> None:
+        progress(tmp_path / "CartPole-v1_1", 1.0)
+        (tmp_path / "bad").mkdir()
+        (tmp_path / "bad" / "0.monitor.csv").write_text(content, encoding="utf-8")
+        (left,) = report(tmp_path).left_out
+        assert (left.folder.name, left.state in ("broken", "foreign")) == ("bad", True)
+
+    def test_a_run_that_diverged_is_not_scored_by_what_it_was_before(self, tmp_path: Path) -> None:
+        for name, last in (("CartPole-v1_1", 7.0), ("CartPole-v1_2", np.nan)):
+            (tmp_path / name).mkdir()
+            returns = [[1.0, 3.0], [5.0, last]]
+            np.savez(tmp_path / name / "evaluations.npz", timesteps=[500, 1000], results=returns)
+        found = report(tmp_path)
+        assert [seed.seed for group in found.sections[0].groups for seed in group.seeds] == [1]
+        (left,) = found.left_out
+        assert left.folder.name == "CartPole-v1_2"
+
+    def test_evaluations_at_no_step(self, tmp_path: Path) -> None:
+        progress(tmp_path / "CartPole-v1_1", 1.0)
+        (tmp_path / "CartPole-v1_2").mkdir()
+        np.savez(tmp_path / "CartPole-v1_2" / "evaluations.npz", timesteps=[np.inf, np.nan], results=[[1.0], [2.0]])
+        (left,) = report(tmp_path).left_out
+        assert left.folder.name == "CartPole-v1_2"
+
     @pytest.mark.parametrize("name", ["progress.csv", "0.monitor.csv", "evaluations.npz"])
     @given(place=st.floats(0, 1), length=st.integers(0, 30), junk=st.binary(max_size=10))
     @settings(max_examples=60, deadline=None)

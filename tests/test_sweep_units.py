@@ -20,6 +20,7 @@ from ppo_cli.runs.lock import is_locked, locked
 from ppo_cli.sweep import local, resources
 from ppo_cli.sweep.attempts import Attempt, read_attempts, reason_of, record, standing
 from ppo_cli.sweep.engine import Ended
+from ppo_cli.sweep.extend import with_settings
 from ppo_cli.sweep.grid import combinations, swept, words, zipped
 from ppo_cli.sweep.job import told
 from ppo_cli.sweep.jobs import Axis, Job, add_jobs, read_job
@@ -174,6 +175,20 @@ def test_gpus_are_places(monkeypatch: pytest.MonkeyPatch) -> None:
     gpus.give_back("5")
     assert gpus.free()
     assert gpus.take() == "5"
+
+
+@pytest.mark.parametrize(("devices", "n_jobs"), [(["cuda:0"], 2), (["cuda:0", "cuda:1"], 4), (["cuda", "cuda:0"], 8)])
+def test_a_gpu_that_is_named_is_one_place(monkeypatch: pytest.MonkeyPatch, devices: list[str], n_jobs: int) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
+    shares = divide(SweepConfig(jobs_per_gpu=2), [TrainConfig(device=device) for device in devices] * 10)
+    assert shares.n_jobs == n_jobs
+
+
+def test_arguments_within_arguments_are_changed_where_they_stand() -> None:
+    config = TrainConfig(callback_kwargs={"options": {"size": 1, "name": "a"}})
+    changed = with_settings(config, {"callback_kwargs.options.size": 3, "env.kwargs.more.of.it": True})
+    assert changed.callback_kwargs == {"options": {"size": 3, "name": "a"}}
+    assert changed.env.kwargs == {"more": {"of": {"it": True}}}
 
 
 def test_envpool_keeps_to_the_share(monkeypatch: pytest.MonkeyPatch) -> None:

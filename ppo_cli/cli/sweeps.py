@@ -14,9 +14,9 @@ from ppo_cli.cli.results import UNLIMITED
 from ppo_cli.loggers.text import MISSING, number
 from ppo_cli.places import shown
 from ppo_cli.signals import SIGNALLED
-from ppo_cli.streams import plain
+from ppo_cli.streams import plain, printable
 from ppo_cli.sweep.grouped import SEED, Group, best_job, group_over_seeds
-from ppo_cli.sweep.view import FAILED, FINISHED, INTERRUPTED, PRUNED, JobView, counts, printable, told
+from ppo_cli.sweep.view import FAILED, FINISHED, INTERRUPTED, PRUNED, JobView, counts, told
 
 if TYPE_CHECKING:
     from rich.console import Console

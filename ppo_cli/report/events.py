@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ppo_cli.report.reading import diverged
 from ppo_cli.report.statistics import Array
 
 MOST_TAGS = 200
@@ -27,7 +28,7 @@ def read_events(paths: Sequence[Path]) -> dict[str, tuple[Array, Array, Array]]:
         raise ValueError("no scalars in the event files")
     start = min(points[0][2] for points in found.values())
     tables = {tag: np.array(points) for tag, points in found.items()}
-    return {tag: (table[:, 0], table[:, 1], table[:, 2] - start) for tag, table in tables.items()}
+    return {tag: (table[:, 0], diverged(table[:, 1]), table[:, 2] - start) for tag, table in tables.items()}
 
 
 def _scalars(path: Path) -> Iterator[tuple[str, float, float, float]]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ppo_cli.report.folders import EVALUATIONS, EVENTS, MONITOR, PROGRESS
 from ppo_cli.report.options import EVAL_METRIC, TRAINING_METRIC
-from ppo_cli.report.reading import BEYOND, ELAPSED, FINISHED, STEP, Run
+from ppo_cli.report.reading import ELAPSED, FINISHED, STEP, Run, diverged, number
 from ppo_cli.report.records import PROGRAM, UnusableError
 from ppo_cli.report.statistics import Array
 
@@ -52,6 +52,10 @@ IDLE = ("logs", "log", "tb", "tensorboard", "runs")
 Series = dict[str, tuple[Array, Array, Array]]  # by name: steps, values, seconds
 
 
+DAMAGED = (ValueError, LookupError, TypeError, AttributeError, RecursionError, EOFError, csv.Error, zipfile.BadZipFile)
+"""What reading raises where a file holds something else than its program writes."""
+
+
 def read_other(path: Path, metric: str, env: str | None) -> Run:
     """Another program's run.
 
@@ -67,7 +71,16 @@ def read_other(path: Path, metric: str, env: str | None) -> Run:
         series, program, said = _series(path)
     except OSError as error:
         raise UnusableError("broken", f"cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, csv.Error, zipfile.BadZipFile, EOFError) as error:
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        csv.Error,
+        zipfile.BadZipFile,
+        EOFError,
+    ) as error:
         raise UnusableError("broken", f"is damaged: {type(error).__name__}: {str(error)[:200]}") from error
     curves = _ours(series, metric)
     if not any(name in curves for name in (TRAINING_METRIC, EVAL_METRIC, metric)):
@@ -146,10 +159,9 @@ def _csv(path: Path) -> Series:
 def _number(cell: str) -> float:
     """A cell's number; an empty one, or a text, is NaN, and NaN is infinite, to be told from that."""
     try:
-        value = float(cell)
+        return number(cell)
     except ValueError:
         return math.nan
-    return value if abs(value) < BEYOND else math.inf
 
 
 def _monitors(paths: Sequence[Path]) -> tuple[Series, str | None]:
@@ -162,7 +174,7 @@ def _monitors(paths: Sequence[Path]) -> tuple[Series, str | None]:
         start = float(about.get("t_start", 0.0))
         for row in csv.DictReader(io.StringIO("\n".join(lines[bool(about) :]))):
             episode = [_number(row.get(name) or "") for name in ("t", "l", "r")]
-            if not np.isnan(episode).any():
+            if np.isfinite(episode[:2]).all() and not np.isnan(episode[2]):
                 episodes.append((start + episode[0], *episode[1:]))
     if not episodes:
         return {}, env
@@ -176,7 +188,7 @@ def _evaluations(path: Path) -> Series:
         steps, returns = content["timesteps"].astype(float), content["results"].astype(float)
     if returns.ndim != 2 or len(steps) != len(returns):
         raise ValueError("timesteps and results of unlike length")
-    return {EVAL_METRIC: (steps, returns.mean(axis=1), np.full(len(steps), math.nan))}
+    return {EVAL_METRIC: (steps, diverged(returns.mean(axis=1)), np.full(len(steps), math.nan))}
 
 
 def _trailing(values: Array) -> Array:
@@ -199,13 +211,16 @@ def _ours(series: Series, metric: str) -> Series:
     if NEGATIVE_ENTROPY in series:
         steps, values, seconds = series[NEGATIVE_ENTROPY]
         found["train/entropy"] = (steps, -values, seconds)
-    return {name: _thinned(*curve) for name, curve in found.items()}
+    thinned = {name: _thinned(*curve) for name, curve in found.items()}
+    return {name: curve for name, curve in thinned.items() if len(curve[0])}
 
 
 def _thinned(steps: Array, values: Array, seconds: Array) -> tuple[Array, Array, Array]:
     """A curve in the order of steps, one value a step, of a bearable length."""
+    real = np.isfinite(steps)
+    steps, values, seconds = steps[real], values[real], seconds[real]
     order = np.argsort(steps, kind="stable")
-    last = np.flatnonzero(np.append(np.diff(steps[order]) > 0, True))
+    last = np.flatnonzero(np.append(np.diff(steps[order]) > 0, True)) if len(order) else order
     if len(last) > MOST_POINTS:
         last = last[np.unique(np.linspace(0, len(last) - 1, MOST_POINTS).round().astype(np.intp))]
     kept = order[last]

@@ -131,18 +131,23 @@ def _numbers(row: list[str], places: Sequence[int], width: int) -> list[float] |
     if len(row) != width:
         return None
     try:
-        found = [_number(row[place]) if place >= 0 else math.nan for place in places]
+        found = [number(row[place]) if place >= 0 else math.nan for place in places]
     except ValueError:
         return None
     return found if math.isfinite(found[0]) and found[0] >= 0 else None
 
 
-def _number(cell: str) -> float:
+def number(cell: str) -> float:
     """A cell's number; an empty one is NaN, and what is no number to reckon with is infinite, to be told from that."""
     if not cell:
         return math.nan
     value = float(cell)
     return value if abs(value) < BEYOND else math.inf
+
+
+def diverged(values: Array) -> Array:
+    """Values that came as numbers, likewise: NaN is what a run came to, and not that there is nothing."""
+    return np.where(np.abs(values) < BEYOND, values, math.inf)
 
 
 def _increasing(steps: Array) -> NDArray[np.intp]:

@@ -10,7 +10,10 @@ from typing import Any
 
 from ppo_cli.config import ARGUMENTS, TrainConfig, show
 from ppo_cli.plain import to_plain, up_to_date
+from ppo_cli.report.options import STATES
 from ppo_cli.runs.lock import is_locked
+from ppo_cli.runs.standing import state_of
+from ppo_cli.streams import printable
 from ppo_cli.trackers import is_tracking
 
 PROGRAM, OWN = "program", "ppo-cli"
@@ -85,6 +88,9 @@ def _without_summary(folder: Path) -> UnusableError:
         if is_locked(folder):
             return UnusableError("running", "is about to begin")
         kept = folder / "checkpoints"
+        state, reason = last_attempt(folder)
+        if state_of(None, False, state) == "failed":
+            return UnusableError("failed", f"failed before it began: {reason or 'see its output.log'}")
         if (folder / "job.json").is_file() or (kept.is_dir() and not any(kept.iterdir())):
             return UnusableError("waiting", "has not begun")
         if kept.is_dir():
@@ -138,12 +144,12 @@ def _of_today(config: dict[str, Any]) -> dict[str, Any]:
 
 def standing(folder: Path, status: str) -> str:
     """How a run stands whose record says ``status``: one that was killed says it is running for ever."""
-    if status != "running":
+    if status not in ("running", "failed", "interrupted"):
         return status
     try:
-        return "running" if is_locked(folder) else "interrupted"
+        return state_of(status, is_locked(folder), last_attempt(folder)[0])
     except OSError:
-        return "running"
+        return status
 
 
 def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -165,20 +171,20 @@ def text(value: Any) -> str:
     )
 
 
-def printable(found: str) -> str:
-    """A text out of a file, with what no terminal and no picture can show written as escapes."""
-    if found.isprintable():
-        return found
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in found)
+def last_attempt(folder: Path) -> tuple[str | None, str | None]:
+    """How a job's last process ended, and why, as far as a sweep has written that down."""
+    try:
+        last = json.loads((folder / "attempts.json").read_text(encoding="utf-8"))["attempts"][-1]
+        state, reason = last.get("state"), last.get("reason")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None, None
+    told = str(reason)[:MOST_CHARACTERS] if reason else None
+    return state if state in STATES else None, told
 
 
 def last_reason(folder: Path) -> str | None:
-    """What a sweep has written down of a job that died."""
-    try:
-        reason = json.loads((folder / "attempts.json").read_text(encoding="utf-8"))["attempts"][-1]["reason"]
-    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
-        return None
-    return str(reason)[:MOST_CHARACTERS] if reason else None
+    """Why a job died."""
+    return last_attempt(folder)[1]
 
 
 def _whole(value: Any) -> int | None:

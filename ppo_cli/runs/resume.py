@@ -10,7 +10,7 @@ from typing import Any
 
 from ppo_cli.config import ARGUMENTS, TrainConfig, old_names, own_modules, show, walk
 from ppo_cli.errors import CheckpointError, ConfigError, Problem
-from ppo_cli.plain import changes_as_data, from_plain, to_plain
+from ppo_cli.plain import changes_as_data, from_plain, put, to_plain
 from ppo_cli.renames import check_agreed, warn
 from ppo_cli.runs.checkpoint import load_checkpoint
 from ppo_cli.runs.folder import slug
@@ -172,11 +172,7 @@ def _changed(before: TrainConfig, changes: dict[str, Any]) -> TrainConfig:
             what = f"{key}={show(value)} cannot change in a run that goes on: it has {key}={show(_saved(before, key))}"
             problems.append(Problem(what, f"the same without {key}=, or a new run with init_from=<this one>"))
             continue
-        *path, last = key.split(".")
-        place = plain
-        for part in path:
-            place = place[part]
-        place[last] = value
+        put(plain, key, value)
     if problems:
         raise ConfigError(problems)
     config: TrainConfig = from_plain(TrainConfig, plain)
@@ -196,7 +192,12 @@ def modules_to_name(config: TrainConfig) -> dict[str, str]:
 def _saved(before: TrainConfig, key: str) -> Any:
     """What a setting was."""
     holder = _holder(key)
-    return attrgetter(key)(before) if holder is None else attrgetter(holder)(before).get(key.removeprefix(f"{holder}."))
+    if holder is None:
+        return attrgetter(key)(before)
+    place = attrgetter(holder)(before)
+    for part in key.removeprefix(f"{holder}.").split("."):
+        place = place.get(part) if isinstance(place, dict) else None
+    return place
 
 
 def _holder(key: str) -> str | None:

@@ -10,8 +10,9 @@ from typing import Any
 
 from ppo_cli.runs.files import write_json
 from ppo_cli.runs.lock import is_locked
+from ppo_cli.runs.standing import state_of
 from ppo_cli.runs.summary import read_summary
-from ppo_cli.sweep.view import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, WAITING
+from ppo_cli.sweep.view import FAILED
 
 ATTEMPTS_FILE = "attempts.json"
 OUT_OF_MEMORY = "ran out of memory"
@@ -92,18 +93,10 @@ def standing(folder: Path, ours: bool = False) -> Standing:
     summary, attempts = read_summary(folder) or {}, read_attempts(folder)
     status = summary.get("status")
     last = attempts[-1] if attempts else None
-    if status in (FINISHED, PRUNED):
-        state, reason = str(status), None
-    elif locked:
-        state, reason = RUNNING, None
-    elif last is not None and last.state != FINISHED:
-        state, reason = last.state, last.reason
-    elif status is None:
-        state, reason = WAITING, None
-    elif status == FAILED:
-        state, reason = FAILED, "see its train.log"
-    else:  # it said running, and whoever ran it is gone
-        state, reason = INTERRUPTED, None
+    state = state_of(status, locked, None if last is None else last.state)
+    reason = "see its train.log" if state == FAILED else None
+    if last is not None and last.state == state:
+        reason = last.reason
     return Standing(state, reason, summary, len(attempts))
 
 

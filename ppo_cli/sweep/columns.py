@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ppo_cli.loggers.console import block_chart, gauge
 from ppo_cli.loggers.text import duration, number
-from ppo_cli.streams import plain
+from ppo_cli.streams import plain, printable
 from ppo_cli.sweep.remaining import left
 from ppo_cli.sweep.view import (
     FAILED,
@@ -22,7 +22,6 @@ from ppo_cli.sweep.view import (
     WAITING,
     JobView,
     percent,
-    printable,
     told,
 )
 

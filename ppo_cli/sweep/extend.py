@@ -9,7 +9,7 @@ from typing import Any
 
 from ppo_cli.config import ARGUMENTS, TrainConfig, show, walk
 from ppo_cli.errors import ConfigError, Problem
-from ppo_cli.plain import from_plain, to_plain
+from ppo_cli.plain import from_plain, put, to_plain
 from ppo_cli.sweep.grid import Choice, combinations, same, swept, words
 from ppo_cli.sweep.jobs import Axis, Job, SweepFolder, job_name
 
@@ -33,12 +33,7 @@ def with_settings(config: TrainConfig, settings: Mapping[str, Any]) -> TrainConf
         raise ConfigError(problems)
     plain = to_plain(config)
     for key, value in settings.items():
-        holder = next((name for name in ARGUMENTS if key.startswith(f"{name}.")), None)
-        *path, last = key.split(".") if holder is None else [*holder.split("."), key.removeprefix(f"{holder}.")]
-        place = plain
-        for part in path:
-            place = place[part]
-        place[last] = value
+        put(plain, key, value)
     found: TrainConfig = from_plain(TrainConfig, plain)
     return found
 

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from ppo_cli.loggers.text import duration, number
 from ppo_cli.places import shown
-from ppo_cli.streams import plain, steady
+from ppo_cli.streams import plain, printable, steady
 from ppo_cli.sweep.remaining import remaining
 from ppo_cli.sweep.view import (
     BETWEEN,
@@ -21,7 +21,6 @@ from ppo_cli.sweep.view import (
     counts,
     done,
     percent,
-    printable,
     steps_per_second,
 )
 

@@ -83,8 +83,10 @@ def divide(options: SweepConfig, configs: Sequence[TrainConfig], launcher: Launc
         n_jobs = options.n_jobs
     else:
         n_jobs = max(1, there // max((_cores_of(config, there) for config in configs), default=1))
-        if gpus and all(config.device.startswith("cuda") for config in configs):
-            n_jobs = len(gpus) * options.jobs_per_gpu
+        devices = {config.device for config in configs}
+        if gpus and all(device.startswith("cuda") for device in devices):
+            places = len(gpus) if "cuda" in devices else len(devices)  # cuda:1 is taken at its word
+            n_jobs = places * options.jobs_per_gpu
         n_jobs = n_jobs if options.wait else len(configs)
     n_jobs = max(1, min(n_jobs, len(configs)))
     return Shares(n_jobs, max(1, there // n_jobs) if n_jobs > 1 else None, gpus)

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from ppo_cli.config import show
+from ppo_cli.streams import printable
+
 RUNNING, FAILED, INTERRUPTED, WAITING, FINISHED, PRUNED = STATES = (
     "running",
     "failed",
@@ -110,17 +113,4 @@ def steps_per_second(views: Sequence[JobView]) -> float | None:
 
 def told(value: Any) -> str:
     """A setting's value as one types it."""
-    if isinstance(value, str):
-        return printable(value)
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, list | tuple):
-        return f"[{','.join(map(told, value))}]"
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{printable(str(key))}:{told(inner)}" for key, inner in value.items()) + "}"
-    return printable(str(value))
-
-
-def printable(text: str) -> str:
-    """A text in one line, with nothing in it that would move a terminal's cursor."""
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+    return printable(show(value))
