@@ -132,8 +132,7 @@ def train_help() -> str:
         "Weights & Biases": [row for row in rows if row[0].startswith("wandb.")],
         "MLflow": [row for row in rows if row[0].startswith("mlflow.")],
     }
-    of_sweeps = [(key, show(value), item.metadata["meaning"]) for key, value, item in walk(SweepConfig())]
-    sections["Sweeps, with -m, in no run's settings"] = of_sweeps
+    sections["Sweeps, with -m, in no run's settings"] = _rows(SweepConfig())
     return "\n".join([_TRAIN, _TRAIN_GROUPS, *_sections(sections), _FLAGS.replace("{command}", "ppo-train")])
 
 

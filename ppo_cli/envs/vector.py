@@ -180,7 +180,7 @@ class VectorEnv:
                 valid = ~starts
             self._ended = ended
         rows = self._pack(observations, infos)
-        if any_ended and self._mode != AutoresetMode.SAME_STEP:
+        if any_ended and self._aside is not None and self._mode != AutoresetMode.SAME_STEP:
             rows[ended] = self._with_choice(rows[ended])
         if any_ended and self._mode != AutoresetMode.NEXT_STEP:
             starts = ended

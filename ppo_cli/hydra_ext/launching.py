@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ppo_cli.config import TrainConfig
+from ppo_cli.config import TrainConfig, type_hints
 from ppo_cli.errors import Problem
 from ppo_cli.hydra_ext import schema
 from ppo_cli.hydra_ext.compose import parsed
@@ -24,7 +23,7 @@ def launcher_of(name: str, given: Mapping[str, Any]) -> tuple[Launcher, list[Pro
     kind = LAUNCHERS.get(name)
     if kind is None:
         return Launcher(), [no_such_launcher(name)]
-    hints = typing.get_type_hints(kind)
+    hints = type_hints(kind)
     problems = [
         Problem(
             f"{PREFIX}{key} is not a setting of {GROUP}={name}", ", ".join(hints) or f"the same without {PREFIX}{key}="

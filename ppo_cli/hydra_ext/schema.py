@@ -14,7 +14,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-from ppo_cli.config import EvalConfig, TrainConfig, show
+from ppo_cli.config import EvalConfig, TrainConfig, show, type_hints
 from ppo_cli.errors import Problem
 from ppo_cli.hydra_ext.files import with_place
 from ppo_cli.hydra_ext.keys import unknown_key
@@ -47,7 +47,7 @@ def _build(kind: type[Any], plain: Any, prefix: str, root: type[Any]) -> tuple[A
     if not isinstance(plain, dict):
         given = f"{prefix.rstrip('.')}={show(plain)}"
         return config, [Problem(f"{given} is not a group of settings", f"the same without {given}")]
-    hints = typing.get_type_hints(kind)
+    hints = type_hints(kind)
     problems = [_unknown(f"{prefix}{key}", value, root) for key, value in plain.items() if key not in hints]
     for name, hint in hints.items():
         if name not in plain:
@@ -113,5 +113,5 @@ def fitted(kind: type[Any], key: str, value: Any) -> Any:
     """A value as :func:`build` would write it for a dotted key; of a key that does not exist, as it is."""
     hint: Any = kind
     for part in key.split("."):
-        hint = typing.get_type_hints(hint).get(part) if dataclasses.is_dataclass(hint) else None
+        hint = type_hints(hint).get(part) if dataclasses.is_dataclass(hint) else None
     return fit(value, hint)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Transformer
 
-from ppo_cli.config import TrainConfig
+from ppo_cli.config import TrainConfig, type_hints
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.hydra_ext import schema
 from ppo_cli.hydra_ext.resumption import plain_value
@@ -107,7 +106,7 @@ def options_of(typed: Sequence[str], in_files: Mapping[str, Any]) -> tuple[Sweep
             problems.append(Problem(f"{override.input_line}: {key} is about the whole sweep", fix))
         else:
             found[key] = plain_value(override.value())
-    hints = typing.get_type_hints(SweepConfig)
+    hints = type_hints(SweepConfig)
     fitted = {key: schema.fit(value, hints[key]) for key, value in found.items()}
     options = SweepConfig(**fitted)
     return options, fitted, problems + wrong_options(options)

@@ -60,7 +60,7 @@ def do(errand: Errand, asked: Asked) -> str:
         os.chdir(errand.current)
     sys.path += [place for place in errand.search if place not in sys.path]
     job = read_job(errand.folder)
-    gpus = Gpus([_gpus()] if job.config.device == "cuda" else [], jobs_per_gpu=1)
+    gpus = Gpus([",".join(visible_gpus())] if job.config.device == "cuda" else [], jobs_per_gpu=1)
     engine = Local(1, errand.cores, gpus, {job.number: errand.named}, errand.command, deaf=True)
     options = SweepConfig(retries=errand.retries, job_timeout=errand.job_timeout)
     try:
@@ -68,11 +68,6 @@ def do(errand: Errand, asked: Asked) -> str:
         return scheduler.run().views[0].state
     finally:
         engine.close()
-
-
-def _gpus() -> str:
-    """Those that the cluster has given to this process, as ``CUDA_VISIBLE_DEVICES`` names them."""
-    return os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(visible_gpus())
 
 
 class Unseen:

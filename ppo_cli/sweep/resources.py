@@ -77,9 +77,9 @@ class Gpus:
 
 def visible_gpus() -> list[str]:
     """The GPUs that this process may use, each as ``CUDA_VISIBLE_DEVICES`` names it."""
-    import torch
-
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return [name.strip() for name in named.split(",") if name.strip()]
+    import torch
+
     return [str(number) for number in range(torch.cuda.device_count())]

@@ -161,9 +161,9 @@ class TransformedRewards:
         np.copyto(memory["rewards"], made, where=valid)
 
     def _experience(self, memory: RolloutBuffer) -> Experience:
-        observations = memory["observations"][..., : self._obs_size].astype(self._dtype)
+        observations = memory["observations"][..., : self._obs_size].astype(self._dtype, copy=False)
         assert memory.next_observations is not None
-        last = memory.next_observations[None, :, : self._obs_size].astype(self._dtype)
+        last = memory.next_observations[None, :, : self._obs_size].astype(self._dtype, copy=False)
         following = np.concatenate((observations[1:], last))
         for row, finals in memory.finals:
             following[row, finals.envs] = finals.observations[:, : self._obs_size]
