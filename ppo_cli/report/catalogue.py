@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,6 @@ class Entry:
         final_return: Its last evaluation's mean, else that of its last training episodes.
         best_return: Its best evaluation's.
         wall_time: Seconds it took.
-        size: Bytes on disk.
     """
 
     folder: Path
@@ -55,7 +55,11 @@ class Entry:
     final_return: float | None
     best_return: float | None
     wall_time: float | None
-    size: int
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes on disk; looked up only for what is shown."""
+        return size_of(self.folder)
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ def _keys(records: Iterable[Record]) -> dict[str, list[str]]:
 def _entry(folder: Path, record: Record | None, state: str, reason: str | None, keys: dict[str, list[str]]) -> Entry:
     sweep = folder.parent if is_sweep(folder.parent) else None
     if record is None:
-        return Entry(folder, sweep, None, state, reason, None, {}, None, None, None, None, None, None, size_of(folder))
+        return Entry(folder, sweep, None, state, reason, None, {}, None, None, None, None, None, None)
     facts = record.facts
     return Entry(
         folder=folder,
@@ -139,7 +143,6 @@ def _entry(folder: Path, record: Record | None, state: str, reason: str | None, 
         final_return=_number(facts.get("final_return")),
         best_return=_number(facts.get("best_return")),
         wall_time=_number(facts.get("wall_time")),
-        size=size_of(folder),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -89,7 +90,7 @@ def _group(
     profile_at: Array,
 ) -> Group:
     settings = dict(zip(keys, one.key, strict=True))
-    own, areas = _scores(seeds), np.array([seed.area for seed in seeds])
+    own, areas = scores_of(seeds), np.array([seed.area for seed in seeds])
     timed = scores.over_seconds(one.runs, metric)
     with_threshold = told.threshold is not None
     return Group(
@@ -137,12 +138,13 @@ def _unambiguous(groups: Sequence[Group]) -> list[Group]:
     found = []
     for number, group in enumerate(groups):
         if names.count(group.name) > 1:
-            group = Group(**{**group.__dict__, "name": f"{group.name} ({number + 1})"})
+            group = dataclasses.replace(group, name=f"{group.name} ({number + 1})")
         found.append(group)
     return found
 
 
-def _scores(seeds: Sequence[Seed]) -> Array:
+def scores_of(seeds: Sequence[Seed]) -> Array:
+    """Each seed's score, (seeds,)."""
     return np.array([seed.score for seed in seeds])
 
 
@@ -170,7 +172,7 @@ def tests_in_all(groups: Sequence[Group], pairs: Sequence[object]) -> int:
 
 def _pairs(groups: Sequence[Group], found: Sequence[Runs], alpha: float) -> tuple[Pair, ...]:
     places = compared(groups, [one.key for one in found])
-    own = [_scores(group.seeds) for group in groups]
+    own = [scores_of(group.seeds) for group in groups]
     tests = permutation_tests([(own[first], own[second]) for first, second in places])
     others = [welch_test(own[first], own[second], 1 - alpha) for first, second in places]
     decide = [

@@ -5,14 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-import numpy as np
-
 from ppo_cli.errors import ConfigError, Problem
-from ppo_cli.report.comparing import seeds_to_decide
-from ppo_cli.report.model import Gate, Group, Section
+from ppo_cli.report.comparing import scores_of, seeds_to_decide
+from ppo_cli.report.model import Gate, Section
 from ppo_cli.report.options import ReportConfig
 from ppo_cli.report.settings import name_of
-from ppo_cli.report.statistics import Array
 from ppo_cli.report.tests_of_means import deciding_p, holm, permutation_tests, welch_test
 from ppo_cli.report.verdict import gate_sentence
 
@@ -29,7 +26,9 @@ def gated(sections: Sequence[Section], told: ReportConfig) -> list[Section]:
     if not places:
         raise ConfigError(Problem("no new group has the settings of an old one", "by=<the settings that both have>"))
     alpha = told.alpha
-    scores = [(_scores(section.groups[new]), _scores(section.groups[old])) for section, new, old in places]
+    scores = [
+        (scores_of(section.groups[new].seeds), scores_of(section.groups[old].seeds)) for section, new, old in places
+    ]
     tests = permutation_tests([(new + told.margin, old) for new, old in scores], less=True)
     welch = [welch_test(new + told.margin, old) for new, old in scores]
     least = iter(holm([test.smallest for test in tests if test is not None]))
@@ -58,7 +57,3 @@ def _with_gates(section: Section, gates: tuple[Gate, ...], told: ReportConfig) -
         assert pair is not None
         said.append(gate_sentence(gate, section.groups, pair, told))
     return dataclasses.replace(section, gates=gates, sentences=(*said, *section.sentences))
-
-
-def _scores(group: Group) -> Array:
-    return np.array([seed.score for seed in group.seeds])

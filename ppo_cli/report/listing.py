@@ -131,7 +131,7 @@ def as_text(entries: Sequence[Entry]) -> str:
     """All that is known of the runs, as a JSON list."""
     found = []
     for one in entries:
-        facts = dict(one.__dict__)
+        facts = {**vars(one), "size": one.size}
         facts["folder"], facts["sweep"] = str(one.folder), None if one.sweep is None else str(one.sweep)
         facts["started"] = None if one.started is None else one.started.isoformat()
         found.append(facts)
