@@ -95,6 +95,17 @@ class TestByHand:
         assert statistics.interval(np.array([1.0]), statistics.mean) is None
 
 
+@pytest.mark.parametrize("seeds", [2, 3, 5, 8])
+def test_a_band_is_at_each_point_the_interval_there(seeds: int) -> None:
+    values = np.random.default_rng(seeds).normal(size=(seeds, 6))
+    low, high = statistics.curve_band(values)
+    for point in range(6):
+        # Ranks are drawn: where seeds stand in order, the very resamples of a single score.
+        alone = statistics.interval(np.sort(values[:, point]), statistics.iqm, draws=1_000)
+        assert alone is not None
+        assert (low[point], high[point]) == pytest.approx((alone.low, alone.high))
+
+
 class TestAgainstSciPy:
     """The same answers from another program."""
 

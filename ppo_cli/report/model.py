@@ -286,6 +286,9 @@ def to_plain(value: Any, digits: int | None = None) -> Any:
     if isinstance(value, dict):
         return {key: to_plain(one, digits) for key, one in value.items()}
     if isinstance(value, tuple | list):
+        if {*map(type, value)} == {float}:  # curves, which are most of a report
+            found = value if digits is None else [*map(float, [f"{one:.{digits}g}" for one in value])]
+            return [one if math.isfinite(one) else None for one in found]
         return [to_plain(one, digits) for one in value]
     if isinstance(value, float):
         if not math.isfinite(value):

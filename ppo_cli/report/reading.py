@@ -114,16 +114,32 @@ def _read_curves(path: Path, columns: Sequence[str]) -> tuple[dict[str, Array], 
         raise UnusableError("broken", "metrics.csv has no column step")
     wanted = list(dict.fromkeys([STEP, ELAPSED, *columns]))
     places = [head.index(name) if name in head else -1 for name in wanted]
-    good = [cells for row in rows if (cells := _numbers(row, places, len(head))) is not None]
-    if not good:
+    table = _all_numbers(rows, places, len(head))
+    if table is None:
+        good = [cells for row in rows if (cells := _numbers(row, places, len(head))) is not None]
+        table = np.array(good).reshape(len(good), len(places))
+    if not len(table):
         raise UnusableError("broken", "metrics.csv has no rows")
-    notes = [f"{len(rows) - len(good)} rows of metrics.csv could not be read"] if len(good) < len(rows) else []
-    table = np.array(good)
+    notes = [f"{len(rows) - len(table)} rows of metrics.csv could not be read"] if len(table) < len(rows) else []
     order = _increasing(table[:, 0])
     if len(order) < len(table):
         notes.append(f"{len(table) - len(order)} rows of metrics.csv stand twice or in the wrong place; the last count")
     table = table[order]
     return {name: table[:, index] for index, name in enumerate(wanted)}, tuple(notes)
+
+
+def _all_numbers(rows: Sequence[list[str]], places: Sequence[int], width: int) -> Array | None:
+    """What :func:`_numbers` makes of each row, in a fraction of the time; ``None`` where some row is damaged."""
+    if any(len(row) != width for row in rows):
+        return None
+    cells = [row[place] if place >= 0 else "" for row in rows for place in places]
+    try:
+        values = np.array([*map(float, [cell or "0" for cell in cells])])
+    except ValueError:
+        return None
+    table = np.where([not cell for cell in cells], np.nan, diverged(values)).reshape(len(rows), len(places))
+    steps = table[:, 0]
+    return table if (np.isfinite(steps) & (steps >= 0)).all() else None
 
 
 def _numbers(row: list[str], places: Sequence[int], width: int) -> list[float] | None:
