@@ -20,7 +20,7 @@ def main() -> None:
 
 
 def _train(argv: list[str]) -> int:
-    from ppo_cli.cli import results, sweeps
+    from ppo_cli.cli import results, searches, sweeps
     from ppo_cli.config import TrainConfig
     from ppo_cli.hydra_ext import app, resumption
     from ppo_cli.hydra_ext import argv as words
@@ -47,6 +47,10 @@ def _train(argv: list[str]) -> int:
         app.hydra_main(line, "train", task, TrainConfig)
     if task.listed is not None:
         return sweeps.show_listed(task.listed)
+    if task.space is not None:
+        return searches.show_space(task.space)
+    if task.search is not None:
+        return searches.show_search(task.search)
     if task.sweep is not None:
         return sweeps.show_sweep(task.sweep)
     return results.show_run(task.last) if task.last is not None else 0
@@ -54,7 +58,7 @@ def _train(argv: list[str]) -> int:
 
 def _resume(line: CommandLine, command: str) -> int | None:
     """Go on with a run, if the command line asks for it and there is one; returns the exit status."""
-    from ppo_cli.cli import results, sweeps
+    from ppo_cli.cli import results, searches, sweeps
     from ppo_cli.errors import CheckpointError
     from ppo_cli.hydra_ext import resumption
     from ppo_cli.hydra_ext.task import resumed
@@ -63,8 +67,15 @@ def _resume(line: CommandLine, command: str) -> int | None:
     if named is None:
         return None
     if line.multirun:
+        from ppo_cli.hydra_ext.searches import resumed_search
         from ppo_cli.hydra_ext.sweeps import resumed_sweep
+        from ppo_cli.search.folder import SearchFolder, is_search
 
+        if is_search(Path(named).expanduser()):
+            search = resumed_search(Path(named), line, command)
+            if isinstance(search, SearchFolder):
+                return searches.show_space(search)
+            return searches.show_search(search)
         found = resumed_sweep(Path(named), line, command)
         return sweeps.show_listed(found) if isinstance(found, list) else sweeps.show_sweep(found)
     if named != resumption.AUTO:

@@ -33,6 +33,7 @@ from ppo_cli.hydra_ext.compose import (
 from ppo_cli.hydra_ext.translate import explain
 from ppo_cli.places import conf_dir
 from ppo_cli.runs.folder import STAMP_VARIABLE, check_free, claim, give_up, new_stamp
+from ppo_cli.search_config import is_about_search
 
 if TYPE_CHECKING:
     from ppo_cli.hydra_ext.task import Task
@@ -103,7 +104,8 @@ def plan_run(line: CommandLine, config_name: str) -> tuple[Plan, RunFolder] | No
         ConfigError: names everything that is wrong.
     """
     again = shlex.join(["ppo-train", "-m", *line.typed])
-    problems = [Problem(f"{word} is about a sweep, and this is one run", again) for word in line.options]
+    about = [*line.options, *filter(is_about_search, line.overrides)]
+    problems = [Problem(f"{word} is about several runs, and this is one", again) for word in about]
     try:
         config: TrainConfig = config_of(line, config_name, TrainConfig)
     except ConfigError as error:

@@ -28,6 +28,7 @@ from ppo_cli.hydra_ext import files, gym_source, renames, resolvers, schema
 from ppo_cli.hydra_ext.keys import GROUPS, choices, command, no_such_group, settings, unknown_key, unnamed
 from ppo_cli.hydra_ext.translate import explain
 from ppo_cli.places import conf_dir
+from ppo_cli.search_config import KEYS
 from ppo_cli.sweep_config import OPTIONS
 from ppo_cli.validation import validate, wrong_values
 
@@ -185,7 +186,7 @@ def composed(kind: type[Any], load: Loader, overrides: Sequence[str]) -> tuple[A
             files.forget_places(word.lstrip("+~").partition("=")[0] for word in words)
             own = config if set(config.hydra) == {"runtime"} else _only_ours(config)
             found: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
-            left_out = ("hydra", *(OPTIONS if kind is TrainConfig else ()))  # which are about sweeps, and no run's
+            left_out = ("hydra", *((*OPTIONS, *KEYS) if kind is TrainConfig else ()))  # about sweeps, and no run's
             plain = {key: value for key, value in found.items() if key not in left_out}
             return plain, problems + _wrong_files(config, words, kind)
         except (HydraException, OmegaConfBaseException, ValueError) as error:

@@ -78,7 +78,7 @@ def _wrong_sweep(key: str, override: Override) -> Problem | None:
         return None
     if override.is_interval_sweep():
         what = f"{override.input_line}: an interval has no values to try, and a sweep tries each of some"
-        return Problem(what, f"'{key}=choice(…,…)', or '{key}=range(…,…)' for whole numbers")
+        return Problem(what, f"'{key}=choice(…,…)', or search=optuna, which draws from intervals")
     if key in OPTIONS:
         return Problem(f"{override.input_line}: {key} is about the whole sweep", f"{key}=<one value>")
     if override.is_delete():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,11 +20,13 @@ from ppo_cli.hydra_ext import files
 from ppo_cli.hydra_ext.compose import Loader, check_named, checked, reusing
 from ppo_cli.hydra_ext.launching import launcher_of
 from ppo_cli.hydra_ext.renames import with_new_names
+from ppo_cli.hydra_ext.searches import search_of, space_words
 from ppo_cli.hydra_ext.sweep_words import grid, options_of
 from ppo_cli.hydra_ext.task import SweepRecord, Task
 from ppo_cli.launchers import Launcher
 from ppo_cli.places import shown
 from ppo_cli.plain import to_plain
+from ppo_cli.search_config import KEYS, SearchConfig, is_about_search
 from ppo_cli.sweep.engines import missing
 from ppo_cli.sweep.grid import swept
 from ppo_cli.sweep.grid import words as typed_words
@@ -42,40 +46,40 @@ class Sweep(Sweeper):
         self._loads, self._config, self.task = hydra_context.config_loader, config, task_function
 
     def sweep(self, arguments: list[str]) -> None:
-        """Check all jobs, then run them until the last or a signal.
+        """Check all jobs, then run them until the last or a signal; or begin a search, and run that.
 
         Raises:
             ConfigError: if any job cannot run; then none is started and no folder made.
         """
         in_file = [f"{key}={value}" for key, value in self._params.items()]
-        own = {key: value for key, value in self._plain_root().items() if key in OPTIONS}
+        root = self._plain_root()
+        own = {key: value for key, value in root.items() if key in OPTIONS}
         options, asked, problems = options_of(self.task.options, own)
         launcher, wrong = self._launcher()
         problems += [*wrong, *self._unheard(), *missing(launcher, options)]
         check_named("hydra.sweep.dir", self._config.hydra.sweep.dir)
+        search, wrong = search_of(root, arguments)
+        problems += wrong
+        words = [*space_words(root.get("search_space") or {}), *in_file]
+        words = with_new_names([*words, *(word for word in arguments if not is_about_search(word))], TrainConfig)
         folder = Path(self._config.hydra.sweep.dir).absolute()
-        words = with_new_names([*in_file, *arguments], TrainConfig)
+        sweep = SweepFolder(folder, self.task.command, (), asked, (), launcher=launcher)
+        if search is not None:
+            self._search(sweep, search, options, words, problems)
+            return
         axes, jobs = self._checked(words, options, launcher, folder, problems)
         if options.dry_run:
             self.task.listed = [job for job, _ in jobs]
             return
         frozen = tuple(job for job, _ in jobs)
-        self._run(SweepFolder(folder, self.task.command, tuple(axes), asked, frozen, launcher=launcher), options, jobs)
+        self._run(dataclasses.replace(sweep, axes=tuple(axes), jobs=frozen), options, jobs)
 
     def _run(self, sweep: SweepFolder, options: SweepConfig, jobs: list[tuple[Job, list[str]]]) -> None:
         from ppo_cli.hydra_ext.sweeps import modules_of
         from ppo_cli.runs.resume import modules_to_name
-        from ppo_cli.sweep.start import alone, run_sweep
+        from ppo_cli.sweep.start import run_sweep
 
-        sweep.folder.mkdir(parents=True, exist_ok=True)
-        with alone(sweep.folder):
-            try:
-                with (sweep.folder / "multirun.yaml").open("x", encoding="utf-8") as file:  # of several, one makes it
-                    OmegaConf.save(self._config, file)
-            except FileExistsError as error:
-                name = shown(sweep.folder)
-                fix = f"ppo-train -m resume={name}, or hydra.sweep.dir=<another folder>"
-                raise ConfigError(Problem(f"{name} holds a sweep already", fix)) from error
+        with self._begun(sweep.folder):
             add_jobs(sweep.jobs)
             for job, words in jobs:
                 self._record(job, words)
@@ -83,6 +87,62 @@ class Sweep(Sweeper):
             named = {job.number: tuple(modules_to_name(job.config)) for job in sweep.jobs}
             outcome = run_sweep(sweep, options, named, self.task.command)
         self.task.sweep = SweepRecord(outcome, *modules_of(sweep.jobs, outcome.views))
+
+    def _search(
+        self,
+        sweep: SweepFolder,
+        search: SearchConfig,
+        options: SweepConfig,
+        words: list[str],
+        problems: list[Problem],
+    ) -> None:
+        from ppo_cli.hydra_ext import searches
+        from ppo_cli.sweep.checking import Checker
+
+        problems += searches.unfit(sweep.launcher, options)
+        load = reusing(TrainConfig, self._load)
+        checker = Checker(sweep.folder, options, sweep.launcher)
+        try:
+            parser = OverridesParser.create(config_loader=self._loads)
+            found = searches.planned(
+                searches.sorted_words(parser, words, options),
+                search,
+                sweep.folder,
+                lambda own: _composed(load, list(own)),
+                lambda label, compose: checker.check(0, label, compose),
+            )
+        except ConfigError as error:
+            raise ConfigError([*problems, *error.problems]) from error
+        checker.plans(problems)
+        if options.dry_run:
+            self.task.space = found
+            return
+        from ppo_cli.search.run import run_search
+
+        with self._begun(sweep.folder):
+            searches.freeze(found, sweep)
+            outcome = run_search(sweep, found, options, searches.names(found), self.task.command)
+        self.task.search = searches.record_of(outcome, found)
+
+    @contextmanager
+    def _begun(self, folder: Path) -> Iterator[None]:
+        """Have a new sweep's folder to oneself.
+
+        Raises:
+            ConfigError: if it holds a sweep already.
+        """
+        from ppo_cli.sweep.start import alone
+
+        folder.mkdir(parents=True, exist_ok=True)
+        with alone(folder):
+            try:
+                with (folder / "multirun.yaml").open("x", encoding="utf-8") as file:  # of several, one makes it
+                    OmegaConf.save(self._config, file)
+            except FileExistsError as error:
+                name = shown(folder)
+                fix = f"ppo-train -m resume={name}, or hydra.sweep.dir=<another folder>"
+                raise ConfigError(Problem(f"{name} holds a sweep already", fix)) from error
+            yield
 
     def _record(self, job: Job, words: list[str]) -> None:
         """Hydra's own record of a job, unless somebody does without."""
@@ -94,7 +154,7 @@ class Sweep(Sweeper):
         OmegaConf.save(OmegaConf.create(words), job.folder / inside / "overrides.yaml")
 
     def _plain_root(self) -> Mapping[str, Any]:
-        keys: list[Any] = [key for key in self._config if key in OPTIONS]
+        keys: list[Any] = [key for key in self._config if key in (*OPTIONS, *KEYS)]
         found = OmegaConf.to_container(OmegaConf.masked_copy(self._config, keys), resolve=True)
         assert isinstance(found, dict)
         return {str(key): value for key, value in found.items()}
@@ -125,7 +185,7 @@ class Sweep(Sweeper):
         problems: list[Problem],
     ) -> tuple[list[Axis], list[tuple[Job, list[str]]]]:
         """Compose and check all jobs; problems that several share are told once."""
-        from ppo_cli.hydra_ext.checking import Checker
+        from ppo_cli.sweep.checking import Checker
         from ppo_cli.sweep.local import warm_up
         from ppo_cli.sweep.shares import cold_program, divide, settled
 

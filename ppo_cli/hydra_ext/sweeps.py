@@ -144,7 +144,7 @@ def _planned(
     Raises:
         ConfigError: names everything that is wrong.
     """
-    from ppo_cli.hydra_ext.checking import Checker
+    from ppo_cli.sweep.checking import Checker
     from ppo_cli.sweep.job import check_named
 
     axes = new_axes(sweep, asked.axes)

@@ -13,6 +13,8 @@ from ppo_cli.places import shown
 from ppo_cli.plain import to_plain
 
 if TYPE_CHECKING:
+    from ppo_cli.search.folder import SearchFolder
+    from ppo_cli.search.run import SearchOutcome
     from ppo_cli.sweep.jobs import Job
     from ppo_cli.sweep.scheduler import Outcome as SweepOutcome
     from ppo_cli.training.plan import Plan
@@ -53,6 +55,21 @@ class SweepRecord:
     named_again: list[str]
 
 
+@dataclass(frozen=True)
+class SearchRecord:
+    """A search that has ended, or was stopped.
+
+    Attributes:
+        outcome: How it ended.
+        named: What ppo-eval must be told of the user's own modules in its trials.
+        named_again: What ppo-train must be told of those to go on with it.
+    """
+
+    outcome: SearchOutcome
+    named: list[str]
+    named_again: list[str]
+
+
 @dataclass
 class Task:
     """What Hydra runs. It keeps errors instead of raising them, since Hydra prints lines of its own about those.
@@ -64,6 +81,8 @@ class Task:
         options: The words that are about the sweep as a whole.
         sweep: The sweep, if it was one.
         listed: The jobs of a sweep that was only to be listed.
+        search: The search, if it was one.
+        space: A search that was only to be listed.
     """
 
     command: str
@@ -72,6 +91,8 @@ class Task:
     last: Outcome | None = None
     sweep: SweepRecord | None = None
     listed: list[Job] | None = None
+    search: SearchRecord | None = None
+    space: SearchFolder | None = None
 
     def __call__(self, _: DictConfig) -> Outcome:
         """Train what was planned, in the folder that Hydra made."""

@@ -10,15 +10,16 @@ from ppo_cli.sweep.lines import SweepLines
 from ppo_cli.sweep.view import Display
 
 
-def make_display(folder: Path, n_jobs: int) -> Display:
+def make_display(folder: Path, n_jobs: int, noun: str = "job") -> Display:
     """A live table in a terminal; plain lines in a pipe, a file or a notebook.
 
     Args:
         folder: The sweep's folder.
         n_jobs: How many jobs run at a time.
+        noun: What is shown.
     """
     if cursor_moves():
         from ppo_cli.sweep.table import LiveTable
 
-        return LiveTable(folder, n_jobs)
-    return SweepLines(folder, n_jobs, sys.stdout)
+        return LiveTable(folder, n_jobs, noun=noun)
+    return SweepLines(folder, n_jobs, sys.stdout, noun=noun)

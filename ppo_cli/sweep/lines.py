@@ -35,12 +35,18 @@ class SweepLines:
         n_jobs: How many jobs run at a time.
         stream: Where to write; ``None`` if there is nowhere.
         clock: Seconds from any fixed point on.
+        noun: What it tells of.
     """
 
     def __init__(
-        self, folder: Path, n_jobs: int, stream: TextIO | None, clock: Callable[[], float] = time.monotonic
+        self,
+        folder: Path,
+        n_jobs: int,
+        stream: TextIO | None,
+        clock: Callable[[], float] = time.monotonic,
+        noun: str = "job",
     ) -> None:
-        self._folder, self._n_jobs, self._clock = folder, n_jobs, clock
+        self._folder, self._n_jobs, self._clock, self._noun = folder, n_jobs, clock, noun
         self._stream = None if stream is None or stream.closed else steady(stream)
         self._encoding = None if stream is None else stream.encoding
         self._known: dict[int, JobView] = {}
@@ -50,9 +56,8 @@ class SweepLines:
     def update(self, views: Sequence[JobView], note: str = "") -> None:
         """Write what has changed since the last time."""
         if not self._known:
-            self._print(
-                f"{len(views)} jobs: {', '.join(counts(views))}, {self._n_jobs} at a time · {shown(self._folder)}"
-            )
+            known = f"{len(views)} {self._noun}s: {', '.join(counts(views))}"
+            self._print(f"{known}, {self._n_jobs} at a time · {shown(self._folder)}")
         for view in views:
             before = self._known.get(view.number)
             if before is None or before.state != view.state:
@@ -73,7 +78,7 @@ class SweepLines:
         if view.state == WAITING or (before is None and view.state != RUNNING):
             return
         what = started(before) if view.state == RUNNING else ended(view)
-        self._print(f"job {view.number} ({printable(view.label)}) {what}")
+        self._print(f"{self._noun} {view.number} ({printable(view.label)}) {what}")
 
     def _print(self, line: str) -> None:
         if self._stream is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,11 @@ class Results:
 
     Args:
         folder: The sweep's folder.
-        jobs: All of its jobs.
+        jobs: All of its jobs, by number; there may be more by and by.
     """
 
-    def __init__(self, folder: Path, jobs: Sequence[Watched]) -> None:
+    def __init__(self, folder: Path, jobs: Mapping[int, Watched]) -> None:
         self._path, self._jobs = folder / RESULTS_FILE, jobs
-        swept = dict.fromkeys(key for one in jobs for key in one.job.swept)
-        self._columns = [*BEFORE, *(key for key in swept if key != "seed"), *AFTER]
         self._rows: dict[int, tuple[JobView, dict[str, Any]]] = {}
 
     def write(self) -> None:
@@ -36,14 +34,16 @@ class Results:
         Raises:
             OSError: if that fails.
         """
-        for one in self._jobs:
+        for one in self._jobs.values():
             if one.job.number not in self._rows or self._rows[one.job.number][0] is not one.view:
                 self._rows[one.job.number] = one.view, _row(one)
         write_atomically(self._path, self._write)
 
     def _write(self, path: Path) -> None:
         with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self._columns, restval="", extrasaction="ignore", lineterminator="\n")
+            swept = dict.fromkeys(key for one in self._jobs.values() for key in one.job.swept)
+            columns = [*BEFORE, *(key for key in swept if key != "seed"), *AFTER]
+            writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore", lineterminator="\n")
             writer.writeheader()
             writer.writerows(row for _, row in self._rows.values())
 

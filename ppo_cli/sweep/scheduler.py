@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from ppo_cli.runs.lock import is_locked
 from ppo_cli.runs.summary import now
@@ -16,7 +17,7 @@ from ppo_cli.sweep.attempts import Attempt, read_attempts, reason_of, record
 from ppo_cli.sweep.engine import UNFIT, Ended, Engine
 from ppo_cli.sweep.results import Results
 from ppo_cli.sweep.stopping import Asked
-from ppo_cli.sweep.view import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, WAITING, Display, JobView
+from ppo_cli.sweep.view import FAILED, FINISHED, INTERRUPTED, OVER, PRUNED, RUNNING, WAITING, Display, JobView
 from ppo_cli.sweep.watch import Watched
 from ppo_cli.sweep_config import SweepConfig
 
@@ -42,6 +43,19 @@ class Outcome:
     left: bool = False
 
 
+class Source(Protocol):
+    """Makes the jobs of a sweep as it goes on, of what earlier ones came to."""
+
+    def next(self) -> Watched | None:
+        """The next job, now that there is a place for one; ``None`` if there is none for now."""
+
+    def looked(self, one: Watched) -> str | None:
+        """Why a job that has new rows is to be given up; ``None`` if it goes on."""
+
+    def over(self, one: Watched) -> None:
+        """Note that a job has come to its end, whatever that is."""
+
+
 class Scheduler:
     """Runs the jobs of a sweep.
 
@@ -53,6 +67,7 @@ class Scheduler:
         display: Shows them.
         asked: Whether a signal has asked for the end.
         results: Whether to keep ``results.csv``.
+        source: What further jobs come from; it then also says which of those that there are are left to do.
     """
 
     def __init__(
@@ -64,22 +79,23 @@ class Scheduler:
         display: Display,
         asked: Asked,
         results: bool = True,
+        source: Source | None = None,
     ) -> None:
         self._folder, self._engine, self._options = folder, engine, options
-        self._display, self._asked = display, asked
+        self._display, self._asked, self._source = display, asked, source
         self._jobs = {one.job.number: one for one in jobs}
         self._running: dict[int, Watched] = {}
         running = {number: one for number, one in self._jobs.items() if one.state == RUNNING}
         self._elsewhere = {number: one for number, one in running.items() if not engine.adopts(one.job)}
         over = [one for one in jobs if one.state in (FINISHED, PRUNED) or one.job.number in self._elsewhere]
-        self._waiting = deque(one for one in jobs if one not in over)
+        self._waiting = deque(one for one in jobs if one not in over and source is None)
         self._withdrawn: set[int] = set()  # from a queue, before they had begun
         self._warm: set[str] = set()
         self._failures = 0
         self._stopping = self._killed = False
         self._looked_at = 0.0
         self._kill_at: dict[int, float] = {}
-        self._results, self._trouble = Results(folder, jobs) if results else None, ""
+        self._results, self._trouble = Results(folder, self._jobs) if results else None, ""
 
     def run(self) -> Outcome:
         """Run them until the last has ended, or a signal asks for the end."""
@@ -148,6 +164,12 @@ class Scheduler:
 
     def _next(self) -> Watched | None:
         """The next job that can start: of those that would compile the same program, the first alone makes it."""
+        if not self._waiting and len(self._running) < self._engine.n_jobs and self._source is not None:
+            further = self._source.next()
+            if further is not None:
+                self._jobs[further.job.number] = further
+                further.becomes(WAITING)
+                self._waiting.append(further)
         compiling = {one.job.cold for one in self._running.values()} - self._warm
         for one in self._waiting:
             if one.job.cold is not None and one.job.cold in compiling:
@@ -163,6 +185,7 @@ class Scheduler:
             if one.job.cold is not None and one.gave_row:
                 self._warm.add(one.job.cold)
             self._look_whether_hung(number, one)
+            self._look_whether_worth_it(number, one)
         if time.monotonic() - self._looked_at < LOOK_AT_OTHERS_EVERY:
             return
         self._looked_at = time.monotonic()
@@ -174,6 +197,8 @@ class Scheduler:
                 if one.state not in (FINISHED, PRUNED):
                     one.becomes(WAITING)
                     self._waiting.append(one)
+                elif self._source is not None:
+                    self._source.over(one)
                 self._keep_results()
 
     def _look_whether_hung(self, number: int, one: Watched) -> None:
@@ -187,6 +212,13 @@ class Scheduler:
         self._kill_at[number] = time.monotonic() + PATIENCE
         self._engine.stop(number)
 
+    def _look_whether_worth_it(self, number: int, one: Watched) -> None:
+        if self._source is None or one.overdue or one.given_up:
+            return
+        one.given_up = self._source.looked(one)
+        if one.given_up:
+            self._engine.stop(number)
+
     def _ended(self, ended: Ended) -> None:
         one = self._running[ended.number]
         self._kill_at.pop(ended.number, None)
@@ -197,6 +229,8 @@ class Scheduler:
         if one.overdue is not None and not (said and known[-1].state == FINISHED):
             spoke = known[-1] if said else self._unsaid(one, ended)
             _keep(one, replace(spoke, state=FAILED, reason=one.overdue))
+        elif one.given_up is not None and said and known[-1].state == INTERRUPTED:
+            _keep(one, replace(known[-1], state=PRUNED, reason=one.given_up))
         elif not said and not never_begun:
             _keep(one, self._unsaid(one, ended), max(len(known), one.now.attempts))
         self._over(one, ended.code)
@@ -221,6 +255,8 @@ class Scheduler:
                 self._waiting.append(one)
             else:
                 self._failures += 1
+        if self._source is not None and one.state in OVER:
+            self._source.over(one)
         if self._options.fail_fast is not None and self._failures >= self._options.fail_fast:
             self._start_no_more()
         self._keep_results()
@@ -229,6 +265,7 @@ class Scheduler:
         for left in self._waiting:
             left.look_again(ours=True)
         self._waiting.clear()
+        self._source = None
         queued = {number for number, one in self._running.items() if one.state == WAITING} - self._withdrawn
         self._withdrawn |= queued
         for number in queued:

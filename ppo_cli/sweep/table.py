@@ -61,10 +61,11 @@ class LiveTable:
         folder: The sweep's folder.
         n_jobs: How many jobs run at a time.
         console: Where to show it.
+        noun: What its rows are.
     """
 
-    def __init__(self, folder: Path, n_jobs: int, console: Console | None = None) -> None:
-        self._folder, self._n_jobs = folder, n_jobs
+    def __init__(self, folder: Path, n_jobs: int, console: Console | None = None, noun: str = "job") -> None:
+        self._folder, self._n_jobs, self._noun = folder, n_jobs, noun
         self._console = console or Console(file=steady(sys.stdout), highlight=False)
         self._open = ExitStack()
         self._views: Sequence[JobView] = ()
@@ -90,7 +91,8 @@ class LiveTable:
         """The table as of now."""
         signs = Signs(console.encoding)
         height = options.height or console.height
-        yield from picture(self._views, shown(self._folder), self._n_jobs, self._note, signs, console.width, height)
+        folder, width = shown(self._folder), console.width
+        yield from picture(self._views, folder, self._n_jobs, self._note, signs, width, height, self._noun)
 
 
 def picture(
@@ -101,6 +103,7 @@ def picture(
     signs: Signs,
     width: int,
     height: int,
+    noun: str = "job",
 ) -> list[Text]:
     """The table as lines: no wider than ``width`` and no more than ``height``.
 
@@ -109,20 +112,20 @@ def picture(
     width = min(width, WIDEST)
     roomy = height >= ROOMY
     top = [Text(line, "dim") for line in folded(signs.text(str(folder)), width)] if roomy else []
-    top += _summary(views, n_jobs, signs, width)
+    top += _summary(views, n_jobs, signs, width, noun)
     bottom = [Text(signs.cut(note, width), "yellow")] if note else []
     if roomy:
         top.append(Text())
-    lines = top + _jobs(views, signs, width, height - len(top) - len(bottom)) + bottom
+    lines = top + _jobs(views, signs, width, height - len(top) - len(bottom), noun) + bottom
     for line in lines:
         line.no_wrap = True
     return lines[:height]
 
 
-def _summary(views: Sequence[JobView], n_jobs: int, signs: Signs, width: int) -> Iterator[Text]:
+def _summary(views: Sequence[JobView], n_jobs: int, signs: Signs, width: int, noun: str) -> Iterator[Text]:
     share = done(views)
     yield signs.bar(share, width - 6, "cyan").append(f"{percent(share):>6}", "bold")
-    yield from _parts([f"{len(views)} jobs", *counts(views)], signs, width)
+    yield from _parts([f"{len(views)} {noun}s", *counts(views)], signs, width)
     if any(view.state in (RUNNING, WAITING) for view in views):
         seconds = remaining(views, n_jobs)
         speed = f"{number(steps_per_second(views), 0)} steps/s"
@@ -146,20 +149,20 @@ class Row:
     lead: list[str]
 
 
-def _jobs(views: Sequence[JobView], signs: Signs, width: int, height: int) -> list[Text]:
+def _jobs(views: Sequence[JobView], signs: Signs, width: int, height: int, noun: str) -> list[Text]:
     """The heading, the jobs that fit, and how many others there are."""
     names, values = settings(views, signs)
-    digits = max([3, *(len(str(view.number)) for view in views)])
+    digits = max([len(noun), *(len(str(view.number)) for view in views)])
     widths = [max(map(cell_len, column)) for column in zip(names, *values, strict=True)]
     aside = digits + sum(len(GAP) + width for width in widths)
     beside = aside + needed_beside(views, signs) <= width and bool(names)
     if beside:
-        heading = _joined("job", names, digits, widths)
+        heading = _joined(noun, names, digits, widths)
         rows = [
             Row(view, [_joined(str(view.number), own, digits, widths)]) for view, own in zip(views, values, strict=True)
         ]
     else:
-        aside, heading = digits, f"{'job':>{digits}}"
+        aside, heading = digits, f"{noun:>{digits}}"
         rows = [Row(view, list(_label(view, signs, digits, width))) for view in views]
     picked = _picked(rows, height - 1, 0 if beside else 1)
     columns = fitting([row.view for row in picked], signs, width - aside - len(GAP))

@@ -20,10 +20,11 @@ class Curve:
 
     Args:
         path: The file, which need not exist yet.
+        column: One whose values are all kept, with their steps.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, column: str | None = None) -> None:
+        self._path, self._column = path, column
         self.forget()
 
     def forget(self) -> None:
@@ -32,6 +33,7 @@ class Curve:
         self._columns: list[str] = []
         self.last: dict[str, float] = {}
         self.returns: list[float] = []
+        self.points: list[tuple[float, float]] = []
 
     def read(self) -> bool:
         """Read what was added since; whether there was a row."""
@@ -64,6 +66,8 @@ class Curve:
             return
         self._rows += 1
         self.last = row
+        if self._column in row and "step" in row:
+            self.points.append((row["step"], row[self._column]))
         value = row.get("rollout/episode_return_mean")
         if value is not None and self._rows % self._every == 0:
             self.returns.append(value)
@@ -77,16 +81,18 @@ class Watched:
 
     Args:
         job: The job.
+        column: Of its ``metrics.csv``, one whose values are wanted as they come.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, column: str | None = None) -> None:
         self.job = job
         self.tries = 0  # failed attempts of this command
         self.started = now()
         self.moved_at = time.monotonic()  # when it began or had a new row
         self.gave_row = False  # whether it has since it was last started
         self.overdue: str | None = None  # why it was told to stop, if it was
-        self._curve = Curve(job.folder / "metrics.csv")
+        self.given_up: str | None = None  # why it was told to stop where it was no failure
+        self._curve = Curve(job.folder / "metrics.csv", column)
         self._view: JobView | None = None
         self.look_again()
 
@@ -110,13 +116,19 @@ class Watched:
 
     def starts(self, state: str) -> None:
         """Note that a process is about to run it."""
-        self.started, self.moved_at, self.gave_row, self.overdue = now(), time.monotonic(), False, None
+        self.started, self.moved_at, self.gave_row = now(), time.monotonic(), False
+        self.overdue = self.given_up = None
         self.becomes(state)
 
     def look(self) -> None:
         """Read what it has written since."""
         if self._curve.read():
             self.moved_at, self.gave_row, self._view = time.monotonic(), True, None
+
+    @property
+    def points(self) -> list[tuple[float, float]]:
+        """Steps and values so far of the column that is wanted."""
+        return self._curve.points
 
     @property
     def view(self) -> JobView:

@@ -1,0 +1,336 @@
+"""``-m search=…``: from the words of a search to what is searched, checked and frozen; and ``-m resume=`` of one."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+
+from ppo_cli.config import TrainConfig, own_modules, show, type_hints
+from ppo_cli.errors import ConfigError, Problem
+from ppo_cli.hydra_ext import schema
+from ppo_cli.hydra_ext.argv import CommandLine, is_resume
+from ppo_cli.hydra_ext.compose import parsed
+from ppo_cli.hydra_ext.launching import is_about_launcher, other_launcher
+from ppo_cli.hydra_ext.resumption import plain_value
+from ppo_cli.hydra_ext.sweep_words import axis_of, options_of
+from ppo_cli.hydra_ext.task import SearchRecord
+from ppo_cli.launchers import Launcher, Ray, name_of
+from ppo_cli.plain import put, to_plain
+from ppo_cli.runs.resume import KEYS as MODULE_KEYS
+from ppo_cli.runs.resume import modules_to_name
+from ppo_cli.search.folder import Base, SearchFolder, preset_values, read_search
+from ppo_cli.search.space import Dimension, fitted
+from ppo_cli.search.study import missing
+from ppo_cli.search_config import GROWING, KEYS, SearchConfig, is_about_search, wrong_search
+from ppo_cli.sweep.engines import missing as launcher_missing
+from ppo_cli.sweep.extend import is_setting, with_settings
+from ppo_cli.sweep.jobs import SweepFolder, read_sweep
+from ppo_cli.sweep_config import OPTIONS, SweepConfig
+from ppo_cli.validation import wrong_values
+
+if TYPE_CHECKING:
+    from ppo_cli.search.run import SearchOutcome
+
+Composed = tuple[TrainConfig, frozenset[str]]
+MOST_BASES = 200
+TRIED = 200
+"""Draws from a space that are checked before anything is run."""
+NAMES = {setting: name for name, setting in MODULE_KEYS.items()}
+"""What is typed of the user's modules, by the settings behind it."""
+SEARCHED_MODULES = ("network.module", "objective", "reward_transform")
+"""Settings that name a module of the user's, and may be searched."""
+
+
+class Words(NamedTuple):
+    """The words of a search, sorted.
+
+    Attributes:
+        fixed: What all trials share, in order.
+        space: What is searched.
+    """
+
+    fixed: list[str]
+    space: list[Dimension]
+
+
+def search_of(config: Mapping[str, Any], words: Sequence[str]) -> tuple[SearchConfig | None, list[Problem]]:
+    """How is searched, if it is.
+
+    Args:
+        config: The groups ``search`` and ``search_space`` as Hydra has composed them, as plain data.
+        words: The command line.
+
+    Returns:
+        The settings of the search, ``None`` for a sweep, and what is wrong.
+    """
+    given, hints = dict(config.get("search") or {}), type_hints(SearchConfig)
+    problems = [
+        Problem(f"search.{key} is not a setting of a search", f"one of {', '.join(hints)}")
+        for key in given
+        if key not in hints
+    ]
+    search = SearchConfig(**{key: schema.fit(value, hints[key]) for key, value in given.items() if key in hints})
+    if search.name is None:
+        about = [word for word in words if is_about_search(word) and not word.startswith("search=")]
+        problems += [Problem(f"{word} has no effect without a search", "search=optuna") for word in about]
+        return None, problems
+    return search, [*problems, *(wrong_search(search) or missing(search))]
+
+
+def sorted_words(parser: OverridesParser, words: Sequence[str], options: SweepConfig) -> Words:
+    """What is searched and what is fixed; of several words with one key, the last counts.
+
+    Raises:
+        ConfigError: names each word that cannot be searched, and what a search decides by itself.
+    """
+    by_key = {one.get_key_element().lstrip("+"): one for one in parser.parse_overrides(list(words))}
+    problems = []
+    if "seed" in by_key:
+        what = f"{by_key['seed'].input_line}: a search chooses its seeds, 0, 1, … for trials and fresh ones at its end"
+        problems.append(Problem(what, "search.seeds=3, or the same without seed="))
+    if options.zip:
+        problems.append(Problem("zip= is for a sweep, which tries each combination", "the same without zip="))
+    fixed, space = [], []
+    for key, one in by_key.items():
+        if not one.is_sweep_override():
+            fixed.append(str(one.input_line))
+        elif key != "seed":
+            found = _wrong(key, one) or _dimension(key, one)
+            if isinstance(found, Problem):
+                problems.append(found)
+            else:
+                space.append(found)
+    if not problems and not space:
+        what = "there is nothing to search: no setting has several values or an interval"
+        problems.append(Problem(what, "search_space=ppo, or 'lr=tag(log,interval(1e-5,1e-2))'"))
+    if problems:
+        raise ConfigError(problems)
+    return Words(fixed, space)
+
+
+def _wrong(key: str, override: Override) -> Problem | None:
+    typed = override.input_line
+    if key == "env" or key.startswith("env.id"):
+        return Problem(f"{typed}: returns of several environments have no common scale", "a search for each of them")
+    if key in OPTIONS or key.partition(".")[0] in KEYS:
+        return Problem(f"{typed}: {key} is about the whole search", f"{key}=<one value>")
+    if override.is_delete():
+        return Problem(f"{typed} removes, and cannot be searched", f"{key}=…")
+    return None
+
+
+def _dimension(key: str, override: Override) -> Dimension | Problem:
+    """The values that an override stands for."""
+    value, typed = override._value, override.input_line
+    log = "log" in getattr(value, "tags", set())
+    if isinstance(value, IntervalSweep):
+        low, high = value.start, value.end
+        whole = "int" in value.tags or isinstance(low, int) or isinstance(schema.fitted(TrainConfig, key, 2.0), int)
+        if low is None or high is None or not low < high:
+            return Problem(f"{typed}: an interval goes from less to more", f"'{key}=interval(0.1,0.9)'")
+        if log and low <= 0:
+            return Problem(f"{typed}: only numbers above 0 have a logarithm", f"'{key}=tag(log,interval(1e-5,{high}))'")
+        return Dimension(key, (), float(low), float(high), None, log, whole)
+    values = tuple(value for (value,) in axis_of(key, override).values)
+    if not values:
+        return Problem(f"{typed} stands for nothing", f"'{key}=choice(…,…)'")
+    if isinstance(value, RangeSweep) and len(values) > 1:
+        if log and value.step != 1:
+            return Problem(f"{typed}: a step and a logarithm do not go together", f"'{key}=tag(log,interval(…,…))'")
+        whole = all(isinstance(one, int) for one in values)
+        return Dimension(key, (), min(values), max(values), None if log else abs(values[1] - values[0]), log, whole)
+    return Dimension(key, values)
+
+
+def planned(
+    words: Words,
+    search: SearchConfig,
+    folder: Path,
+    compose: Callable[[Sequence[str]], Composed],
+    check: Callable[[str, Callable[[], Composed]], None],
+) -> SearchFolder:
+    """What is searched, with all that its trials are made from composed and checked.
+
+    Args:
+        words: The words of the search.
+        search: How is searched.
+        folder: The sweep's folder.
+        compose: Makes settings of words.
+        check: Sees whether a run could start with settings; keeps what is wrong for later.
+
+    Raises:
+        ConfigError: if values of the space do not fit, alone or together.
+    """
+    fixed = list(words.fixed)
+    if not search.preset and not any(word.startswith("hyperparameters=") for word in fixed):
+        fixed = ["hyperparameters=default", *fixed]
+    groups = [one for one in words.space if not is_setting(one.key)]
+    combinations = [dict(zip((one.key for one in groups), values, strict=True)) for values in _values(groups)]
+    if len(combinations) > MOST_BASES:
+        what = f"{' and '.join(one.key for one in groups)} have {len(combinations)} combinations of files"
+        raise ConfigError(Problem(what, f"at most {MOST_BASES}"))
+    bases = []
+    for choices in [*combinations, {}] if groups else [{}]:
+        own = [*fixed, *(f"{key}={value}" for key, value in choices.items())]
+        label = " ".join(f"{key}={value}" for key, value in choices.items()) or "the search"
+        check(label, lambda own=own: compose(own))  # type: ignore[misc]
+        bases.append(Base(choices, *compose(own)))
+    preset = None
+    if search.preset and bases[-1].from_preset:
+        preset = preset_values([one for one in words.space if is_setting(one.key)], bases[-1].config)
+    found = SearchFolder(folder, search, tuple(words.space), tuple(bases), preset)
+    _check_values(found)
+    return found
+
+
+def _values(groups: Sequence[Dimension]) -> Iterator[tuple[Any, ...]]:
+    return itertools.product(*(one.choices for one in groups))
+
+
+def _check_values(folder: SearchFolder) -> None:
+    """See that the values of the space fit, each by itself and all together.
+
+    Raises:
+        ConfigError: names those that do not.
+    """
+    problems: dict[Problem, None] = {}
+    config = folder.bases[-1].config
+    for dimension in folder.space:
+        for value in dimension.ends() if is_setting(dimension.key) else ():
+            plain = to_plain(config)
+            put(plain, dimension.key, value)
+            built, wrong = schema.build(TrainConfig, plain)
+            problems |= dict.fromkeys([*wrong, *wrong_values(built)])
+    if problems:
+        raise ConfigError(list(problems))
+    draws = np.random.default_rng(0)
+    for _ in range(TRIED):
+        drawn = {one.key: _drawn(one, draws) for one in folder.space}
+        base = folder.base(drawn).config
+        settings = fitted(folder.space, drawn, base)
+        try:
+            with_settings(base, {key: value for key, value in settings.items() if is_setting(key)})
+        except ConfigError as error:
+            searched = ", ".join(one.key for one in folder.space)
+            told = [Problem(f"not all of the space goes together: {one.what}", one.fix) for one in error.problems]
+            raise ConfigError(told or [Problem(f"the values of {searched} do not go together", "others")]) from error
+
+
+def _drawn(dimension: Dimension, draws: np.random.Generator) -> Any:
+    if dimension.choices:
+        return dimension.choices[int(draws.integers(len(dimension.choices)))]
+    if dimension.whole:
+        count = int((dimension.high - dimension.low) // (dimension.step or 1)) + 1
+        return int(dimension.low + int(draws.integers(count)) * (dimension.step or 1))
+    return float(draws.uniform(dimension.low, dimension.high))
+
+
+def unfit(launcher: Launcher, options: SweepConfig) -> list[Problem]:
+    """What of a sweep's settings a search cannot do."""
+    problems = []
+    if type(launcher) is not Launcher and not isinstance(launcher, Ray):
+        what = f"hydra/launcher={name_of(launcher)} takes all jobs at once, and a search makes one after another"
+        problems.append(Problem(what, "the search within one job of the cluster, with hydra/launcher=local"))
+    if not options.wait:
+        problems.append(Problem("wait=false: a search decides while its jobs run", "the same without wait="))
+    return problems
+
+
+def space_words(config: Mapping[str, Any]) -> list[str]:
+    """What a file of ``search_space`` says, as one types it."""
+    return [f"{key}={value if isinstance(value, str) else show(value)}" for key, value in config.items()]
+
+
+def freeze(found: SearchFolder, sweep: SweepFolder) -> None:
+    """Put a new search into its sweep's folder, which exists."""
+    found.write({"trials": []})
+    sweep.write()  # the last, so that what can be gone on with is whole
+
+
+def resumed_search(folder: Path, line: CommandLine, command: str) -> SearchRecord | SearchFolder:
+    """Go on with a search, with more trials where the line says so; what it is alone, if it is a dry run.
+
+    Raises:
+        ConfigError: if a word does not fit; everything is as it was.
+        RunError: if another process runs its jobs.
+    """
+    from ppo_cli.search.run import run_search
+    from ppo_cli.sweep.start import alone
+
+    folder = folder.expanduser().absolute()
+    read_sweep(folder)  # or there is nothing that could be anybody's alone
+    with alone(folder):
+        sweep, found = read_sweep(folder), read_search(folder)
+        options, set_options, problems = options_of(line.options, sweep.options)
+        launcher, wrong = other_launcher(sweep.launcher, list(filter(is_about_launcher, line.overrides)))
+        search, named, others = _asked(line, found)
+        problems += [*wrong, *others, *launcher_missing(launcher, options), *unfit(launcher, options), *missing(search)]
+        if problems:
+            raise ConfigError(problems)
+        found = dataclasses.replace(found, search=search)
+        if options.dry_run:
+            return found
+        sweep = dataclasses.replace(sweep, options=set_options, launcher=launcher, extended=(*sweep.extended, command))
+        sweep.write()
+        outcome = run_search(sweep, found, options, named, command)
+    return record_of(outcome, found)
+
+
+def _asked(line: CommandLine, found: SearchFolder) -> tuple[SearchConfig, set[str], list[Problem]]:
+    """The search from now on, keys of settings whose modules are named, and what is wrong with the words."""
+    words = [word for word in line.overrides if not is_resume(word) and not is_about_launcher(word)]
+    overrides, problems = parsed(words, TrainConfig)
+    hints, given, named = type_hints(SearchConfig), {}, set()
+    known = _modules(found)
+    for word, override in overrides.items():
+        key = override.key_or_group
+        name = NAMES.get(key, key)
+        typed = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
+        if name in known and {show(plain_value(one)) for one in typed} <= known[name]:
+            named.add(name)
+        elif override.is_sweep_override() or override.is_delete():
+            problems.append(Problem(f"{word}: a search that goes on takes one value", f"{key}=<one value>"))
+        elif key.removeprefix("search.") in GROWING and key.startswith("search."):
+            given[key.removeprefix("search.")] = plain_value(override.value())
+        else:
+            what = f"{word}: what is searched, and how, was said when the search began"
+            problems.append(Problem(what, f"{', '.join(f'search.{one}=' for one in GROWING)}, or a search of its own"))
+    for name, values in known.items():
+        if name not in named:
+            what = f"{name}={', '.join(sorted(values))} lives in a module, which is imported only if you say so"
+            problems.append(Problem(what, f"{name}={','.join(sorted(values))}"))
+    search = dataclasses.replace(found.search, **{key: schema.fit(value, hints[key]) for key, value in given.items()})
+    problems += wrong_search(search)
+    return search, named, problems
+
+
+def _modules(found: SearchFolder) -> dict[str, set[str]]:
+    """The modules of the user's that trials may have, by what is typed of them."""
+    known: dict[str, set[str]] = {}
+    for base in found.bases:
+        for key, value in modules_to_name(base.config).items():
+            known.setdefault(key, set()).add(value)
+    for one in found.space:
+        own = {show(value) for value in one.choices if ":" in show(value)}
+        if own and one.key in SEARCHED_MODULES:
+            known.setdefault(NAMES.get(one.key, one.key), set()).update(own)
+    return known
+
+
+def record_of(outcome: SearchOutcome, found: SearchFolder) -> SearchRecord:
+    """What a command tells at its end."""
+    again = [f"{key}={','.join(sorted(values))}" for key, values in _modules(found).items()]
+    evaluating = [f"{key}={value}" for key, value in own_modules(found.bases[-1].config).items()]
+    return SearchRecord(outcome, evaluating, again)
+
+
+def names(found: SearchFolder) -> set[str]:
+    """Keys of all settings that may name modules of the user's in a search that has just been typed."""
+    return set(_modules(found))
