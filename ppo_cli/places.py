@@ -32,6 +32,19 @@ def conf_dir() -> Path:
     return next(folder for folder in (package / "conf", package.parent / "conf") if (folder / "train.yaml").is_file())
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; none has a name that the operating system refuses."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def preset_path(name: str) -> Path | None:
+    """The path that the name of a preset is; ``None`` where it is a name within ``conf/preset/``."""
+    return Path(name) if name.endswith(".yaml") or name.startswith(("/", "./", "../")) else None
+
+
 def shown(path: Path) -> Path:
     """A path as short as a person would type it, from where the process stood before it built any environment."""
     try:

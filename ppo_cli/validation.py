@@ -33,7 +33,13 @@ def validate(config: Any) -> None:
 
 def wrong_values(config: Any) -> list[Problem]:
     """What is wrong with single settings, whatever the others are."""
-    return [problem for key, value, item in walk(config) for problem in _check(config, key, value, item)]
+    return [problem for _, problem in wrong_by_key(config)]
+
+
+def wrong_by_key(config: Any) -> Iterator[tuple[str, Problem]]:
+    """The same, each with the setting's dotted key."""
+    for key, value, item in walk(config):
+        yield from ((key, problem) for problem in _check(config, key, value, item))
 
 
 def _check(config: Any, key: str, value: Any, item: dataclasses.Field[Any]) -> Iterator[Problem]:

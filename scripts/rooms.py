@@ -21,6 +21,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("agent", "loggers"),
     ("training", "report"),
     ("sweep",),
+    ("search",),
     ("hydra_ext",),
     ("cli",),
     (ROOF,),

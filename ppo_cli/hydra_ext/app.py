@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ppo_cli.config import TrainConfig
 from ppo_cli.errors import ConfigError, Problem
-from ppo_cli.hydra_ext import files
+from ppo_cli.hydra_ext import files, preset_files
 from ppo_cli.hydra_ext.argv import CommandLine, is_resume, is_sweep, quote
 from ppo_cli.hydra_ext.compose import (
     Loader,
@@ -64,6 +64,7 @@ def hydra_main(line: CommandLine, config_name: str, task: Callable[[Any], Any], 
     if line.shows_composed:
         check_fixed_part(line, config_name, kind)
     sys.argv = [sys.argv[0], *line.to_hydra()]
+    preset_files.composing(line.overrides)
     try:
         with made_by_us():
             hydra.main(config_path=str(conf_dir()), config_name=config_name, **version_base())(task)()

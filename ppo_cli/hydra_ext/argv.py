@@ -14,6 +14,7 @@ from ppo_cli.config import ARGUMENTS, TrainConfig
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.hydra_ext.keys import command, unknown_key, unnamed
 from ppo_cli.hydra_ext.renames import with_new_names
+from ppo_cli.places import conf_dir, is_file, preset_path
 from ppo_cli.sweep_config import OPTIONS
 
 _SWITCHES = ("--multirun", "-m", "--run", "-r", "--resolve", "--hydra-help", "--shell-completion", "-sc")
@@ -94,7 +95,7 @@ def parse(argv: Sequence[str], kind: type[Any]) -> CommandLine:
         raise ConfigError(problems)
     line.overrides = with_new_names(line.overrides, kind)
     chosen = any(word.startswith("env=") for word in line.overrides)
-    line.overrides = [_rewrite(word, chosen, line.multirun, kind) for word in line.overrides]
+    line.overrides = [_rewrite(word, line, chosen, kind) for word in line.overrides]
     return line
 
 
@@ -144,11 +145,11 @@ def _unknown_flag(word: str, following: str, kind: type[Any]) -> Problem:
     return Problem(f"{word}: settings are typed as key=value, without dashes", right.fix)
 
 
-def _rewrite(word: str, env_is_chosen: bool, multirun: bool, kind: type[Any]) -> str:
+def _rewrite(word: str, line: CommandLine, env_is_chosen: bool, kind: type[Any]) -> str:
     key, equals, value = word.partition("=")
     if key in _PATHS and value != "null":
         # A sweep over checkpoints is the one case in which a comma in a path divides.
-        several = multirun and key == "init_from" and not Path(value).exists()
+        several = line.multirun and key == "init_from" and not Path(value).exists()
         value = _at_home(value) if key in _FOLDERS else value
         return f"{key}=" + ",".join(quote(part) for part in (value.split(",") if several else [value]))
     if key in _FOLDERS:  # of Hydra's, which may refer to other settings
@@ -157,6 +158,8 @@ def _rewrite(word: str, env_is_chosen: bool, multirun: bool, kind: type[Any]) ->
         return f"{key}={folder if readable else quote(folder, literally=False)}"
     if kind is not TrainConfig or not equals:
         return word
+    if key == "preset":
+        return f"preset={_preset(value, line)}"
     if key.startswith(tuple(f"{name}." for name in ARGUMENTS)):
         return f"++{key}={'null' if value == 'None' else value}"  # no constructor wants the text
     if key in ARGUMENTS and value.startswith("{"):
@@ -169,6 +172,30 @@ def _rewrite(word: str, env_is_chosen: bool, multirun: bool, kind: type[Any]) ->
         # env= also picks the environment's tuned preset; env.id= alone would leave CartPole's in place.
         return f"env={value}"
     return word
+
+
+def _preset(value: str, line: CommandLine) -> str:
+    """Presets' names, or paths as Hydra's grammar takes them and the source of such files knows them.
+
+    Raises:
+        ConfigError: if Hydra could not be told of a path.
+    """
+    whole = is_file(Path(_at_home(value)))
+    if not whole and re.search(r"[\[\](){}\"']", value):
+        return value  # a text of Hydra's grammar, or several
+    parts = value.split(",") if line.multirun and not whole else [value]
+    return ",".join(_preset_name(_at_home(part), line.user_dir) for part in parts)
+
+
+def _preset_name(name: str, user_dir: Path | None) -> str:
+    named = [folder / "preset" / f"{name}.yaml" for folder in (conf_dir(), user_dir) if folder is not None]
+    if preset_path(name) is None and "/" in name and is_file(Path(name)) and not any(map(is_file, named)):
+        name = f"./{name}"
+    if preset_path(name) is None:
+        return name
+    if "${" in name:
+        raise ConfigError(Problem(f"preset={name}: the path of a preset cannot hold ${{", "a file of another name"))
+    return name if re.fullmatch(r"[A-Za-z0-9_./-]+", name) else quote(name)
 
 
 def _empty_folder(word: str) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,15 +21,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ppo_cli.config import ARGUMENTS, EnvConfig, TrainConfig, walk
 from ppo_cli.envs.families import name_of
-from ppo_cli.envs.ids import is_registered
+from ppo_cli.envs.ids import is_registered, unknown_id
 from ppo_cli.errors import ConfigError, Problem
-from ppo_cli.hydra_ext import files, gym_source, renames, resolvers, schema
+from ppo_cli.hydra_ext import files, gym_source, preset_files, renames, resolvers, schema
 from ppo_cli.hydra_ext.keys import GROUPS, choices, command, no_such_group, settings, unknown_key, unnamed
 from ppo_cli.hydra_ext.translate import explain
 from ppo_cli.places import conf_dir
 from ppo_cli.search_config import KEYS
 from ppo_cli.sweep_config import OPTIONS
-from ppo_cli.validation import validate, wrong_values
+from ppo_cli.validation import validate, wrong_by_key
 
 Loader = Callable[[list[str]], DictConfig]
 """Composes a config from overrides."""
@@ -47,8 +46,10 @@ def prepare(user_dir: Path | None = None, eval_modules: dict[str, str] | None = 
     resolvers.register()
     files.read_with_care()
     renames.understand_files()
+    preset_files.arrange()
     schema.register(eval_modules)
     gym_source.PpoSearchPath.user_dir = user_dir
+    Plugins.instance().register(preset_files.PresetSource)
     Plugins.instance().register(gym_source.GymSource)
     Plugins.instance().register(gym_source.PpoSearchPath)
 
@@ -56,8 +57,12 @@ def prepare(user_dir: Path | None = None, eval_modules: dict[str, str] | None = 
 @contextmanager
 def loader(config_name: str) -> Iterator[Loader]:
     """Composes without running or creating anything."""
+
+    def load(words: list[str]) -> DictConfig:
+        return preset_files.compose(words, lambda: hydra.compose(config_name, words, return_hydra_config=True))
+
     with hydra.initialize_config_dir(str(conf_dir()), **version_base()):
-        yield lambda words: hydra.compose(config_name, words, return_hydra_config=True)
+        yield load
 
 
 def reusing(kind: type[Any], load: Loader) -> Loader:
@@ -160,7 +165,7 @@ def checked(kind: type[Any], load: Loader, overrides: Sequence[str]) -> Any:
     """
     plain, problems = composed(kind, load, overrides)
     config, wrong_keys = schema.build(kind, plain)
-    problems += wrong_keys + wrong_values(config)
+    problems += wrong_keys + [files.in_file(key, problem) for key, problem in wrong_by_key(config)]
     problems += [] if getattr(config, "output_dir", "-").strip() else [unnamed("output_dir")]
     if "${" in getattr(config, "output_dir", ""):
         # Hydra keeps the run's folder in a config of its own, where this would be resolved once more.
@@ -261,10 +266,14 @@ def _wrong_files(config: DictConfig, words: Sequence[str], kind: type[Any]) -> l
     choice = config.hydra.runtime.choices
     problems = []
     own = f"{choice.get('hyperparameters')}/{choice.get('env')}"  # train.yaml's: the one that there may be
-    if choice.get("preset") not in (None, own) and (problem := _no_such_preset(choice.preset)):
+    if choice.get("preset") not in (None, own) and (problem := preset_files.no_such(choice.preset)):
         problems.append(problem)
-    if not any(word.lstrip("+").startswith("env.id=") for word in words):
-        problems += _wrong_env(str(choice.get("env")), config.env.id)
+    env_id = OmegaConf.select(config, "env.id")
+    if not any(word.lstrip("+").startswith("env.id=") for word in words) and isinstance(env_id, str):
+        problems += _wrong_env(str(choice.get("env")), env_id)
+        place = files.places().get("env.id")
+        if place is not None and place.preset and not is_registered(env_id):
+            problems.append(files.in_file("env.id", unknown_id(env_id)))
     return problems
 
 
@@ -276,14 +285,3 @@ def _wrong_env(choice: str, env_id: str) -> list[Problem]:
         return [Problem(f"the file env/{choice}.yaml does not say which environment it is of", f"id: {choice}")]
     what = f"env={choice} was chosen, and a file changes env.id to {env_id}, which would get {choice}'s preset"
     return [Problem(what, f"env={env_id}, or in the file's defaults: - override /env: {env_id}")]
-
-
-def _no_such_preset(name: str) -> Problem | None:
-    folder, _, last = name.rpartition("/")
-    options = GlobalHydra.instance().config_loader().get_group_options(f"preset/{folder}".rstrip("/"))
-    if last in options:
-        return None
-    place = f"{folder}/" if folder else ""
-    near = difflib.get_close_matches(last, options, n=1)
-    fix = f"preset={place}{near[0] if near else options[0]}" if options else "preset=mujoco"
-    return Problem(f"preset={name} is none of {', '.join(place + option for option in options) or 'the presets'}", fix)

@@ -21,6 +21,10 @@ _MENDED = {"duplicate key": "one of the two lines", "'\\t'": "spaces in the plac
 """What to do about mistakes in YAML, by what its reader says of them."""
 
 
+BY_PATH = "preset://"
+"""What the place of a file begins with that was named by its path."""
+
+
 class _Place(NamedTuple):
     """Where a key was last set: a file, the package that all its keys were put into, and whether it is a preset."""
 
@@ -41,10 +45,16 @@ def keep_places(source: str, config_path: str, package: str, plain: Any) -> None
         package: Where its keys were put; empty is the root.
         plain: All that it sets, with that package around it.
     """
-    if source.startswith("file://") and not config_path.startswith("hydra/"):
-        file = str(shown(Path(source.removeprefix("file://"), f"{config_path}.yaml")))
-        place = _Place(file, package, config_path.startswith("preset/"))
+    if source.startswith(("file://", BY_PATH)) and not config_path.startswith("hydra/"):
+        place = _Place(name_of(source, config_path), package, config_path.startswith("preset/"))
         _set_in.update(dict.fromkeys(_keys(plain), place))
+
+
+def name_of(source: str, config_path: str) -> str:
+    """A file's name as people know it."""
+    if source.startswith(BY_PATH):
+        return source.removeprefix(BY_PATH)
+    return str(shown(Path(source.removeprefix("file://"), f"{config_path}.yaml")))
 
 
 def forget_places(keys: Iterable[str]) -> None:
@@ -78,6 +88,12 @@ def _keys(plain: Any, prefix: str = "") -> Iterator[str]:
             yield from _keys(value, f"{prefix}{key}.")
 
 
+def in_file(key: str, problem: Problem) -> Problem:
+    """What is wrong with a setting's value, with the file that set it, if one did."""
+    place = _set_in.get(key)
+    return problem if place is None else Problem(f"{place.file}: {problem.what}", problem.fix)
+
+
 def with_place(key: str, value: Any, problem: Problem) -> Problem:
     """What is wrong with a key that does not exist, with the file that set it, if one did."""
     place = _set_in.get(key)
@@ -102,20 +118,32 @@ def read_with_care() -> None:
         path = Path(self.path, self._normalize_file_name(config_path))
         if not path.is_file():
             return load(self, config_path)  # which says so
-        text = _text(path)
-        try:
-            header = self._get_header_dict(text[:512])
-        except ValueError as error:
-            raise ConfigError(
-                Problem(f"{shown(path)}: {error}", "# @package _global_, in a line of its own")
-            ) from error
-        return ConfigResult(provider=self.provider, path=self.full_path(), config=_parsed(path, text), header=header)
+        config, header = load_file(path)
+        return ConfigResult(provider=self.provider, path=self.full_path(), config=config, header=header)
 
     source.load_config = load_config  # type: ignore[method-assign]
 
 
+def load_file(path: Path) -> tuple[Any, dict[str, str | None]]:
+    """The settings of a file, and what its first lines say of it.
+
+    Raises:
+        ConfigError: names the file, and the line if it is one.
+    """
+    text = _text(path)
+    try:
+        header = ConfigSource._get_header_dict(text[:512])
+    except ValueError as error:
+        raise ConfigError(Problem(f"{shown(path)}: {error}", "# @package _global_, in a line of its own")) from error
+    return _parsed(path, text), header
+
+
 def _text(path: Path) -> str:
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        what = f"{shown(path)} cannot be read: {error.strerror}"
+        raise ConfigError(Problem(what, f"chmod u+r {shown(path)}, or another file")) from error
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -11,6 +11,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
 from ppo_cli.envs.ids import is_registered, known_ids
+from ppo_cli.hydra_ext.files import BY_PATH
 
 _GROUP = "env/"
 
@@ -48,16 +49,17 @@ class GymSource(ConfigSource):
 
 
 class PpoSearchPath(SearchPathPlugin):
-    """The user's ``--config-dir`` first, ``conf/`` next, Gymnasium's ids last."""
+    """Presets by their paths first, the user's ``--config-dir`` next, then ``conf/``, Gymnasium's ids last."""
 
     user_dir: Path | None = None
     """Set from the command line. Hydra itself would put this folder last, where it could not override anything."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Put the two places around Hydra's own."""
+        """Put these places around Hydra's own."""
         if self.user_dir is not None:
             path = f"file://{self.user_dir.absolute()}"
             search_path.prepend(provider="user", path=path, anchor=SearchPathQuery(provider="main"))
+        search_path.prepend(provider="preset", path=BY_PATH)
         search_path.append(provider="gymnasium", path="gym://")
 
 

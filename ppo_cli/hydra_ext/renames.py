@@ -15,7 +15,8 @@ from hydra.plugins.config_source import ConfigResult
 from omegaconf import OmegaConf
 
 from ppo_cli.config import TrainConfig, old_names, show
-from ppo_cli.hydra_ext.files import keep_places
+from ppo_cli.hydra_ext.files import BY_PATH, keep_places, name_of
+from ppo_cli.hydra_ext.preset_files import without_defaults
 from ppo_cli.renames import check_agreed, told
 
 _told: set[str] = set()
@@ -75,8 +76,10 @@ def understand_files() -> None:
     def load_and_rename(self: ConfigLoaderImpl, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
         found = load(self, default, repo)
         plain = OmegaConf.to_container(found.config)
-        renamed = _renamed(plain, old_names(TrainConfig), f"{default.config_path}.yaml")
-        keep_places(found.path, str(default.config_path), default.package or "", renamed)
+        path = str(default.config_path)
+        place = name_of(found.path, path) if found.path.startswith(BY_PATH) else f"{path}.yaml"
+        renamed = without_defaults(default, _renamed(plain, old_names(TrainConfig), place))
+        keep_places(found.path, path, default.package or "", renamed)
         if renamed != plain:
             found = dataclasses.replace(found, config=OmegaConf.create(renamed))
         return found

@@ -16,7 +16,7 @@ from hydra.core.config_store import ConfigStore
 
 from ppo_cli.config import EvalConfig, TrainConfig, show, type_hints
 from ppo_cli.errors import Problem
-from ppo_cli.hydra_ext.files import with_place
+from ppo_cli.hydra_ext.files import in_file, with_place
 from ppo_cli.hydra_ext.keys import unknown_key
 from ppo_cli.plain import to_plain
 
@@ -45,8 +45,9 @@ def build(kind: type[Any], plain: Any) -> tuple[Any, list[Problem]]:
 def _build(kind: type[Any], plain: Any, prefix: str, root: type[Any]) -> tuple[Any, list[Problem]]:
     config = kind()
     if not isinstance(plain, dict):
-        given = f"{prefix.rstrip('.')}={show(plain)}"
-        return config, [Problem(f"{given} is not a group of settings", f"the same without {given}")]
+        key = prefix.rstrip(".")
+        given = f"{key}={show(plain)}"
+        return config, [in_file(key, Problem(f"{given} is not a group of settings", f"the same without {given}"))]
     hints = type_hints(kind)
     problems = [_unknown(f"{prefix}{key}", value, root) for key, value in plain.items() if key not in hints]
     for name, hint in hints.items():

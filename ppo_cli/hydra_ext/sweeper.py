@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ppo_cli.config import TrainConfig
 from ppo_cli.errors import ConfigError, Problem
-from ppo_cli.hydra_ext import files
+from ppo_cli.hydra_ext import files, preset_files
 from ppo_cli.hydra_ext.compose import Loader, check_named, checked, reusing
 from ppo_cli.hydra_ext.launching import launcher_of
 from ppo_cli.hydra_ext.renames import with_new_names
@@ -219,7 +219,7 @@ class Sweep(Sweeper):
         return found.axes, jobs
 
     def _load(self, words: list[str]) -> DictConfig:
-        config = self._loads.load_sweep_config(self._config, words)
+        config = preset_files.compose(words, lambda: self._loads.load_sweep_config(self._config, words))
         theirs = config.hydra.sweeper.get("params") or {}
         if theirs != self._params:
             keys = ", ".join(map(str, theirs))
