@@ -159,6 +159,39 @@ def test_mlflow_gets_the_rows_it_lacks_and_another_run_for_rows_of_other_setting
     assert (client.get_run(other).data.params["lr"], problems_of(run_dir)) == ("0.01", [])
 
 
+@needs_mlflow
+@pytest.mark.slow
+def test_runs_that_begin_at_once_make_one_database(tmp_path: Path, store: str) -> None:
+    code = """
+import sys; from pathlib import Path
+from ppo_cli.config import TrainConfig
+from ppo_cli.loggers.base import RunInfo
+from ppo_cli.loggers.mlflow import MlflowLogger
+print(flush=True)
+sys.stdin.readline()
+MlflowLogger(Path(sys.argv[1])).start(RunInfo(TrainConfig(), Path(sys.argv[1]), 1, 1))
+"""
+    known = environment() | {"PYTHONPATH": str(HERE.parent), "MLFLOW_TRACKING_URI": store}
+    folders = [tmp_path / name for name in ("one", "other")]
+    started = []
+    for folder in folders:
+        folder.mkdir()
+        words = [sys.executable, "-c", code, str(folder)]
+        pipe = subprocess.PIPE
+        started.append(subprocess.Popen(words, env=known, text=True, stdin=pipe, stdout=pipe, stderr=pipe))
+    for process in started:  # all have imported what they need
+        assert process.stdout is not None
+        process.stdout.readline()
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    for process in started:
+        said = process.communicate(timeout=120)
+        assert process.returncode == 0, said
+    assert None not in [tracked.kept_id(folder, "mlflow") for folder in folders]
+
+
 @needs_wandb
 @needs_mlflow
 @pytest.mark.usefixtures("alone")

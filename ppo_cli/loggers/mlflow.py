@@ -5,10 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import mlflow
+from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
@@ -22,6 +26,7 @@ IMPATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETR
 """What MLflow is told unless the user has: by its own account a server may be waited for for many minutes."""
 MOST_METRICS, MOST_PARAMS = 1000, 100  # that a request takes
 EVERY = 1.0  # seconds between requests
+PATIENCE = 120.0  # seconds until others have made the tables of a database file, which on busy machines takes many
 STATUSES = {"finished": "FINISHED", "interrupted": "KILLED"}
 
 log = logging.getLogger("ppo_cli")
@@ -52,7 +57,9 @@ class MlflowLogger:
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
         self._columns = [name for name in run.columns if name != "step"]
-        self._client = MlflowClient(run.config.mlflow.tracking_uri)
+        uri = run.config.mlflow.tracking_uri or mlflow.get_tracking_uri()
+        with _alone(uri):
+            self._client = MlflowClient(uri)
         self._run_id = self._known(run) or self._new(run)
         for row in run.history:
             self._take(row)
@@ -136,3 +143,14 @@ class MlflowLogger:
         tags = [RunTag(key, show(value)) for key, value in tracked.ending(summary).items()]
         self._client.log_batch(self._run_id, tags=tags)
         self._client.set_terminated(self._run_id, STATUSES.get(summary["status"], "FAILED"))
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """Have a database file to oneself: where two processes make its tables at once, MLflow fails in either."""
+    file = uri.partition("sqlite:///")[2].partition("?")[0]
+    if not file:
+        yield
+        return
+    with FileLock(f"{file}.lock", timeout=PATIENCE):
+        yield
