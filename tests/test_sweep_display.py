@@ -359,6 +359,15 @@ def test_what_is_told_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
+def test_a_job_that_lost_a_tracker_is_told_of_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "problem" not in told_at_the_end(monkeypatch, [through(0, 1.0), through(1, 1.0)])
+    lost = [through(n, 1.0, problems=("MlflowLogger failed: no table", "another")) for n in (1, 2, 3)]
+    text = told_at_the_end(monkeypatch, [through(0, 1.0), *lost])
+    first = "job 1 (lr=0.001 seed=0) met with a problem: MlflowLogger failed: no table, and so did 2 more"
+    assert f"{first} (problems in summary.json, {FOLDER / '1'})\n" in text
+    assert "and so did" not in told_at_the_end(monkeypatch, lost[:1])
+
+
 def test_what_to_type_next_is_what_there_is(tmp_path: Path) -> None:
     assert next_steps([through(0, 1.0), make_view(1, "pruned")], tmp_path, (), ()) == {}
     (tmp_path / "results.csv").touch()
@@ -413,6 +422,7 @@ VIEWS = st.lists(
         best_return=FLOATS,
         folder=TEXTS.map(lambda text: FOLDER / text.replace("\0", "")),
         elapsed=st.floats(0, 1e9),
+        problems=st.lists(TEXTS, max_size=2).map(tuple),
     ),
     max_size=6,
 )

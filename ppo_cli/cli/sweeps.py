@@ -55,6 +55,8 @@ def show_groups(
     for view in views:
         if view.state == FAILED or (view.state == INTERRUPTED and view.reason is not None):
             say(trouble(view))
+    if any(view.problems for view in views):
+        say(beside(views))
     out.print()
     rows = next_steps(views, folder, named, named_again, left)
     width = max(map(len, rows), default=0)
@@ -114,6 +116,14 @@ def trouble(view: JobView) -> str:
     reason = "" if view.reason is None else f": {printable(view.reason)}"
     where = f"job {view.number} ({printable(view.label)})"
     return f"{where} {view.state} at step {view.step:,}{reason} ({shown(view.folder)})"
+
+
+def beside(views: Sequence[JobView]) -> str:
+    """What went wrong beside the training of jobs, such as a tracker that failed: the first in full, and how many."""
+    first, *others = [view for view in views if view.problems]
+    told = f"job {first.number} ({printable(first.label)}) met with a problem: {printable(first.problems[0])}"
+    more = f", and so did {len(others)} more" if others else ""
+    return f"{told}{more} (problems in summary.json, {shown(first.folder)})"
 
 
 def next_steps(

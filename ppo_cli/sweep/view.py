@@ -47,6 +47,7 @@ class JobView:
         best_return: The best evaluation; ``None`` if there was none.
         folder: Where it is kept.
         elapsed: Seconds of training that ``step`` took, before a resumption as well.
+        problems: What went wrong beside the training, which went on.
     """
 
     number: int
@@ -62,6 +63,7 @@ class JobView:
     best_return: float | None
     folder: Path
     elapsed: float
+    problems: tuple[str, ...] = ()
 
     @property
     def share(self) -> float:

@@ -157,7 +157,12 @@ class Watched:
             best_return=_number(known.get("best_return")),
             folder=job.folder,
             elapsed=float(elapsed or 0.0),
+            problems=_texts(known.get("problems")),
         )
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else ()
 
 
 def _number(value: Any) -> float | None:
