@@ -78,6 +78,8 @@ complete -p {" ".join(COMMANDS)} >&2
         ("ppo-train network.activation=re", ["relu"]),
         ("ppo-train env=CartPole-v", ["CartPole-v0", "CartPole-v1"]),
         ("ppo-train logger=[csv,w", ["[csv,wandb"]),
+        ("ppo-train 'output_dir=outputs' 'logger=[csv,w", ["logger=[csv,wandb"]),
+        ('ppo-report "outputs/C', ["outputs/CartPole-v1/"]),
         ("ppo-train resume=", ["auto", "outputs/Acrobot-v1/2026_b", "outputs/CartPole-v1/2026_a",
                                "outputs/multirun/2026_c/0_lr-1", "outputs/multirun/2026_c/1_lr-2"]),
         ("ppo-eval seed=1 checkpoint=outputs/C", ["outputs/CartPole-v1/2026_a"]),
@@ -113,7 +115,11 @@ def test_a_tab_completes(here: Path, shell: str) -> None:
         os.write(terminal, f"{source}; echo is''_there\n".encode())
         read_until(b"is_there")
         # in the second, bash takes what follows the = for the word, and the others do not
-        for typed, rest in (b"ppo-train hyperparam", b"eters="), (b"ppo-train hyperparameters=def", b"ault"):
+        for typed, rest in (
+            (b"ppo-train hyperparam", b"eters="),
+            (b"ppo-train hyperparameters=def", b"ault"),
+            (b"ppo-train 'logger=[csv,tens", b"orboard"),
+        ):
             os.write(terminal, typed + b"\t")
             read_until(rest)
             os.write(terminal, b"\x15")  # Ctrl-U, which empties the line

@@ -41,9 +41,13 @@ _ppo_cli() {
     read -ra words <<< "$line"
     [[ $line == *[[:space:]] ]] && words+=("")
     word=${words[${#words[@]}-1]} rest=$word
-    # bash has its own idea of where a word begins
-    [[ $COMP_WORDBREAKS == *=* ]] && rest=${rest##*=}
-    [[ $COMP_WORDBREAKS == *:* ]] && rest=${rest##*:}
+    # bash has its own idea of where a word begins: behind an open quote, else behind each of these
+    if [[ $word == [\\'\\"]* ]]; then
+        word=${word:1} rest=$word
+    else
+        [[ $COMP_WORDBREAKS == *=* ]] && rest=${rest##*=}
+        [[ $COMP_WORDBREAKS == *:* ]] && rest=${rest##*:}
+    fi
     IFS=$'\\n'
     COMPREPLY=($("${words[0]}" {ask} "${words[@]:1}" 2> /dev/null))
     COMPREPLY=("${COMPREPLY[@]#"${word%"$rest"}"}")
@@ -86,7 +90,8 @@ def script(shell: str) -> str:
 
 
 def answer(command: str, words: list[str]) -> None:
-    """Print every word that could stand in the place of the last one, a line each."""
+    """Print every word that could stand in the place of the last one, a line each; quotes are no part of a word."""
+    words = [word.strip("'\"") for word in words]
     found = sorted(dict.fromkeys(candidates(COMMANDS[command], words[:-1], words[-1] if words else "")))
     sys.stdout.write(plain("".join(f"{word}\n" for word in found), sys.stdout.encoding))
 
