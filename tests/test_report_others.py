@@ -182,6 +182,19 @@ class TestRefused:
         (left,) = report(tmp_path).left_out
         assert (left.folder.name, left.state in ("broken", "foreign")) == ("bad", True)
 
+    @pytest.mark.parametrize("line", ["#[1]", "#{"])
+    def test_a_monitor_whose_first_line_is_damaged(self, tmp_path: Path, line: str) -> None:
+        progress(tmp_path / "CartPole-v1_1", 1.0)
+        (tmp_path / "bad").mkdir()
+        (tmp_path / "bad" / "monitor.csv").write_text(f"{line}\nr,l,t\n1,2,3\n")
+        (left,) = report(tmp_path, env="CartPole-v1").left_out
+        assert "the first line of monitor.csv is no JSON object" in left.reason
+
+    @pytest.mark.parametrize("line", ["#{}\n", ""])
+    def test_a_monitor_that_says_nothing_of_itself(self, tmp_path: Path, line: str) -> None:
+        (tmp_path / "monitor.csv").write_text(f"{line}r,l,t\n1,2,3\n7,2,4\n")
+        assert only(tmp_path, env="CartPole-v1").groups[0].seeds[0].score == 4.0
+
     def test_a_run_that_diverged_is_not_scored_by_what_it_was_before(self, tmp_path: Path) -> None:
         for name, last in (("CartPole-v1_1", 7.0), ("CartPole-v1_2", np.nan)):
             (tmp_path / name).mkdir()

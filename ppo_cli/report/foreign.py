@@ -10,6 +10,7 @@ import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -169,10 +170,11 @@ def _monitors(paths: Sequence[Path]) -> tuple[Series, str | None]:
     episodes, env = [], None
     for path in paths:
         lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
-        about = json.loads(lines[0].removeprefix("#")) if lines and lines[0].startswith("#") else {}
+        head = sum(line.startswith("#") for line in lines[:1])
+        about = _said_of_itself(path.name, lines[0]) if head else {}
         env = env or (str(about["env_id"]) if about.get("env_id") not in (None, "None") else None)
         start = float(about.get("t_start", 0.0))
-        for row in csv.DictReader(io.StringIO("\n".join(lines[bool(about) :]))):
+        for row in csv.DictReader(io.StringIO("\n".join(lines[head:]))):
             episode = [_number(row.get(name) or "") for name in ("t", "l", "r")]
             if np.isfinite(episode[:2]).all() and not np.isnan(episode[2]):
                 episodes.append((start + episode[0], *episode[1:]))
@@ -180,6 +182,17 @@ def _monitors(paths: Sequence[Path]) -> tuple[Series, str | None]:
         return {}, env
     table = np.array(sorted(episodes))
     return {TRAINING_METRIC: (table[:, 1].cumsum(), _trailing(table[:, 2]), table[:, 0] - table[0, 0])}, env
+
+
+def _said_of_itself(name: str, line: str) -> dict[str, Any]:
+    """What the first line of a monitor says."""
+    try:
+        found = json.loads(line.removeprefix("#"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(f"the first line of {name} is no JSON object")
+    return found
 
 
 def _evaluations(path: Path) -> Series:
