@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
+from dataclasses import fields
 from typing import Any
 
 from ppo_cli.config import TrainConfig, old_names, walk
 from ppo_cli.errors import Problem
 from ppo_cli.launchers import LAUNCHERS
 from ppo_cli.renames import told
+from ppo_cli.search_config import SearchConfig
 from ppo_cli.sweep_config import OPTIONS
 
 ELSEWHERE = {
@@ -92,6 +94,8 @@ def command(kind: type[Any]) -> str:
 
 def unknown_key(key: str, value: str, kind: type[Any]) -> Problem:
     """Name the setting that was probably meant."""
+    if key.startswith("search."):
+        return _about_search(key, value)
     known = [*settings(kind), *(OPTIONS if kind is TrainConfig and "." not in key else ())]
     for old, new in old_names(kind).items():
         if key in (old, old.rpartition(".")[2]):
@@ -107,6 +111,14 @@ def unknown_key(key: str, value: str, kind: type[Any]) -> Problem:
     if near is not None:
         return Problem(f"{key!r} is not a setting of {command(kind)}. Did you mean {near}?", f"{near}={value}")
     return Problem(f"{key!r} is not a setting of {command(kind)}", f"{command(kind)} --help, which lists them all")
+
+
+def _about_search(key: str, value: str) -> Problem:
+    names = [f"search.{item.name}" for item in fields(SearchConfig)]
+    if key in names:
+        return Problem(f"{key}={value} has no effect without a search", f"-m search=optuna {key}={value}")
+    near = difflib.get_close_matches(key, names, n=1, cutoff=0.0)[0]
+    return Problem(f"{key!r} is not a setting of a search. Did you mean {near}?", f"{near}={value}")
 
 
 def no_such_group(word: str, key: str, value: str, kind: type[Any]) -> Problem:

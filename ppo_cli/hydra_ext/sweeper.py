@@ -20,7 +20,7 @@ from ppo_cli.hydra_ext import files, preset_files
 from ppo_cli.hydra_ext.compose import Loader, check_named, checked, reusing
 from ppo_cli.hydra_ext.launching import launcher_of
 from ppo_cli.hydra_ext.renames import with_new_names
-from ppo_cli.hydra_ext.searches import search_of, space_words
+from ppo_cli.hydra_ext.search_words import search_of, sorted_words, space_words
 from ppo_cli.hydra_ext.sweep_words import grid, options_of
 from ppo_cli.hydra_ext.task import SweepRecord, Task
 from ppo_cli.launchers import Launcher
@@ -105,7 +105,7 @@ class Sweep(Sweeper):
         try:
             parser = OverridesParser.create(config_loader=self._loads)
             found = searches.planned(
-                searches.sorted_words(parser, words, options),
+                sorted_words(parser, words, options),
                 search,
                 sweep.folder,
                 lambda own: _composed(load, list(own)),

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from ppo_cli.config import show
 from ppo_cli.loggers.text import number
 from ppo_cli.search.folder import SearchFolder
-from ppo_cli.search.trials import Trial, Trials
+from ppo_cli.search.trial import Trial
+from ppo_cli.search.trials import Trials
 from ppo_cli.sweep.view import FAILED, FINISHED, OVER, RUNNING, WAITING, Display, JobView
 from ppo_cli.sweep.watch import Watched
 

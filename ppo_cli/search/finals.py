@@ -18,7 +18,8 @@ from ppo_cli.report.options import ReportConfig
 from ppo_cli.search.folder import FRESH, PRESET_FILE, REPORT_FOLDER, SearchFolder
 from ppo_cli.search.preset import write_preset
 from ppo_cli.search.study import Study
-from ppo_cli.search.trials import Trial, Trials
+from ppo_cli.search.trial import Trial
+from ppo_cli.search.trials import Trials
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from ppo_cli.search.folder import SearchFolder
 from ppo_cli.search.making import Maker
 from ppo_cli.search.scores import column
 from ppo_cli.search.study import JOURNAL, Study
-from ppo_cli.search.trials import Trial, Trials
+from ppo_cli.search.trial import Trial
+from ppo_cli.search.trials import Trials
 from ppo_cli.sweep.display import make_display
 from ppo_cli.sweep.engines import make_engine
 from ppo_cli.sweep.jobs import SweepFolder

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from ppo_cli.errors import CheckpointError, ConfigError, Problem
@@ -15,40 +13,12 @@ from ppo_cli.search.folder import FRESH, SearchFolder
 from ppo_cli.search.making import TRIAL, Maker
 from ppo_cli.search.scores import Medians, by_place, column, places, score
 from ppo_cli.search.space import fitted
-from ppo_cli.search.study import JOURNAL, REASON, SETTINGS, Study
+from ppo_cli.search.study import JOURNAL, Study
+from ppo_cli.search.trial import Trial, as_plain, known
 from ppo_cli.sweep.attempts import Attempt, record
 from ppo_cli.sweep.job import told
 from ppo_cli.sweep.view import FAILED, FINISHED, PRUNED, RUNNING
 from ppo_cli.sweep.watch import Watched
-
-
-@dataclass
-class Trial:
-    """Settings that are tried.
-
-    Attributes:
-        number: Its number.
-        settings: What it runs with, by dotted key.
-        preset: Whether these are the environment's preset's.
-        state: ``running``, ``finished``, ``pruned`` or ``failed``.
-        value: What it is worth, once it is finished.
-        reason: Why it was given up or failed.
-        runs: Its runs so far, one a seed.
-        scores: What those that are finished are worth.
-        fresh: Its runs on fresh seeds.
-        fresh_scores: What those that are finished are worth, by seed.
-    """
-
-    number: int
-    settings: dict[str, Any]
-    preset: bool = False
-    state: str = RUNNING
-    value: float | None = None
-    reason: str | None = None
-    runs: list[Watched] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
-    fresh: list[Watched] = field(default_factory=list)
-    fresh_scores: dict[int, float] = field(default_factory=dict)
 
 
 class Trials:
@@ -73,7 +43,7 @@ class Trials:
         self.column, self._last = column(config), places(config)
         self._medians = Medians(self._search, self._last)
         self._given: set[int] = set()
-        self.trials = [_known(one, folder.preset is not None) for one in study.trials]
+        self.trials = [known(one, folder.preset is not None) for one in study.trials]
         unknown = [run.job.folder for run in jobs if int(run.job.swept[TRIAL]) >= len(self.trials)]
         if unknown:
             what = f"{JOURNAL} knows {len(self.trials)} trials, and {shown(unknown[0])} is a run of another"
@@ -135,7 +105,7 @@ class Trials:
 
     def keep(self, more: Mapping[str, Any] | None = None) -> None:
         """Write down how all stands, and whatever else is known."""
-        trials = [self._as_plain(one) for one in self.trials]
+        trials = [as_plain(one) for one in self.trials]
         self._folder.write({"column": self.column, "trials": trials, **(more or {})})
 
     def _next_of_trials(self) -> Watched | None:
@@ -272,32 +242,3 @@ class Trials:
 
     def _trial(self, run: Watched) -> Trial:
         return self.trials[int(run.job.swept[TRIAL])]
-
-    def _as_plain(self, trial: Trial) -> dict[str, Any]:
-        views = [run.view for run in trial.runs]
-        return {
-            "number": trial.number,
-            "state": trial.state,
-            "value": _finite(trial.value),
-            "preset": trial.preset,
-            "settings": trial.settings,
-            "reason": trial.reason,
-            "folders": [run.job.folder.name for run in trial.runs],
-            "scores": [_finite(one) for one in trial.scores],
-            "steps": sum(view.step for view in views),
-            "seconds": sum(view.elapsed for view in views),
-        }
-
-
-def _known(frozen: Any, with_preset: bool) -> Trial:
-    """A trial that the study knows."""
-    states = {"COMPLETE": FINISHED, "PRUNED": PRUNED, "FAIL": FAILED}
-    trial = Trial(frozen.number, dict(frozen.user_attrs[SETTINGS]), with_preset and not frozen.number)
-    trial.state = states.get(frozen.state.name, RUNNING)
-    trial.value = frozen.value if trial.state == FINISHED else None
-    trial.reason = frozen.user_attrs.get(REASON)
-    return trial
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

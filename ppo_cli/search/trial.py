@@ -1,0 +1,71 @@
+"""A trial: settings that are tried, the runs it is made of, and what it came to."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from ppo_cli.search.study import REASON, SETTINGS
+from ppo_cli.sweep.view import FAILED, FINISHED, PRUNED, RUNNING
+from ppo_cli.sweep.watch import Watched
+
+
+@dataclass
+class Trial:
+    """Settings that are tried.
+
+    Attributes:
+        number: Its number.
+        settings: What it runs with, by dotted key.
+        preset: Whether these are the environment's preset's.
+        state: ``running``, ``finished``, ``pruned`` or ``failed``.
+        value: What it is worth, once it is finished.
+        reason: Why it was given up or failed.
+        runs: Its runs so far, one a seed.
+        scores: What those that are finished are worth.
+        fresh: Its runs on fresh seeds.
+        fresh_scores: What those that are finished are worth, by seed.
+    """
+
+    number: int
+    settings: dict[str, Any]
+    preset: bool = False
+    state: str = RUNNING
+    value: float | None = None
+    reason: str | None = None
+    runs: list[Watched] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    fresh: list[Watched] = field(default_factory=list)
+    fresh_scores: dict[int, float] = field(default_factory=dict)
+
+
+def known(frozen: Any, with_preset: bool) -> Trial:
+    """A trial that the study knows."""
+    states = {"COMPLETE": FINISHED, "PRUNED": PRUNED, "FAIL": FAILED}
+    trial = Trial(frozen.number, dict(frozen.user_attrs[SETTINGS]), with_preset and not frozen.number)
+    trial.state = states.get(frozen.state.name, RUNNING)
+    trial.value = frozen.value if trial.state == FINISHED else None
+    trial.reason = frozen.user_attrs.get(REASON)
+    return trial
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def as_plain(trial: Trial) -> dict[str, Any]:
+    """As ``search.json`` has it."""
+    views = [run.view for run in trial.runs]
+    return {
+        "number": trial.number,
+        "state": trial.state,
+        "value": _finite(trial.value),
+        "preset": trial.preset,
+        "settings": trial.settings,
+        "reason": trial.reason,
+        "folders": [run.job.folder.name for run in trial.runs],
+        "scores": [_finite(one) for one in trial.scores],
+        "steps": sum(view.step for view in views),
+        "seconds": sum(view.elapsed for view in views),
+    }
