@@ -47,6 +47,8 @@ def _check_sweep(named: str) -> None:
         ConfigError: if it is something else.
     """
     folder = Path(named).expanduser()
+    if named != AUTO and not folder.exists():
+        raise ConfigError(Problem(f"resume={named}: there is no such folder", "ppo-runs, which lists those there are"))
     if named == AUTO or not (folder / SWEEP_FILE).is_file():
         fix = "ppo-train -m resume=<the sweep's folder>" if named == AUTO else f"ppo-train resume={named}, without -m"
         raise ConfigError(Problem(f"resume={named} is for a single run", fix))

@@ -60,7 +60,8 @@ class Sweep(Sweeper):
         check_named("hydra.sweep.dir", self._config.hydra.sweep.dir)
         search, wrong = search_of(root, arguments)
         problems += wrong
-        words = [*space_words(root.get("search_space") or {}), *in_file]
+        space = {} if search is None else root.get("search_space") or {}
+        words = [*space_words(space), *in_file]
         words = with_new_names([*words, *(word for word in arguments if not is_about_search(word))], TrainConfig)
         folder = Path(self._config.hydra.sweep.dir).absolute()
         sweep = SweepFolder(folder, self.task.command, (), asked, (), launcher=launcher)
