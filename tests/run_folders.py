@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -88,3 +89,60 @@ def make_sweep(folder: Path, scores: dict[float, Sequence[float]], **settings: A
             number += 1
     (folder / "multirun.yaml").write_text("", encoding="utf-8")
     return folder
+
+
+SPACE = {
+    "lr": {"low": 1e-5, "high": 1e-2, "log": True, "int": False},
+    "gamma": {"low": 0.9, "high": 0.999, "log": False, "int": False},
+    "network.hidden_sizes": {"choices": [[64, 64], [256, 256]]},
+}
+
+
+def make_search(folder: Path, trials: int = 12, finals: Sequence[int] = (7, 3, 0), fresh: int = 5) -> dict[str, Any]:
+    """Make a search of a folder: jobs of trials of two seeds each, finals on fresh seeds, and ``search.json``.
+
+    Trial 0 is the preset, each fifth was pruned, the last one failed, and what was believed is 20 more than holds.
+
+    Returns:
+        What ``search.json`` has.
+    """
+    names = iter(range(10_000))
+    tried, sizes = [], SPACE["network.hidden_sizes"]["choices"]
+    for number in range(trials):
+        lr, gamma = 10 ** (-5 + 3 * (number * 0.618 % 1)), 0.9 + 0.099 * (number * 0.382 % 1)
+        settings = {"lr": lr, "gamma": gamma, "network.hidden_sizes": sizes[number % 2]}
+        state = "pruned" if number % 5 == 4 else "failed" if number == trials - 1 else "finished"
+        value = 100 - 20 * abs(math.log10(lr) + 3.3) + 3 * number
+        one = {"number": number, "state": state, "value": None if state == "failed" else value, "preset": number == 0}
+        one |= {"settings": settings, "reason": None if state == "finished" else f"was {state} at step 400"}
+        one |= {"folders": [], "scores": [], "steps": 2 * BUDGET, "seconds": 25.0}
+        for seed in range(2):
+            name = f"{next(names)}_trial-{number}_seed-{seed}"
+            make_run(folder / name, value, seed, status=state, **_dotted(settings))
+            one["folders"].append(name)
+            one["scores"].append(value if state == "finished" else None)
+        tried.append(one)
+    found: list[dict[str, Any]] = []
+    for trial in finals:
+        settings, believed = tried[trial]["settings"], tried[trial]["value"]
+        one = {"trial": trial, "believed": believed, "held": believed - 20.0, "seeds": [], "scores": [], "folders": []}
+        for seed in range(1000, 1000 + fresh):
+            name, score = f"{next(names)}_trial-{trial}_seed-{seed}", believed - 20.0 + (seed - 1000 - (fresh - 1) / 2)
+            make_run(folder / name, seed=seed, curve=[score] * 10, **_dotted(settings))
+            one["seeds"].append(seed)
+            one["scores"].append(score)
+            one["folders"].append(name)
+        found.append(one)
+    content = {
+        "format": 1, "metric": "final", "direction": "maximize", "threshold": None, "seeds": 2, "asked": trials,
+        "column": "eval/episode_return_mean", "space": SPACE, "trials": tried, "finals": found,
+        "importance": {"gamma": 0.2, "lr": 0.7, "network.hidden_sizes": 0.1} if trials > 5 else None,
+        "best": finals[0] if finals else None, "preset_file": "best.yaml" if finals else None,
+    }  # fmt: skip
+    (folder / "sweep.json").write_text("{}", encoding="utf-8")
+    (folder / "search.json").write_text(json.dumps(content), encoding="utf-8")
+    return content
+
+
+def _dotted(settings: dict[str, Any]) -> dict[str, Any]:
+    return {key.replace(".", "__"): value for key, value in settings.items()}

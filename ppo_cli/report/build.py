@@ -10,7 +10,9 @@ from pathlib import Path
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.places import shown
 from ppo_cli.report import notes, scores
+from ppo_cli.report.believed import judged
 from ppo_cli.report.comparing import NEW, OLD, Runs, compare, grouped
+from ppo_cli.report.finals import part
 from ppo_cli.report.folders import find
 from ppo_cli.report.foreign import read_other
 from ppo_cli.report.gate import gated
@@ -19,6 +21,7 @@ from ppo_cli.report.model import Left, Report, Section
 from ppo_cli.report.options import EVAL_METRIC, TRAINING_METRIC, ReportConfig
 from ppo_cli.report.reading import LeftOut, Run, with_curves
 from ppo_cli.report.records import MOST_CHARACTERS, OWN, UnusableError, read_record
+from ppo_cli.report.searches import Search
 from ppo_cli.report.settings import differing, values
 from ppo_cli.report.verdict import sentences
 from ppo_cli.runs.summary import now
@@ -40,9 +43,10 @@ def build(words: Sequence[str], told: ReportConfig, command: str) -> Report:
     Raises:
         ConfigError: if there is nothing to compare, or it cannot be compared.
     """
-    sides, left = _read(words, told)
+    sides, searches, left = _read(words, told)
     runs = [run for own in sides.values() for run in own]
-    if not runs:
+    alone = bool(searches) and not told.against  # a search is worth a report before its finals are
+    if not runs and not alone:
         raise _nothing(left)
     by, problems = known_keys(runs, told.by)
     environments = list(dict.fromkeys(run.env for run in runs))
@@ -50,7 +54,7 @@ def build(words: Sequence[str], told: ReportConfig, command: str) -> Report:
     if problems:
         raise ConfigError(problems)
     made = [_section(one, told, left) for one in planned if one is not None]
-    if not made:
+    if not made and not alone:
         raise _nothing(left)
     sections = [section for section, _ in made]
     if told.fail_if:
@@ -63,7 +67,8 @@ def build(words: Sequence[str], told: ReportConfig, command: str) -> Report:
         level=told.level,
         margin=told.margin,
         sections=tuple(sections),
-        left_out=tuple(Left(one.folder, one.state, one.reason) for one in left),
+        searches=tuple(judged(search, told.level) for search in searches),
+        left_out=tuple(Left(one.folder, one.state, one.reason, one.count) for one in left),
         commands=tuple(command for _, commands in made for command in commands),
         versions=notes.versions(used),
         commits=notes.commits(used),
@@ -72,11 +77,12 @@ def build(words: Sequence[str], told: ReportConfig, command: str) -> Report:
     )
 
 
-def _read(words: Sequence[str], told: ReportConfig) -> tuple[Sides, list[LeftOut]]:
-    """All runs of each side that can be compared, and what is left out."""
+def _read(words: Sequence[str], told: ReportConfig) -> tuple[Sides, list[Search], list[LeftOut]]:
+    """All runs of each side that can be compared, the searches they are of, and what is left out."""
     named = {NEW: words, OLD: told.against} if told.against else {"": words}
     sides: Sides = {side: [] for side in named}
     left: list[LeftOut] = []
+    searches: dict[Path, Search] = {}
     columns = [EVAL_METRIC, TRAINING_METRIC, *scores.DIAGNOSTICS]
     if told.metric != "auto":
         columns.append(told.metric)
@@ -84,11 +90,15 @@ def _read(words: Sequence[str], told: ReportConfig) -> tuple[Sides, list[LeftOut
     _check_sides([[*found.runs, *found.others] for found in founds.values()])
     for side, found in founds.items():
         left += [LeftOut(path, "foreign", reason, side=side) for path, reason in found.foreign]
-        for folder in found.runs:
+        parted = part(found.runs)
+        searches |= {search.folder.resolve(): search for search in parted.searches}
+        left += [dataclasses.replace(one, side=side) for one in parted.left]
+        for folder in parted.runs:
             record = None
             try:
                 record = read_record(folder)
-                sides[side].append(with_curves(record, columns))
+                run = with_curves(record, columns)
+                sides[side].append(dataclasses.replace(run, trial=parted.trials.get(folder)))
             except UnusableError as error:
                 left.append(LeftOut(folder, error.state, str(error), record, side))
         for path in found.others:
@@ -98,7 +108,7 @@ def _read(words: Sequence[str], told: ReportConfig) -> tuple[Sides, list[LeftOut
                 left.append(LeftOut(path, error.state, str(error), side=side))
         sides[side], repeated = without_repeats(sides[side])
         left += [dataclasses.replace(one, side=side) for one in repeated]
-    return sides, left
+    return sides, list(searches.values()), left
 
 
 def _check_sides(sides: Sequence[Sequence[Path]]) -> None:

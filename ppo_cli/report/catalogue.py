@@ -17,6 +17,8 @@ from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.report.folders import find, is_sweep
 from ppo_cli.report.options import RunsConfig
 from ppo_cli.report.records import Record, UnusableError, last_reason, read_record
+from ppo_cli.report.search_file import read_search
+from ppo_cli.report.searches import Search
 from ppo_cli.report.settings import UNLEARNT, differing
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -85,6 +87,15 @@ class Row:
     def states(self) -> dict[str, int]:
         """How many runs stand how."""
         return dict(Counter(one.state for one in self.entries))
+
+    @cached_property
+    def search(self) -> Search | None:
+        """The search that the sweep is.
+
+        Raises:
+            UnusableError: if what tells of it is damaged, or somebody else's.
+        """
+        return read_search(self.folder)
 
 
 def catalogue(words: Sequence[str], told: RunsConfig, now: datetime | None = None) -> list[Entry]:

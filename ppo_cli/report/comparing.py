@@ -14,7 +14,7 @@ from ppo_cli.report.model import BETTER, OPEN, TOO_FEW, WORSE, Curve, Group, Pai
 from ppo_cli.report.options import ReportConfig
 from ppo_cli.report.reading import LeftOut, Run
 from ppo_cli.report.seeds_needed import SeedsNeeded, seeds_needed
-from ppo_cli.report.settings import name_of, values
+from ppo_cli.report.settings import name_of, name_of_trial, values
 from ppo_cli.report.statistics import Array
 from ppo_cli.report.tests_of_means import deciding_p, holm, lie_apart, permutation_tests, smallest_p, welch_test
 
@@ -94,7 +94,7 @@ def _group(
     timed = scores.over_seconds(one.runs, metric)
     with_threshold = told.threshold is not None
     return Group(
-        name=" ".join(filter(None, [one.side, name_of(settings)])) or "all runs",
+        name=" ".join(filter(None, [one.side, _name(one, settings)])) or "all runs",
         side=one.side,
         settings=settings,
         seeds=seeds,
@@ -115,6 +115,12 @@ def _group(
         diagnostics=scores.diagnostics(one.runs),
         profile=_profile(own, profile_at, told.level),
     )
+
+
+def _name(one: Runs, settings: dict[str, str]) -> str:
+    trials = {run.trial for run in one.runs}
+    trial = trials.pop() if len(trials) == 1 else None
+    return name_of(settings) if trial is None else name_of_trial(trial, settings)
 
 
 def _profile(own: Array, at: Array, level: float) -> Curve:

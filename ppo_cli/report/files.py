@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +15,13 @@ from typing import Any
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.report.figures import write_pictures
 from ppo_cli.report.markdown import as_markdown
-from ppo_cli.report.model import FORMAT, Report, to_plain
+from ppo_cli.report.model import FORMAT, Curve, Report, Seed
 from ppo_cli.report.page.render import as_html
 from ppo_cli.runs.files import write_atomically
 
 NAME, FORMAT_KEY = "report", "ppo_report_format"
+DIGITS = 6
+"""Digits of a curve's numbers."""
 SUFFIXES = (".html", ".md", ".csv", ".json", ".png", ".svg")
 
 
@@ -58,10 +62,15 @@ def write(report: Report, output: str) -> Iterator[tuple[Path, str]]:
     yield folder / f"{NAME}.json", "everything"
     _put(folder / f"{NAME}.csv", as_csv(report))
     yield folder / f"{NAME}.csv", "a row a run"
-    write_pictures(report, folder / f"{NAME}.png", folder / f"{NAME}.svg")
-    yield folder / f"{NAME}.png", "picture"
-    yield folder / f"{NAME}.svg", "the same"
-    _put(folder / f"{NAME}.md", as_markdown(report, f"{NAME}.png"))
+    png, svg = folder / f"{NAME}.png", folder / f"{NAME}.svg"
+    if report.sections:
+        write_pictures(report, png, svg)
+        yield png, "picture"
+        yield svg, "the same"
+    else:  # those of an earlier report would be taken for this one's
+        png.unlink(missing_ok=True)
+        svg.unlink(missing_ok=True)
+    _put(folder / f"{NAME}.md", as_markdown(report, f"{NAME}.png" if report.sections else None))
     yield folder / f"{NAME}.md", "Markdown"
     _put(folder / f"{NAME}.html", as_html(report))
     yield folder / f"{NAME}.html", "page"
@@ -74,6 +83,31 @@ def _put(path: Path, text: str) -> None:
 def as_json(report: Report) -> str:
     """All of a report."""
     return json.dumps({FORMAT_KEY: FORMAT, **to_plain(report)}, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def to_plain(value: Any, digits: int | None = None) -> Any:
+    """A part of a report as JSON has it: tuples as lists, paths as texts; numbers of curves cut to a few digits."""
+    if dataclasses.is_dataclass(value):
+        short = DIGITS if isinstance(value, Curve) else digits
+        cut = ("steps", "values", "seconds") if isinstance(value, Seed) else ()
+        return {
+            item.name: to_plain(getattr(value, item.name), DIGITS if item.name in cut else short)
+            for item in dataclasses.fields(value)
+        }
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {name: to_plain(one, digits) for name, one in value._asdict().items()}
+    if isinstance(value, dict):
+        return {key: to_plain(one, digits) for key, one in value.items()}
+    if isinstance(value, tuple | list):
+        if {*map(type, value)} == {float}:  # curves, which are most of a report
+            found = value if digits is None else [*map(float, [f"{one:.{digits}g}" for one in value])]
+            return [one if math.isfinite(one) else None for one in found]
+        return [to_plain(one, digits) for one in value]
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        return value if digits is None else float(f"{value:.{digits}g}")
+    return str(value) if isinstance(value, Path) else value
 
 
 COLUMNS = (

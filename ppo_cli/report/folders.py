@@ -16,6 +16,8 @@ JOB_FILE, SWEEP_FILES = "job.json", ("sweep.json", "multirun.yaml")
 RUN_FILES = ("summary.json", "metrics.csv", JOB_FILE)
 OWN_FOLDERS = ("checkpoints", "tensorboard", "video")
 """What a run makes in its folder."""
+OWN_OF_SWEEP = ("report",)
+"""What a search makes in the folder of its sweep."""
 RUN_SIGNS = (*RUN_FILES, "checkpoints")
 """By which a run's folder is known, however far it came."""
 
@@ -106,7 +108,7 @@ def _search(path: Path, found: Found, depth: int, links: bool) -> None:
         return
     names = {entry.name for entry in entries}
     run = not names.isdisjoint(RUN_SIGNS)
-    own = OWN_FOLDERS if run else ()
+    own = OWN_FOLDERS if run else OWN_OF_SWEEP if not names.isdisjoint(SWEEP_FILES) else ()
     inside = [Path(entry.path) for entry in entries if entry.name not in own and _is_folder(entry, links)]
     if run:
         found.runs.append(path)

@@ -15,6 +15,7 @@ from ppo_cli.places import shown
 from ppo_cli.report.catalogue import Entry, Row, rows
 from ppo_cli.report.columns import Column, table
 from ppo_cli.report.options import RunsConfig
+from ppo_cli.report.records import UnusableError
 from ppo_cli.report.settings import ABSENT, in_order, name_of
 
 STYLES = {"finished": "green", "failed": "bold red", "broken": "bold red", "running": "bold"}
@@ -80,12 +81,13 @@ def _sweep(row: Row) -> list[Text]:
     seeds = {job.seed for job in jobs if job.seed is not None}
     times = [job.wall_time for job in jobs if job.wall_time is not None]
     started = [job.started for job in jobs if job.started is not None]
-    swept = [f"{key}={','.join(in_order({own.get(key, ABSENT) for own in told}))}" for key in keys]
+    kind, searched = _kind(row)
+    swept = searched or [f"{key}={','.join(in_order({own.get(key, ABSENT) for own in told}))}" for key in keys]
     span = f"{_number(min(returns))} to {_number(max(returns))}" if len(set(returns)) > 1 else ""
     cells = [
         _when(min(started, default=None)),
         ", ".join(sorted({job.env for job in jobs if job.env is not None})) or "–",
-        f"sweep: {', '.join(f'{count} {state}' for state, count in row.states.items())}",
+        kind,
         f"{len(seeds)} seeds" if len(seeds) > 1 else str(next(iter(seeds), "–")),
         " ".join(swept),
         span or _number(next(iter(returns), None)),
@@ -94,6 +96,26 @@ def _sweep(row: Row) -> list[Text]:
         str(shown(row.folder)),
     ]
     return [Text(cell) for cell in cells]
+
+
+def _kind(row: Row) -> tuple[str, list[str]]:
+    """What kind of sweep it is, and how it stands; of a search also what is searched."""
+    jobs = _counts(row.states)
+    try:
+        search = row.search
+    except UnusableError as error:
+        return f"sweep: {jobs}" if error.state == "foreign" else f"search ({error}): {jobs}", []
+    if search is None:
+        return f"sweep: {jobs}", []
+    kind = f"search: {_counts(search.states) or 'none begun'} of {search.asked} trials"
+    return kind, [
+        f"{key}={','.join(one.choices) if one.choices else f'{one.low:g}..{one.high:g}'}"
+        for key, one in search.space.items()
+    ]
+
+
+def _counts(states: dict[str, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in states.items())
 
 
 def _settings(settings: dict[str, str]) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from ppo_cli.places import shown
+from ppo_cli.report import believed
 from ppo_cli.report.model import Group, Report, Section
+from ppo_cli.report.searches import Search
 from ppo_cli.report.table import TITLES, threshold_cells
 from ppo_cli.report.verdict import between, number, p_value, share
 
@@ -26,6 +29,8 @@ def as_markdown(report: Report, picture: str | None = None) -> str:
         lines += [f"![Curves and scores by group: {_escaped(names)}]({picture})", ""]
     for section in report.sections:
         lines += _section(section, report)
+    for search in report.searches:
+        lines += _search(search, report)
     if report.left_out:
         lines += ["## Left out", "", *_table(("folder", "state", "why"), _left_out(report)), ""]
     lines += ["## Made by", "", "```", report.command.replace("```", ""), "```", ""]
@@ -112,6 +117,22 @@ def _improvement(section: Section, row: int, column: int) -> str:
     if row == column or pair is None:
         return ""
     return f"{pair.improvement if pair.first == row else 1 - pair.improvement:.2f}"
+
+
+def _search(search: Search, report: Report) -> Iterator[str]:
+    yield from (f"## Search {_code(str(shown(search.folder)))}", "")
+    first, *rest = search.sentences
+    yield from (f"**{_escaped(first)}**", "")
+    yield from (f"- {_escaped(line)}" for line in [*rest, *believed.in_one_line(search)])
+    yield ""
+    head = [f"{share(report.level)} interval" if name == "interval" else name for name in believed.HEAD]
+    if search.finals:
+        rows = ([rank, trial, _code(settings), *rest] for rank, trial, settings, *rest in believed.rows(search))
+        yield from _table(head, rows)
+        yield ""
+    yield from (_escaped(believed.about(search)), "")
+    if search.importance:
+        yield from (_escaped(believed.WHAT_IMPORTANCE_IS), "")
 
 
 def _left_out(report: Report) -> Iterator[tuple[str, str, str]]:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from ppo_cli.report.searches import Search
 from ppo_cli.report.seeds_needed import SeedsNeeded
 from ppo_cli.report.statistics import Interval
 
 FORMAT = 1
-DIGITS = 6
-"""Digits of a curve's numbers in files."""
 
 Numbers = tuple[float, ...]
 
@@ -225,13 +221,15 @@ class Left:
 
     Attributes:
         folder: Where it is.
-        state: ``foreign``, ``broken``, ``repeated``, or how the run stands.
+        state: ``foreign``, ``broken``, ``repeated``, ``trial``, or how the run stands.
         reason: Why, in words.
+        count: How many runs it stands for.
     """
 
     folder: Path
     state: str
     reason: str
+    count: int = 1
 
 
 @dataclass(frozen=True)
@@ -244,7 +242,8 @@ class Report:
         last: Share of a run, at its end, that ``final`` is taken over.
         level: Of all intervals.
         margin: Of the gate.
-        sections: One an environment.
+        sections: One an environment; none where searches have no finals yet.
+        searches: What was looked for, and what of it held, a search each.
         left_out: What is not compared, and why.
         commands: What makes the runs again, by group's name; (environment, group, command).
         versions: Versions of packages that the runs were made with, by package.
@@ -259,6 +258,7 @@ class Report:
     level: float
     margin: float
     sections: tuple[Section, ...]
+    searches: tuple[Search, ...]
     left_out: tuple[Left, ...]
     commands: tuple[tuple[str, str, str], ...]
     versions: dict[str, tuple[str, ...]]
@@ -270,28 +270,3 @@ class Report:
     def worse(self) -> bool:
         """Whether a gate is shut."""
         return any(gate.worse for section in self.sections for gate in section.gates)
-
-
-def to_plain(value: Any, digits: int | None = None) -> Any:
-    """A part of a report as JSON has it: tuples as lists, paths as texts; numbers of curves cut to a few digits."""
-    if dataclasses.is_dataclass(value):
-        short = DIGITS if isinstance(value, Curve) else digits
-        cut = ("steps", "values", "seconds") if isinstance(value, Seed) else ()
-        return {
-            item.name: to_plain(getattr(value, item.name), DIGITS if item.name in cut else short)
-            for item in dataclasses.fields(value)
-        }
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return {name: to_plain(one, digits) for name, one in value._asdict().items()}
-    if isinstance(value, dict):
-        return {key: to_plain(one, digits) for key, one in value.items()}
-    if isinstance(value, tuple | list):
-        if {*map(type, value)} == {float}:  # curves, which are most of a report
-            found = value if digits is None else [*map(float, [f"{one:.{digits}g}" for one in value])]
-            return [one if math.isfinite(one) else None for one in found]
-        return [to_plain(one, digits) for one in value]
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            return None
-        return value if digits is None else float(f"{value:.{digits}g}")
-    return str(value) if isinstance(value, Path) else value

@@ -13,13 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ppo_cli.report.options import STATES
-from ppo_cli.report.records import OWN, Record, UnusableError, last_reason
+from ppo_cli.report.records import BEYOND, OWN, Record, UnusableError, last_reason
 from ppo_cli.report.statistics import Array
 
 FINISHED = "finished"
 STEP, ELAPSED = "step", "time/elapsed"
-BEYOND = 1e70
-"""Whose fourth power, as tests need it, is still a number."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +26,11 @@ class LeftOut:
 
     Attributes:
         folder: Where it is.
-        state: ``foreign``, ``broken``, ``repeated``, or how the run stands: one of ``options.STATES``.
+        state: ``foreign``, ``broken``, ``repeated``, ``trial``, or how the run stands: one of ``options.STATES``.
         reason: Why, in words.
         run: What is known of it; ``None`` if it could not be read.
         side: ``new`` or ``old`` where two sides are compared, else empty.
+        count: How many runs it stands for.
     """
 
     folder: Path
@@ -39,6 +38,7 @@ class LeftOut:
     reason: str
     run: Record | None = None
     side: str = ""
+    count: int = 1
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,13 @@ class Run(Record):
         curves: Columns of ``metrics.csv`` by name, each as long as ``step``, NaN where a row has no value.
         notes: What was found and passed over.
         program: What made it.
+        trial: The trial of a search that it is a final of.
     """
 
     curves: dict[str, Array] = field(default_factory=dict, repr=False)
     notes: tuple[str, ...] = ()
     program: str = OWN
+    trial: int | None = None
 
     def points(self, metric: str) -> tuple[Array, Array, Array]:
         """Steps, values and seconds of the rows that have a value of a metric."""

@@ -19,6 +19,8 @@ from ppo_cli.trackers import is_tracking
 PROGRAM, OWN = "program", "ppo-cli"
 """The program that made a run, as a setting among the others, and the one whose runs are known from their records."""
 MOST_STEPS = 10**15
+BEYOND = 1e70
+"""Whose fourth power, as tests need it, is still a number."""
 MOST_CHARACTERS = 2_000
 """Of a text out of a file, in what is told of it."""
 
@@ -89,8 +91,11 @@ def _without_summary(folder: Path) -> UnusableError:
             return UnusableError("running", "is about to begin")
         kept = folder / "checkpoints"
         state, reason = last_attempt(folder)
-        if state_of(None, False, state) == "failed":
+        before = state_of(None, False, state)
+        if before == "failed":
             return UnusableError("failed", f"failed before it began: {reason or 'see its output.log'}")
+        if before == "pruned":
+            return UnusableError("pruned", "was pruned before it began")
         if (folder / "job.json").is_file() or (kept.is_dir() and not any(kept.iterdir())):
             return UnusableError("waiting", "has not begun")
         if kept.is_dir():

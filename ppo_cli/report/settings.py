@@ -22,6 +22,9 @@ TASK = ("env.kwargs.", "env.max_episode_steps", "env.wrappers")
 ABSENT = "–"
 LONGEST = 60
 """Characters of a value in a group's name."""
+LONGEST_SHORT = 9
+MOST_OF_TRIAL = 3
+"""Settings in the name of a search's trial, whose number tells it from others."""
 
 
 def differing(runs: Iterable[Record]) -> list[str]:
@@ -63,3 +66,20 @@ def name_of(settings: dict[str, str]) -> str:
         short = value if len(value) <= LONGEST else f"{value[: LONGEST - 1]}…"
         words.append(f"{last if lasts.count(last) == 1 else key}={short}")
     return " ".join(words)
+
+
+def name_of_trial(trial: int, settings: dict[str, str]) -> str:
+    """A trial of a search: its number, and its first settings, numbers cut short."""
+    told = {key: short(value) for key, value in list(settings.items())[:MOST_OF_TRIAL]}
+    more = len(settings) - len(told)
+    return " ".join(filter(None, [f"trial={trial}", name_of(told), f"and {more} more" * (more > 0)]))
+
+
+def short(value: str) -> str:
+    """A setting's value with fewer digits, where it has many."""
+    if len(value) <= LONGEST_SHORT:
+        return value
+    try:
+        return f"{float(value):.4g}"
+    except ValueError:
+        return value

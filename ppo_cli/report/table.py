@@ -12,8 +12,10 @@ from rich.text import Text
 
 from ppo_cli.loggers.text import duration
 from ppo_cli.places import shown
+from ppo_cli.report import believed
 from ppo_cli.report.columns import Column, table
 from ppo_cli.report.model import Group, Left, Report, Section
+from ppo_cli.report.searches import Search
 from ppo_cli.report.verdict import between, number, share
 
 MOST_GROUPS = 40
@@ -36,6 +38,8 @@ def render(report: Report, width: int) -> Iterator[RenderableType]:
             yield Text(f"  and {len(section.groups) - MOST_GROUPS} more groups, which are in the files")
         yield from _lines(section.sentences, "bold")
         yield from _lines(section.notes, "dim")
+    for search in report.searches:
+        yield from _search(search, report, width)
     yield from _left_out(report.left_out)
 
 
@@ -97,10 +101,32 @@ def _lines(lines: tuple[str, ...], first: str) -> Iterator[RenderableType]:
         yield Padding(Text(line, style), (0, 0, 0, 2), expand=False)
 
 
+def _search(search: Search, report: Report, width: int) -> Iterator[RenderableType]:
+    yield Text.assemble("\n", (f"Search {shown(search.folder)}", "bold"), (f"  {believed.about(search)}", "dim"))
+    rows = believed.rows(search)
+    if rows:
+        cells = dict(zip(believed.HEAD, zip(*rows, strict=True), strict=True))
+        columns = [
+            _column("trial", cells["trial"], 0),
+            Column("settings", [Text(cell) for cell in cells["settings"]]),
+            _column("believed", cells["believed"], 1),
+            _column("held", cells["held"], 1),
+            _column(f"{share(report.level)} interval", cells["interval"], 2),
+            _column("difference", cells["difference"], 3),
+            _column("fresh seeds", cells["fresh seeds"], 4),
+        ]
+        yield table(columns, width)
+    yield from _lines(search.sentences, "bold")
+    yield from _lines(tuple(believed.in_one_line(search)), "dim")
+
+
 def _left_out(left: tuple[Left, ...]) -> Iterator[RenderableType]:
     if not left:
         return
-    states = ", ".join(f"{count} {state}" for state, count in Counter(one.state for one in left).items())
+    counts: Counter[str] = Counter()
+    for one in left:
+        counts[one.state] += one.count
+    states = ", ".join(f"{count} {state}" for state, count in counts.items())
     yield Text(f"\nleft out: {states}")
     for one in left[:MOST_LEFT]:
         yield Text(f"  {shown(one.folder)} {one.reason}", "dim")

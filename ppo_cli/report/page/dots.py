@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from ppo_cli.loggers.curves import thousands
 from ppo_cli.report.model import Group, Section
 from ppo_cli.report.page.charts import drawn, measure
-from ppo_cli.report.settings import in_order
+from ppo_cli.report.settings import in_order, short
 from ppo_cli.report.verdict import between, number, share
 
 WIDTH, ROW, FOOT, EDGE = 1000, 52, 40, 26
 PANEL_WIDTH, PANEL_HEIGHT, PANEL_LEFT, PANEL_FOOT, PANEL_TOP = 250, 190, 52, 34, 14
-MOST_PANELS, LONGEST_LABEL, LONGEST_NAME, LETTER = 12, 9, 70, 7.4
+MOST_PANELS, LONGEST_LABEL, LONGEST_NAME, LETTER = 12, 10, 70, 7.4
 LOGARITHMIC = 20.0
 """Values of a setting whose greatest is so many times the least are laid out by their logarithm."""
 
@@ -75,7 +75,7 @@ def by_group(section: Section, level: float) -> Dots:
     dots, bars, labels = [], [], []
     for place, group in enumerate(groups):
         top = place * ROW
-        labels.append((top + 14.0, f"{_cut(group.name, LONGEST_NAME)}  (n = {len(group.seeds)})"))
+        labels.append((top + 14.0, f"{cut(group.name, LONGEST_NAME)}  (n = {len(group.seeds)})"))
         for count, seed in enumerate(group.seeds):
             height = top + 30 + 1.6 * (count % 5 - 2)  # so that equal ones are seen
             dots.append(Dot(scale(seed.score), height, place, f"seed {seed.seed}: {number(seed.score)}"))
@@ -116,7 +116,7 @@ def by_setting(section: Section) -> Iterator[Dots]:
                 for count, seed in enumerate(groups[place].seeds):
                     title = f"{groups[place].name}, seed {seed.seed}: {number(seed.score)}"
                     dots.append(Dot(across[value] + 2 * (count % 5 - 2), scale(seed.score), place, title))
-        labels = _apart([(across[value], _label(value)) for value in values])
+        labels = apart([(across[value], _label(value)) for value in values])
         yield Dots(
             title=key,
             alt=f"Scores over {key}, whose values are {', '.join(values[:8])}.",
@@ -130,11 +130,22 @@ def by_setting(section: Section) -> Iterator[Dots]:
 
 
 def _axis(groups: Sequence[Group], start: float, end: float, most: int) -> tuple[list[float], Scale]:
-    """Round scores to mark, and where a score is drawn."""
-    from matplotlib.ticker import MaxNLocator
-
     found = [seed.score for group in groups for seed in group.seeds]
     found += [limit for group in groups if group.mean_interval for limit in group.mean_interval]
+    return axis(found, start, end, most)
+
+
+def axis(found: Sequence[float], start: float, end: float, most: int) -> tuple[list[float], Scale]:
+    """Round values to mark, at most about so many, and where a value is drawn.
+
+    Args:
+        found: The values; the marks reach beyond them.
+        start: Where the least mark is drawn.
+        end: Where the greatest is.
+        most: How many steps the marks make.
+    """
+    from matplotlib.ticker import MaxNLocator
+
     least, most_found = min(found), max(found)
     if least == most_found:
         least, most_found = least - max(1.0, abs(least) / 10), most_found + max(1.0, abs(least) / 10)
@@ -166,7 +177,7 @@ def _across(values: Sequence[str]) -> dict[str, float]:
     }
 
 
-def _apart(labels: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
+def apart(labels: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
     """The labels that fit beside each other, the first among them."""
     kept = [labels[0]]
     for at, text in labels[1:]:
@@ -178,13 +189,9 @@ def _apart(labels: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
 
 def _label(value: str) -> str:
     """A setting's value, short: long numbers lose digits, long texts their end."""
-    if len(value) <= LONGEST_LABEL:
-        return value
-    try:
-        return f"{float(value):.4g}"
-    except ValueError:
-        return _cut(value, LONGEST_LABEL)
+    return cut(short(value), LONGEST_LABEL)
 
 
-def _cut(text: str, most: int) -> str:
+def cut(text: str, most: int) -> str:
+    """A text of at most so many characters."""
     return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -7,10 +7,12 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from ppo_cli.report.believed import WHAT_IMPORTANCE_IS
 from ppo_cli.report.model import BETTER, Report, Section
 from ppo_cli.report.page import tables
 from ppo_cli.report.page.charts import MOST_DIAGNOSED, MOST_DRAWN, Chart, Charts
 from ppo_cli.report.page.dots import Dots, by_group, by_setting
+from ppo_cli.report.page.searching import search_view
 from ppo_cli.report.page.tables import Cell, Chance, Grid
 from ppo_cli.report.verdict import share
 
@@ -68,6 +70,8 @@ def as_html(report: Report) -> str:
     return environment.get_template("page.html.jinja").render(
         report=report,
         views=views,
+        searches=[search_view(search, report.level) for search in report.searches],
+        importance=WHAT_IMPORTANCE_IS,
         data=data,
         level=share(report.level),
         left=_left_out(report),

@@ -153,7 +153,7 @@ def settings(section: Section) -> Grid:
     rows = tuple(
         (
             Cell(str(place + 1), place + 1, place),
-            *(Cell(section.differing[key][place], _sortable(section.differing[key][place])) for key in keys),
+            *(Cell(section.differing[key][place], sortable(section.differing[key][place])) for key in keys),
             _number(group.mean),
         )
         for place, group in enumerate(section.groups)
@@ -190,7 +190,7 @@ def _interval(interval: Interval | None) -> Cell:
     return Cell("–", None) if interval is None else Cell(between(interval), interval.low)
 
 
-def _sortable(value: str) -> float | str:
+def sortable(value: str) -> float | str:
     """A setting's value as a number where it is one."""
     try:
         found = float(value)
