@@ -48,7 +48,7 @@ def build(words: Sequence[str], told: ReportConfig, command: str) -> Report:
     alone = bool(searches) and not told.against  # a search is worth a report before its finals are
     if not runs and not alone:
         raise _nothing(left)
-    by, problems = known_keys(runs, told.by)
+    by, problems = known_keys(runs, told.by) if runs else ([], [])
     environments = list(dict.fromkeys(run.env for run in runs))
     planned = [_plan(env, sides, by, told, left, problems) for env in environments]
     if problems:
@@ -170,7 +170,9 @@ def _plan(
     missing = [side for side, own in sides.items() if not own]
     if missing:
         if told.fail_if:
+            reasons = [f"{one.folder} {one.reason}" for one in left if one.side == missing[0]][:MOST_REASONS]
             what = f"there is no {missing[0]} run of {env} that can be compared"
+            what += f": {'; '.join(reasons)}" if reasons else ""
             problems.append(Problem(what, "ppo-runs, which lists the runs there are"))
         said.append(f"There is no {missing[0]} run of {env} to compare with.")
     problems += incomparable(env, runs, by, metric, told)
