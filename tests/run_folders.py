@@ -135,7 +135,7 @@ def make_search(folder: Path, trials: int = 12, finals: Sequence[int] = (7, 3, 0
         found.append(one)
     content = {
         "format": 1, "metric": "final", "direction": "maximize", "threshold": None, "seeds": 2, "asked": trials,
-        "column": "eval/episode_return_mean", "space": SPACE, "trials": tried, "finals": found,
+        "column": "eval/episode_return_mean", "space": dict(SPACE), "trials": tried, "finals": found,
         "importance": {"gamma": 0.2, "lr": 0.7, "network.hidden_sizes": 0.1} if trials > 5 else None,
         "best": finals[0] if finals else None, "preset_file": "best.yaml" if finals else None,
     }  # fmt: skip

@@ -213,10 +213,9 @@ class TestBelieved:
 
     def test_the_table(self, whole: Path) -> None:
         (first, *_, last) = rows(only(whole))
-        assert (first[0], first[1], first[6], first[7]) == ("1", "7", "−20.0", "5")
-        assert last[:6] == (
-            "3", "0 (preset)", "lr=1e-05 gamma=0.9 hidden_sizes=[64,64]", "66.0", "46.0", "44.8 to 47.2"
-        )  # fmt: skip
+        assert (first[0], first[1], first[5], first[6]) == ("1", "7", "−20.0", "5")
+        assert last[:5] == ("3", "0 (preset)", "66.0", "46.0", "44.8 to 47.2")
+        assert last[7] == "lr=1e-05 gamma=0.9 hidden_sizes=[64,64]"
 
     def test_less_is_better_where_time_counts(self, tmp_path: Path) -> None:
         make_search(tmp_path, 12, (7, 3))
@@ -232,7 +231,7 @@ class TestBelieved:
         assert search.sentences[0].startswith(first)
         assert search.sentences[1].startswith("On fresh seeds trial 7 is the best: it holds 0:01:30")
         assert "1 of 2 trials falls short of what was believed." in search.sentences
-        assert rows(search)[0][6] == "−0:00:10"
+        assert rows(search)[0][5] == "−0:00:10"
         assert [trial.number for trial in search.best_so_far()] == [0]
 
     def test_finals_that_are_not_over(self, tmp_path: Path) -> None:
@@ -241,7 +240,7 @@ class TestBelieved:
         search = only(tmp_path)
         said = f"1 more is not through the fresh seeds; ppo-train -m resume={tmp_path} goes on"
         assert said in " ".join(search.sentences)
-        assert rows(search)[1][4:] == ("–", "–", "–", "1 of 5")
+        assert rows(search)[1][3:7] == ("–", "–", "–", "1 of 5")
 
     def test_everywhere(self, whole: Path) -> None:
         found = report(whole)
@@ -250,7 +249,8 @@ class TestBelieved:
         assert "Importance: lr 70 %, gamma 20 %, network.hidden_sizes 10 %." in printed(render(found, 200))
         text = as_markdown(found)
         assert f"**{sentence}**" in text
-        assert "| 3 | 0 (preset) | `lr=1e-05 gamma=0.9 hidden_sizes=[64,64]` | 66.0 | 46.0 | 44.8 to 47.2 |" in text
+        line = "| 3 | 0 (preset) | 66.0 | 46.0 | 44.8 to 47.2 | −20.0 | 5 | `lr=1e-05 gamma=0.9 hidden_sizes=[64,64]` |"
+        assert line in text
         assert sentence in Reader(as_html(found)).words
         (search,) = json.loads(as_json(found))["searches"]
         assert search["finals"][2]["difference"] == -20.0
@@ -489,7 +489,9 @@ class TestPage:
 
         change(tmp_path, outside)
         lr, gamma, sizes = search_view(only(tmp_path), 0.95).slices
-        assert [text for _, text in lr.labels][-1] == "1"
+        assert [text for _, text in lr.labels] == ["1e-05", "0.001", "0.1"]
+        (mark,) = [mark for mark in lr.marks if mark.preset]
+        assert mark.x > lr.labels[-1][0]
         assert not [mark for mark in gamma.marks if mark.preset]
         assert [text for _, text in sizes.labels] == ["[64,64]", "[256,256]", "[8]"]
 
@@ -554,10 +556,10 @@ def test_in_a_browser(tmp_path: Path) -> None:
         assert shown.run(fill) == "rgb(0, 114, 178)"
         assert shown.run("document.documentElement.scrollWidth <= innerWidth")
         assert shown.run("document.querySelectorAll('#search-0 .preset').length") == 1 + 1 + len(SPACE)
-        shown.run(f"{table}.tHead.rows[0].cells[5].querySelector('button').focus()")
+        shown.run(f"{table}.tHead.rows[0].cells[3].querySelector('button').focus()")
         shown.press("Enter", "\r")
-        assert shown.run(f"{table}.tHead.rows[0].cells[5].ariaSort") == "descending"
-        held = shown.run(f"[...{table}.tBodies[0].rows].map((row) => Number(row.cells[5].dataset.n))")
+        assert shown.run(f"{table}.tHead.rows[0].cells[3].ariaSort") == "descending"
+        held = shown.run(f"[...{table}.tBodies[0].rows].map((row) => Number(row.cells[3].dataset.n))")
         assert held == sorted(held, reverse=True)
         with browser.resized(shown, 390, 800):
             shown.until("document.documentElement.scrollWidth <= 390")

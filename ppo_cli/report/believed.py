@@ -144,7 +144,7 @@ def _short_of_it(search: Search, over: list[Final]) -> Iterator[str]:
         yield f"{short_of or 'None'} of {len(known)} trials fall{'s' * (short_of == 1)} short of what was believed."
 
 
-HEAD = ("rank", "trial", "settings", "believed", "held", "interval", "difference", "fresh seeds")
+HEAD = ("rank", "trial", "believed", "held", "interval", "difference", "fresh seeds", "settings")
 
 
 def rows(search: Search) -> list[tuple[str, ...]]:
@@ -153,12 +153,12 @@ def rows(search: Search) -> list[tuple[str, ...]]:
         (
             str(place),
             label(search, final.trial),
-            settings(search, search.trial(final.trial)),
             value(search, final.believed),
             value(search, final.held),
             _between(search, final),
             difference(search, final),
             seeds(final),
+            settings(search, search.trial(final.trial)),
         )
         for place, final in enumerate(search.finals, 1)
     ]

@@ -127,7 +127,7 @@ def _search(search: Search, report: Report) -> Iterator[str]:
     yield ""
     head = [f"{share(report.level)} interval" if name == "interval" else name for name in believed.HEAD]
     if search.finals:
-        rows = ([rank, trial, _code(settings), *rest] for rank, trial, settings, *rest in believed.rows(search))
+        rows = ([*cells, _code(settings)] for *cells, settings in believed.rows(search))
         yield from _table(head, rows)
         yield ""
     yield from (_escaped(believed.about(search)), "")

@@ -108,12 +108,12 @@ def _search(search: Search, report: Report, width: int) -> Iterator[RenderableTy
         cells = dict(zip(believed.HEAD, zip(*rows, strict=True), strict=True))
         columns = [
             _column("trial", cells["trial"], 0),
-            Column("settings", [Text(cell) for cell in cells["settings"]]),
             _column("believed", cells["believed"], 1),
             _column("held", cells["held"], 1),
             _column(f"{share(report.level)} interval", cells["interval"], 2),
             _column("difference", cells["difference"], 3),
             _column("fresh seeds", cells["fresh seeds"], 4),
+            Column("settings", [Text(cell) for cell in cells["settings"]]),
         ]
         yield table(columns, width)
     yield from _lines(search.sentences, "bold")

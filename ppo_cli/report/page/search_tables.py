@@ -17,26 +17,26 @@ def finals(search: Search, level: float) -> Grid:
     head = (
         ("rank", "by what held on fresh seeds"),
         ("trial", ""),
-        *((key, "") for key in search.space),
         ("believed", "the value that the search chose by"),
         ("held", "mean of the same over fresh seeds"),
         (f"{share(level)} interval", "of what held, by bootstrap over fresh seeds; sorted by its lower end"),
         ("difference", "held less believed"),
         ("fresh seeds", ""),
+        *((key, "") for key in search.space),
     )
     rows = []
     for final, row in zip(search.finals, believed.rows(search), strict=True):
-        rank, trial, _, believed_, held, interval, difference, seeds = row
+        rank, trial, believed_, held, interval, difference, seeds, _ = row
         rows.append(
             (
                 Cell(rank, int(rank)),
                 Cell(trial, final.trial),
-                *_settings(search, search.trial(final.trial)),
                 Cell(believed_, final.believed),
                 Cell(held, final.held),
                 Cell(interval, None if final.interval is None else final.interval.low),
                 Cell(difference, final.difference),
                 Cell(seeds, sum(score is not None for score in final.scores)),
+                *_settings(search, search.trial(final.trial)),
             )
         )
     return Grid(head, tuple(rows))
@@ -48,10 +48,10 @@ def trials(search: Search) -> Grid:
         ("trial", ""),
         ("state", ""),
         ("value", "what the search went by"),
-        *((key, "") for key in search.space),
         ("seeds", "that are over"),
         ("steps", "of all its runs"),
         ("time", "of all its runs"),
+        *((key, "") for key in search.space),
         ("why", "it failed or was pruned"),
     )
     rows = tuple(
@@ -59,10 +59,10 @@ def trials(search: Search) -> Grid:
             Cell(believed.label(search, trial.number), trial.number),
             Cell(trial.state, trial.state),
             Cell(believed.value(search, trial.value), trial.value),
-            *_settings(search, trial),
             Cell(str(len(trial.scores)), len(trial.scores)),
             Cell(f"{trial.steps:,}", trial.steps),
             Cell(duration(trial.seconds), trial.seconds),
+            *_settings(search, trial),
             Cell(trial.reason or "–", trial.reason),
         )
         for trial in search.trials[:MOST_TRIALS]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from ppo_cli.loggers.curves import thousands
 from ppo_cli.places import shown
@@ -30,6 +31,7 @@ from ppo_cli.report.verdict import share
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM, ROW = 1000, 300, 64, 16, 14, 236, 256
 """Of the history, in units of its own; ``ROW`` is where trials without a value stand."""
 BAR_ROW, BAR_WIDTH, BAR_LEFT, LONGEST_KEY, LONGEST_LABEL = 26, 420, 250, 32, 10
+MOST_LABELS = 4
 MOST_DRAWN, MOST_SLICED = 1_000, 200
 """Trials of the history, and of each slice."""
 FAR = 3.0
@@ -66,7 +68,7 @@ class Picture:
         labels: Below: place and text.
         marks: The trials.
         line: A path, such as of the best so far; empty for none.
-        bars: Means of choices: their places.
+        bars: Medians of choices: their places, and what they are.
     """
 
     title: str
@@ -231,8 +233,8 @@ def slices(search: Search) -> Iterator[Picture]:
             own = [trial.value for trial in every if trial.settings.get(key) == value and trial.state == FINISHED]
             found = [one for one in own if one is not None]
             if found:
-                mean = sum(found) / len(found)
-                bars.append((x, scale(mean), f"{key}={short(value)}: mean {believed.value(search, mean)}"))
+                middle = median(found)
+                bars.append((x, scale(middle), f"{key}={short(value)}: median {believed.value(search, middle)}"))
         yield Picture(
             title=f"{key} (log)" if space.log else key,
             alt=f"Values of {len(marks)} trials over {key}, {_range(space)}.",
@@ -271,7 +273,8 @@ def _across(space: Space, found: Sequence[str]) -> tuple[dict[str, float], list[
 
     if space.log:
         tens = range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)
-        ticks = [10.0**power for power in tens] if len(tens) > 1 else [low, high]
+        sparse = tens[:: -(-len(tens) // MOST_LABELS)] if tens else tens
+        ticks = [10.0**power for power in sparse] if len(sparse) > 1 else [low, high]
     else:
         ticks = [low, (low + high) / 2, high]
     labels = apart([(across(tick), f"{tick:.3g}") for tick in ticks])
