@@ -162,7 +162,7 @@ class TestWithoutFinals:
         change(tmp_path, lambda content: content["trials"][2].update(state="running", value=None))
         with locked(tmp_path):
             search = only(tmp_path)
-        assert "the search is still at work" in search.sentences[0]
+        assert "the search was at work when this was made" in search.sentences[0]
         assert search.states == {"finished": 5, "pruned": 1, "failed": 1, "running": 1}
         assert only(tmp_path).states["interrupted"] == 1
 
@@ -236,11 +236,29 @@ class TestBelieved:
 
     def test_finals_that_are_not_over(self, tmp_path: Path) -> None:
         make_search(tmp_path, 12, (7, 3))
-        change(tmp_path, lambda content: content["finals"][1].update(held=None, scores=[80.0, None, None, None, None]))
+        change(tmp_path, lambda content: content["finals"][1].update(held=80.0, scores=[80.0, None, None, None, None]))
         search = only(tmp_path)
-        said = f"1 more is not through the fresh seeds; ppo-train -m resume={tmp_path} goes on"
+        said = f"1 of 2 trials is not through the fresh seeds; ppo-train -m resume={tmp_path} goes on"
         assert said in " ".join(search.sentences)
-        assert rows(search)[1][3:7] == ("–", "–", "–", "1 of 5")
+        assert rows(search)[1][3:7] == ("80.0", "–", "−11.8", "1 of 5")
+        change(tmp_path, lambda content: content["finals"][1].update(believed=1e3))
+        assert only(tmp_path).sentences[0] == (
+            "The search believed 1,000.0 of trial 3; on 1 of 5 fresh seeds it holds 80.0."
+        )
+
+    def test_what_never_reaches_the_threshold(self, tmp_path: Path) -> None:
+        make_search(tmp_path, 12, (7,))
+
+        def never(content: dict[str, Any]) -> None:
+            content.update(metric="steps", direction="minimize", threshold=1e3)
+            content["finals"][0].update(believed=500.0, held=math.inf, scores=[700.0, math.inf, 800.0, 900.0, math.inf])
+
+        change(tmp_path, never)
+        search = only(tmp_path)
+        assert search.sentences[0] == ("The search believed 500.0 of trial 7; on 5 fresh seeds it is not reached by 2.")
+        assert rows(search)[0][3:7] == ("not reached", "–", "–", "5")
+        json.dumps(to_plain(search), allow_nan=False)
+        assert "Believed and held" in Reader(page(tmp_path)).words
 
     def test_everywhere(self, whole: Path) -> None:
         found = report(whole)
@@ -269,6 +287,35 @@ class TestBelieved:
                 console.print(part)
         assert max(map(len, taken.get().splitlines())) <= width
         assert "believed" in taken.get()
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_what_a_search_really_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped: bool) -> None:
+    pytest.importorskip("optuna")
+    from searching import Instant, Stopped, begin, go_on
+
+    from ppo_cli.search_config import SearchConfig
+
+    begin(tmp_path / "search", SearchConfig("optuna", trials=8, seeds=2, startup=2, top=2, fresh_seeds=3))
+    if stopped:
+        with pytest.raises(Stopped):
+            go_on(tmp_path / "search", Instant(stop_after=25), monkeypatch)
+        found = report(tmp_path)
+        assert found.sections == ()
+        assert "goes on with the search" in found.searches[0].sentences[0]
+        assert "interrupted" in found.searches[0].states
+        return
+    outcome = go_on(tmp_path / "search", Instant(), monkeypatch)
+    found = report(tmp_path)
+    (search,) = found.searches
+    assert [final.held for final in search.finals] == [one.held for one in outcome.finalists]
+    assert [final.trial for final in search.finals] == [one.trial.number for one in outcome.finalists]
+    assert {seed.seed for group in found.sections[0].groups for seed in group.seeds} == {1000, 1001, 1002}
+    assert sum(len(group.seeds) for group in found.sections[0].groups) == 6
+    assert [group.mean for group in found.sections[0].groups] == pytest.approx([one.held for one in outcome.finalists])
+    assert sum(search.states.values()) == 8
+    assert search.space.keys() == {"lr", "network.hidden_sizes", "epochs"}
+    assert len(search_view(search, 0.95).slices) == 3
 
 
 ODD = [None, [], {}, "", "x", "\ud800", -1, 0, 2.5, 10**400, math.inf, math.nan, True, [[1]], {"a": {"b": 1}}]

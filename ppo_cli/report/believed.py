@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import shlex
 from collections.abc import Iterator
 
@@ -33,13 +34,15 @@ def judged(search: Search, level: float) -> Search:
 
 def _interval(final: Final, level: float) -> statistics.Interval | None:
     known = [score for score in final.scores if score is not None]
-    if final.held is None or len(known) < len(final.seeds):
+    if len(known) < len(final.seeds) or not all(map(math.isfinite, known)):
         return None
     return statistics.interval(np.array(known), statistics.mean, level)
 
 
 def value(search: Search, found: float | None) -> str:
     """What a search went by, in words."""
+    if found == math.inf:
+        return "not reached"
     return number(found) if search.metric != "time" or found is None else duration(found)
 
 
@@ -66,7 +69,7 @@ def about(search: Search) -> str:
 def to_go_on(search: Search) -> str:
     """What to do for more."""
     if search.running:
-        return "the search is still at work"
+        return "the search was at work when this was made"
     return f"ppo-train -m {shlex.quote(f'resume={shown(search.folder)}')} goes on with the search"
 
 
@@ -93,9 +96,10 @@ def _sentences(search: Search, level: float) -> Iterator[str]:
         yield f"Trial {best.trial} is the best on fresh seeds, too."
     yield from _of_the_preset(search, over, best)
     yield from _short_of_it(search, over)
-    behind = len(search.finals) - len(over)
+    behind = sum(final.over < len(final.seeds) for final in search.finals)
     if behind:
-        yield f"{behind} more {'is' if behind == 1 else 'are'} not through the fresh seeds; {to_go_on(search)}."
+        are = "is" if behind == 1 else "are"
+        yield f"{behind} of {len(search.finals)} trials {are} not through the fresh seeds; {to_go_on(search)}."
     if search.preset_file is not None and search.best is not None:
         yield f"The settings of trial {search.best} are in {shown(search.folder / search.preset_file)}."
 
@@ -110,10 +114,13 @@ def _most_believed(search: Search, finals: list[Final]) -> Final:
 
 def _held(search: Search, final: Final, level: float) -> str:
     count = len(final.seeds)
-    seeds = f"{count} fresh seeds" if count != 1 else "one fresh seed"
+    fresh = f"{count} fresh seeds" if count != 1 else "one fresh seed"
+    fresh = fresh if final.over == count else f"{final.over} of {fresh}"
     interval = "" if final.interval is None else f" ({share(level)} interval {_between(search, final)})"
     believed = "nothing" if final.believed is None else value(search, final.believed)
-    holds = f"on {seeds} it holds {value(search, final.held)}{interval}"
+    holds = f"on {fresh} it holds {value(search, final.held)}{interval}"
+    if final.held == math.inf:
+        holds = f"on {fresh} it is not reached by {final.scores.count(math.inf)}"
     return f"The search believed {believed} of trial {final.trial}; {holds}."
 
 
@@ -189,8 +196,7 @@ def difference(search: Search, final: Final) -> str:
 
 def seeds(final: Final) -> str:
     """How many fresh seeds, and of those that are not over, how many are."""
-    over = sum(score is not None for score in final.scores)
-    return str(len(final.seeds)) if over == len(final.seeds) else f"{over} of {len(final.seeds)}"
+    return str(len(final.seeds)) if final.over == len(final.seeds) else f"{final.over} of {len(final.seeds)}"
 
 
 def importance(search: Search) -> list[tuple[str, float]]:

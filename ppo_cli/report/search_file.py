@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def _search(folder: Path, content: dict[str, Any]) -> Search:
         space={printable(key): _space(one) for key, one in _dict(content, "space").items()},
         trials=tuple(sorted(trials, key=lambda trial: trial.number)),
         importance={printable(key): _share(one) for key, one in shares.items()} or None,
-        finals=tuple(_final(one) for one in _list(content, "finals")),
+        finals=tuple(_final(one) for one in (_list(content, "finals") if "finals" in content else ())),
         best=None if best is None else _whole(content, "best"),
         preset_file=None if made is None else _text(made, "preset_file"),
     )
@@ -107,15 +108,15 @@ def _trial(content: Any, running: bool) -> Trial:
 def _final(content: Any) -> Final:
     if not isinstance(content, dict):
         raise _WrongError("finals")
-    believed, held = (_number(content.get(name), name) for name in ("believed", "held"))
+    believed, held = (_limit(content.get(name), name) for name in ("believed", "held"))
     return Final(
         trial=_whole(content, "trial"),
         believed=believed,
         held=held,
         interval=None,
-        difference=None if believed is None or held is None else held - believed,
+        difference=None if believed is None or held is None or math.inf in (believed, held) else held - believed,
         seeds=tuple(_whole({"seeds": seed}, "seeds") for seed in _list(content, "seeds")),
-        scores=tuple(_number(score, "scores") for score in _list(content, "scores")),
+        scores=tuple(_limit(score, "scores") for score in _list(content, "scores")),
         folders=tuple(map(str, _list(content, "folders"))),
     )
 
@@ -131,6 +132,11 @@ def _number(value: Any, name: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _WrongError(name)
     return float(value) if abs(value) < BEYOND else None
+
+
+def _limit(value: Any, name: str) -> float | None:
+    """A number, or infinity, which stands for a threshold that was never reached."""
+    return math.inf if value == math.inf else _number(value, name)
 
 
 def _share(value: Any) -> float:

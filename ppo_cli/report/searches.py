@@ -65,8 +65,8 @@ class Final:
     Attributes:
         trial: Its number.
         believed: What the search believed of it.
-        held: The mean over fresh seeds; ``None`` as long as they are not over.
-        interval: Of that mean; ``None`` where not all seeds have a score, or there are fewer than two.
+        held: The mean over the fresh seeds that are over; infinite if one of them never reached the threshold.
+        interval: Of that mean; ``None`` where not all seeds have a finite score, or there are fewer than two.
         difference: ``held`` less ``believed``.
         seeds: The fresh seeds.
         scores: One a seed; ``None`` where there is none.
@@ -81,6 +81,11 @@ class Final:
     seeds: tuple[int, ...]
     scores: tuple[float | None, ...]
     folders: tuple[str, ...]
+
+    @property
+    def over(self) -> int:
+        """How many fresh seeds are over."""
+        return sum(score is not None for score in self.scores)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def finals(search: Search, level: float) -> Grid:
                 Cell(held, final.held),
                 Cell(interval, None if final.interval is None else final.interval.low),
                 Cell(difference, final.difference),
-                Cell(seeds, sum(score is not None for score in final.scores)),
+                Cell(seeds, final.over),
                 *_settings(search, search.trial(final.trial)),
             )
         )
