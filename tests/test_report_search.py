@@ -251,7 +251,7 @@ class TestBelieved:
 
         def never(content: dict[str, Any]) -> None:
             content.update(metric="steps", direction="minimize", threshold=1e3)
-            content["finals"][0].update(believed=500.0, held=math.inf, scores=[700.0, math.inf, 800.0, 900.0, math.inf])
+            content["finals"][0].update(believed=500.0, held="never", scores=[700.0, "never", 800.0, 900.0, "never"])
 
         change(tmp_path, never)
         search = only(tmp_path)

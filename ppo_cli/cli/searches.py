@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ppo_cli.hydra_ext.task import SearchRecord
-    from ppo_cli.search.finals import Finalist
     from ppo_cli.search.folder import SearchFolder
     from ppo_cli.search.run import SearchOutcome
+    from ppo_cli.search.trial import Finalist
 
 
 def show_search(record: SearchRecord) -> int:
@@ -99,16 +99,11 @@ def _row(rank: int, one: Finalist) -> list[str]:
 
 
 def _sentences(outcome: SearchOutcome) -> list[str]:
-    best = max(
-        outcome.finalists,
-        key=lambda one: (one.trial.value or 0.0) * (-1 if outcome.folder.search.direction == "minimize" else 1),
-    )
-    found = [
-        f"The search believed {number(best.trial.value, 2)} of trial {best.trial.number}; on {len(best.scores)} fresh "
-        f"seeds it holds {number(best.held, 2)}."
-    ]
-    sections = outcome.report.sections if outcome.report is not None else ()
-    return found + [sentence for section in sections for sentence in section.sentences[:1]]
+    """What was believed and what held, and the verdict between the finalists."""
+    if outcome.report is None:
+        return []
+    found = [sentence for search in outcome.report.searches for sentence in search.sentences]
+    return found + [sentence for section in outcome.report.sections for sentence in section.sentences[:1]]
 
 
 def _short(value: object) -> str:

@@ -25,7 +25,7 @@ from ppo_cli.plain import put, to_plain
 from ppo_cli.runs.resume import KEYS as MODULE_KEYS
 from ppo_cli.runs.resume import modules_to_name
 from ppo_cli.search.folder import Base, SearchFolder, preset_values, read_search
-from ppo_cli.search.space import Dimension, fitted
+from ppo_cli.search.space import RULES, Dimension, fitted
 from ppo_cli.search.study import missing
 from ppo_cli.search_config import GROWING, SearchConfig, wrong_search
 from ppo_cli.sweep.engines import missing as launcher_missing
@@ -78,18 +78,40 @@ def planned(
     for choices in [*combinations, {}] if groups else [{}]:
         own = [*fixed, *(f"{key}={value}" for key, value in choices.items())]
         label = " ".join(f"{key}={value}" for key, value in choices.items()) or "the search"
-        check(label, lambda own=own: compose(own))  # type: ignore[misc]
-        bases.append(Base(choices, *compose(own)))
+        composed, as_it_is = _base(own, words.space, compose)
+        check(label, lambda composed=composed: composed)  # type: ignore[misc]
+        bases.append(Base(choices, *composed))
     preset = None
-    if search.preset and bases[-1].from_preset:
+    if search.preset and as_it_is and bases[-1].from_preset:
         preset = preset_values([one for one in words.space if is_setting(one.key)], bases[-1].config)
     found = SearchFolder(folder, search, tuple(words.space), tuple(bases), preset)
     _check_values(found)
     return found
 
 
+def _base(
+    words: Sequence[str], space: Sequence[Dimension], compose: Callable[[Sequence[str]], Composed]
+) -> tuple[Composed, bool]:
+    """What trials are made from, and whether it is as it stands: else it fits only with values of the space.
+
+    Raises:
+        ConfigError: if it does not fit with any that are tried.
+    """
+    try:
+        return compose(words), True
+    except ConfigError:
+        coupled = [one for one in space if any(one.key in rule for rule in RULES)]
+        for values in itertools.islice(_values(coupled), MOST_BASES) if coupled else ():
+            try:
+                typed = [f"{one.key}={show(value)}" for one, value in zip(coupled, values, strict=True)]
+                return compose([*words, *typed]), False
+            except ConfigError:
+                continue
+        raise
+
+
 def _values(groups: Sequence[Dimension]) -> Iterator[tuple[Any, ...]]:
-    return itertools.product(*(one.choices for one in groups))
+    return itertools.product(*(one.ends() for one in groups))
 
 
 def _check_values(folder: SearchFolder) -> None:

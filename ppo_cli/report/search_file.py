@@ -95,11 +95,11 @@ def _trial(content: Any, running: bool) -> Trial:
     return Trial(
         number=_whole(content, "number"),
         state=INTERRUPTED if state == RUNNING and not running else state,
-        value=_number(content.get("value"), "value"),
+        value=_limit(content.get("value"), "value"),
         preset=content.get("preset") is True,
         settings={printable(key): _typed(value) for key, value in _dict(content, "settings").items()},
         reason=None if reason is None else _text(reason, "reason"),
-        scores=tuple(_number(score, "scores") for score in _list(content, "scores")),
+        scores=tuple(_limit(score, "scores") for score in _list(content, "scores")),
         steps=_whole(content, "steps"),
         seconds=_number(content.get("seconds"), "seconds") or 0.0,
     )
@@ -134,9 +134,13 @@ def _number(value: Any, name: str) -> float | None:
     return float(value) if abs(value) < BEYOND else None
 
 
+NEVER = "never"
+"""In the place of a number: that a threshold was not reached."""
+
+
 def _limit(value: Any, name: str) -> float | None:
     """A number, or infinity, which stands for a threshold that was never reached."""
-    return math.inf if value == math.inf else _number(value, name)
+    return math.inf if value == NEVER else _number(value, name)
 
 
 def _share(value: Any) -> float:

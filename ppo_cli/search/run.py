@@ -10,12 +10,12 @@ from functools import partial
 from ppo_cli.launchers import Launcher
 from ppo_cli.report.model import Report
 from ppo_cli.search.display import TrialsDisplay
-from ppo_cli.search.finals import Finalist, conclude
+from ppo_cli.search.finals import conclude
 from ppo_cli.search.folder import SearchFolder
 from ppo_cli.search.making import Maker
 from ppo_cli.search.scores import column
 from ppo_cli.search.study import JOURNAL, Study
-from ppo_cli.search.trial import Trial
+from ppo_cli.search.trial import Finalist, Trial
 from ppo_cli.search.trials import Trials
 from ppo_cli.sweep.display import make_display
 from ppo_cli.sweep.engines import make_engine

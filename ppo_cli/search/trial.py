@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any
 
 from ppo_cli.search.study import REASON, SETTINGS
 from ppo_cli.sweep.view import FAILED, FINISHED, PRUNED, RUNNING
 from ppo_cli.sweep.watch import Watched
+
+NEVER = "never"
 
 
 @dataclass
@@ -50,8 +53,9 @@ def known(frozen: Any, with_preset: bool) -> Trial:
     return trial
 
 
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+def told(value: float | None) -> float | str | None:
+    """What something is worth, as a file has it: JSON knows no infinity, which is a threshold that was not reached."""
+    return NEVER if value == math.inf else value
 
 
 def as_plain(trial: Trial) -> dict[str, Any]:
@@ -60,12 +64,47 @@ def as_plain(trial: Trial) -> dict[str, Any]:
     return {
         "number": trial.number,
         "state": trial.state,
-        "value": _finite(trial.value),
+        "value": told(trial.value),
         "preset": trial.preset,
         "settings": trial.settings,
         "reason": trial.reason,
         "folders": [run.job.folder.name for run in trial.runs],
-        "scores": [_finite(one) for one in trial.scores],
+        "scores": [told(one) for one in trial.scores],
         "steps": sum(view.step for view in views),
         "seconds": sum(view.elapsed for view in views),
     }
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A trial that ran again on fresh seeds.
+
+    Attributes:
+        trial: The trial.
+        scores: What each of those runs is worth, by its seed; ``None`` for one that is not finished.
+    """
+
+    trial: Trial
+    scores: dict[int, float | None]
+
+    @property
+    def held(self) -> float | None:
+        """Their mean; ``None`` where there is none."""
+        known = [one for one in self.scores.values() if one is not None]
+        return fmean(known) if known else None
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of those runs are finished."""
+        return bool(self.scores) and None not in self.scores.values()
+
+    def to_plain(self) -> dict[str, Any]:
+        """As ``search.json`` has it."""
+        return {
+            "trial": self.trial.number,
+            "believed": told(self.trial.value),
+            "held": told(self.held),
+            "seeds": list(self.scores),
+            "scores": [told(one) for one in self.scores.values()],
+            "folders": [run.job.folder.name for run in self.trial.fresh if run.job.config.seed in self.scores],
+        }

@@ -14,7 +14,7 @@ from ppo_cli.search.making import TRIAL, Maker
 from ppo_cli.search.scores import Medians, by_place, column, places, score
 from ppo_cli.search.space import fitted
 from ppo_cli.search.study import JOURNAL, Study
-from ppo_cli.search.trial import Trial, as_plain, known
+from ppo_cli.search.trial import Finalist, Trial, as_plain, known
 from ppo_cli.sweep.attempts import Attempt, record
 from ppo_cli.sweep.job import told
 from ppo_cli.sweep.view import FAILED, FINISHED, PRUNED, RUNNING
@@ -103,10 +103,19 @@ class Trials:
         best = self.best
         return [one for place, one in enumerate(best) if place < self._search.top or one.preset]
 
+    @property
+    def ranked(self) -> list[Finalist]:
+        """The same by what held, the best first; those that are not whole come last."""
+        seeds = range(FRESH, FRESH + self._search.fresh_seeds)
+        found = [Finalist(one, {seed: one.fresh_scores.get(seed) for seed in seeds}) for one in self.finalists]
+        sign = 1 if self._search.direction == "minimize" else -1
+        return sorted(found, key=lambda one: (not one.whole, sign * (one.held or 0.0), one.trial.number))
+
     def keep(self, more: Mapping[str, Any] | None = None) -> None:
         """Write down how all stands, and whatever else is known."""
         trials = [as_plain(one) for one in self.trials]
-        self._folder.write({"column": self.column, "trials": trials, **(more or {})})
+        finals = [one.to_plain() for one in self.ranked] if self.over_with_trials else []
+        self._folder.write({"column": self.column, "trials": trials, "finals": finals, **(more or {})})
 
     def _next_of_trials(self) -> Watched | None:
         for trial in self.trials:
