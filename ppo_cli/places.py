@@ -33,9 +33,14 @@ def conf_dir() -> Path:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is such a file; none has a name that the operating system refuses."""
+    """Whether there is such a file."""
+    return is_there(path) and path.is_file()
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is anything of that name; nothing has one that the operating system refuses."""
     try:
-        return path.is_file()
+        return path.exists()
     except (OSError, ValueError):
         return False
 

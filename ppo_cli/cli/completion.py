@@ -157,6 +157,8 @@ def _choices(kind: type[Any], key: str, before: list[str], value: str) -> Iterat
     named = [folder for flag, folder in pairwise(before) if flag in ("--config-dir", "-cd")]
     for folder in (conf_dir(), *map(Path, named)):
         yield from (path.stem for path in (folder / key).glob("*.yaml") if path.stem != "defaults")
+    if key == "preset" and value:
+        yield from _through(value, "*.yaml")
 
 
 def _of_type(kind: type[Any], key: str) -> Iterator[str]:

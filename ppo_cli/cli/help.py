@@ -33,7 +33,7 @@ _TRAIN_GROUPS = """\
 Groups (what stands behind each: --cfg job):
   env=…              any id that Gymnasium knows; classic control, LunarLander-v3, LunarLanderContinuous-v3,
                      BipedalWalker-v3, nine MuJoCo robots (-v5), ALE/Pong-v5 and ALE/Breakout-v5 have presets
-  preset=…           mujoco or atari, for others of their kind
+  preset=…           mujoco or atari, for others of their kind, or the path of a file of yours with any settings
   network=…          auto, mlp, cnn, impala, lstm, gru, cnn_lstm, cnn_gru, or module:Class of yours
   continuous=…       auto (as the preset has it), gaussian, squashed, beta, gsde
   hyperparameters=…  tuned: the defaults below, changed by the environment's preset if it has one

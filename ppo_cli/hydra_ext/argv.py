@@ -24,6 +24,7 @@ _PATHS = {"checkpoint", "init_from", "output_dir", "resume"}
 _COMPOSED = ("--cfg", "-c", "--info", "-i")
 _FOLDERS = {"output_dir", "hydra.run.dir", "hydra.sweep.dir"}
 _OWN_WRAPPER = re.compile(r"(\{\s*)[\"']?([A-Za-z_][\w.]*):([A-Za-z_]\w*)[\"']?(?=\s*:)")
+_OF_GRAMMAR = re.compile(r"[\[{\"']|(choice|glob|range|interval|sort|shuffle|tag|str|json_str|int|float|bool)\(")
 _SHOW = (*_COMPOSED, "--hydra-help", "--shell-completion", "-sc")
 
 
@@ -181,7 +182,7 @@ def _preset(value: str, line: CommandLine) -> str:
         ConfigError: if Hydra could not be told of a path.
     """
     whole = is_file(Path(_at_home(value)))
-    if not whole and re.search(r"[\[\](){}\"']", value):
+    if not whole and _OF_GRAMMAR.match(value):
         return value  # a text of Hydra's grammar, or several
     parts = value.split(",") if line.multirun and not whole else [value]
     return ",".join(_preset_name(_at_home(part), line.user_dir) for part in parts)

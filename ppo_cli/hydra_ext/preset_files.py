@@ -16,12 +16,16 @@ from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from ppo_cli.config import EnvConfig
+from ppo_cli.config import EnvConfig, show
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.hydra_ext import files
-from ppo_cli.places import is_file, preset_path
+from ppo_cli.hydra_ext.keys import GROUPS
+from ppo_cli.places import is_file, is_there, preset_path
+from ppo_cli.trackers import TRACKERS
 
 _GROUP, _ENV = "preset/", "env/"
+_TRACKING = tuple(f"{name}/default" for name in TRACKERS)
+"""Files that list every setting of a tracker, and come after the presets; those of ``conf/`` have none of these."""
 
 
 class PresetSource(ConfigSource):
@@ -59,12 +63,21 @@ class PresetSource(ConfigSource):
             raise ConfigError(Problem(what, f"# @package _global_ as the first line of {path}"))
         if not config:
             raise ConfigError(Problem(f"{path} holds no settings", "another file, or YAML such as lr: 0.001"))
+        scalars = [key for key in GROUPS if key in config and not OmegaConf.is_dict(config[key])]
+        if scalars:
+            raise ConfigError([_not_a_group(path, key, config[key]) for key in scalars])
         header = {**header, "package": "_global_"}
         return ConfigResult(provider=self.provider, path=f"{files.BY_PATH}{path}", config=config, header=header)
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:  # noqa: ARG002 - Hydra's
         """Nothing: completion goes through folders by itself."""
         return []
+
+
+def _not_a_group(path: Path, key: str, value: Any) -> Problem:
+    fix = f"env: {{id: {value}}}" if key == "env" else f"defaults: [/{key}/{value}@{key}, _self_]"
+    fix = fix if isinstance(value, str) else f"{key}: and its settings below"
+    return Problem(f"{path}: {key}={show(value)} is not a group of settings", fix)
 
 
 def file_of(config_path: str) -> Path | None:
@@ -82,9 +95,9 @@ class _Later(ResultDefault):
 
 @dataclass
 class _Composition:
-    """What is being composed: whether its words choose an environment, and which one a preset's file brought."""
+    """What is being composed: the keys that its words are about, and the environment that a preset's file brought."""
 
-    env_is_typed: bool = False
+    typed: frozenset[str] = frozenset()
     brought: str | None = None
 
 
@@ -94,7 +107,7 @@ _now = _Composition()
 def composing(words: Sequence[str]) -> None:
     """Have the next composition know which words it is made of, which Hydra does not tell."""
     global _now
-    _now = _Composition(any(word.lstrip("+").partition("=")[0] == "env" for word in words))
+    _now = _Composition(frozenset(word.lstrip("+").partition("=")[0] for word in words))
 
 
 def compose(words: Sequence[str], make: Callable[[], DictConfig]) -> DictConfig:
@@ -109,10 +122,9 @@ def compose(words: Sequence[str], make: Callable[[], DictConfig]) -> DictConfig:
 
 
 def arrange() -> None:
-    """Have Hydra put the environment's own file where it belongs beside a preset that is a file.
+    """Have Hydra put the files of other groups where they belong beside a preset that is a file.
 
-    Nobody chose ``train.yaml``'s environment: where the preset has its own, the file of the other is left out. One that
-    somebody chose wins over the preset's. Hydra has no public hook between its list of files and their merging.
+    Hydra has no public hook between its list of files and their merging.
     """
     merge = ConfigLoaderImpl._compose_config_from_defaults_list
     if getattr(merge, "arranges", False):
@@ -126,22 +138,35 @@ def arrange() -> None:
 
 
 def _arranged(defaults: list[ResultDefault], repo: IConfigRepository) -> list[ResultDefault]:
-    presets = [number for number, one in enumerate(defaults) if file_of(one.config_path or "") is not None]
+    """The files in their order: first what nobody chose, then the preset's, then what somebody did.
+
+    Where a preset has an environment, the file of one that nobody chose is left out.
+    """
+    paths = [one.config_path or "" for one in defaults]
+    presets = [path for path in paths if file_of(path) is not None]
     if not presets:
         return defaults
-    numbers = [number for number, one in enumerate(defaults) if (one.config_path or "").startswith(_ENV)]
-    before, after = (
-        [one for number, one in enumerate(defaults) if number not in numbers and (number <= presets[-1]) == early]
-        for early in (True, False)
-    )
-    if _now.env_is_typed or any(defaults[number].config_path != _ENV + EnvConfig().id for number in numbers):
-        chosen = [
-            _Later(**{item.name: getattr(defaults[at], item.name) for item in fields(ResultDefault)}) for at in numbers
-        ]
-        return [*before, *chosen, *after]
-    found = [_env_id(str(defaults[number].config_path), repo) for number in presets]
-    _now.brought = next((name for name in reversed(found) if name is not None), None)
-    return defaults if _now.brought is None else [*before, *after]
+    env = {at for at, path in enumerate(paths) if path.startswith(_ENV)}
+    trackers = {at for at, path in enumerate(paths) if path in _TRACKING and path.partition("/")[0] not in _now.typed}
+    is_chosen = "env" in _now.typed or any(paths[at] != _ENV + EnvConfig().id for at in env)
+    if not is_chosen:
+        found = [_env_id(path, repo) for path in presets]
+        _now.brought = next((name for name in reversed(found) if name is not None), None)
+    moved = trackers | (env if is_chosen or _now.brought is not None else set())
+    first = next(at for at, path in enumerate(paths) if path.startswith(_GROUP))
+    last = max(at for at, path in enumerate(paths) if path in presets)
+    stay = [at for at in range(len(paths)) if at not in moved]
+    return [
+        *(defaults[at] for at in stay if at < first),
+        *(defaults[at] for at in sorted(trackers)),
+        *(defaults[at] for at in stay if first <= at <= last),
+        *(_later(defaults[at]) for at in sorted(env) if is_chosen),
+        *(defaults[at] for at in stay if at > last),
+    ]
+
+
+def _later(default: ResultDefault) -> _Later:
+    return _Later(**{item.name: getattr(default, item.name) for item in fields(ResultDefault)})
 
 
 def _env_id(config_path: str, repo: IConfigRepository) -> str | None:
@@ -187,15 +212,11 @@ def no_such(name: str) -> Problem | None:
 def _missing(name: str) -> Problem:
     """What is wrong with the path of a file that is not there, and what is near."""
     path = Path(name)
-    try:
-        is_folder, exists = path.is_dir(), path.exists()
-    except (OSError, ValueError):
-        is_folder = exists = False
-    if is_folder:
+    if is_there(path) and path.is_dir():
         inside = next(_settings_in(path), None)
         fix = f"preset={inside}" if inside is not None else "preset=<a file of settings, such as best.yaml>"
         return Problem(f"preset={name} is a folder, and a preset is a file", fix)
-    if exists:
+    if is_there(path):
         return Problem(f"preset={name} is no file of settings", "preset=<a file in YAML>")
     near = _near(path)
     if near is None and path.parent == Path():
@@ -216,7 +237,7 @@ def _near(path: Path) -> Path | None:
     """The file whose path is most like a path that is none: in one of its parts, the others being right."""
     there = Path(path.anchor)
     for number, part in enumerate(path.parts[bool(path.anchor) :], start=1 + bool(path.anchor)):
-        if (there / part).exists():
+        if is_there(there / part):
             there /= part
             continue
         if not there.is_dir():

@@ -15,9 +15,12 @@ from ppo_cli.envs.ids import unknown_id
 from ppo_cli.errors import Problem
 from ppo_cli.hydra_ext.gym_source import PpoSearchPath
 from ppo_cli.hydra_ext.keys import GROUPS, choices, command, no_such_group, no_such_launcher, settings, unknown_key
+from ppo_cli.hydra_ext.preset_files import no_such
+from ppo_cli.places import preset_path
 
 _NEEDS_MULTIRUN = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '(.*?)'(?:\n| requires)")
 _CANNOT_OVERRIDE = re.compile(r"Could not override '(.*?)'")
+_IN_FILE = re.compile(r"In '(?:preset/)?(.*?)'")
 _ALREADY_THERE = re.compile(r"An item is already at '(.*?)'")
 _CANNOT_DELETE = re.compile(r"Could not delete (?:from config. )?'(.*?)'")
 
@@ -49,6 +52,9 @@ def explain(error: Exception, words: Sequence[str], kind: type[Any]) -> tuple[Pr
         if word is not None and "To append to your default list use" in text:
             what = f"{word}: {found[1]} is a folder of files, none of which is chosen yet, and + chooses one"
             return Problem(what, f"+{word}"), word
+        if word is None and found[1] in GROUPS and (file := _IN_FILE.match(text)):
+            what = f"{file[1]}: its defaults cannot override {found[1]}, which is chosen before or after it"
+            return Problem(what, f"{found[1]}: with its settings below"), None
         return _not_overridable(found[1], word, kind), word
     if found := _ALREADY_THERE.search(text):
         word = _setter(words, found[1])
@@ -93,6 +99,11 @@ def _missing_choice(error: MissingConfigException, words: Sequence[str]) -> tupl
     if (wrong_ending := _named_yml(path)) is not None:
         what = f"{wrong_ending} is not read: files of settings end in .yaml"
         return Problem(what, f"mv {wrong_ending} {wrong_ending.with_suffix('.yaml')}"), word
+    name_of_preset = path.removeprefix("preset/")
+    if path.startswith("preset/") and preset_path(name_of_preset) is not None:
+        problem = no_such(name_of_preset)
+        assert problem is not None
+        return Problem(f"a defaults list names a file: {problem.what}", problem.fix), None
     if group == "hydra/launcher":
         return no_such_launcher(name), word
     if not error.options:
