@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -121,19 +122,17 @@ def compose(words: Sequence[str], make: Callable[[], DictConfig]) -> DictConfig:
     return config
 
 
+@functools.cache
 def arrange() -> None:
     """Have Hydra put the files of other groups where they belong beside a preset that is a file.
 
     Hydra has no public hook between its list of files and their merging.
     """
     merge = ConfigLoaderImpl._compose_config_from_defaults_list
-    if getattr(merge, "arranges", False):
-        return
 
     def arrange_and_merge(self: ConfigLoaderImpl, defaults: list[ResultDefault], repo: IConfigRepository) -> DictConfig:
         return merge(self, _arranged(defaults, repo), repo)
 
-    arrange_and_merge.arranges = True  # type: ignore[attr-defined]
     ConfigLoaderImpl._compose_config_from_defaults_list = arrange_and_merge  # type: ignore[method-assign]
 
 
