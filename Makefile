@@ -65,5 +65,5 @@ $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
 
 # Without -e: the project itself is installed and stays untouched, even while `make -j train test` is training.
 $(INSTALLED_DEV): $(INSTALLED)
-	$(BIN)/python -m pip install --quiet -c constraints.txt 'ppo-cli[dev,box2d,video,slurm,ray,wandb,mlflow]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt 'ppo-cli[dev,box2d,video,slurm,ray,search,wandb,mlflow]'
 	@touch $@

@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 from ppo_cli.config import EvalConfig, PPOConfig, TrainConfig, old_names, show, walk
 from ppo_cli.launchers import Ray, Slurm
 from ppo_cli.report.options import ReportConfig, RunsConfig
+from ppo_cli.search_config import SearchConfig
 from ppo_cli.sweep_config import SweepConfig
 from ppo_cli.training.effects import EFFECTS
 
@@ -57,6 +58,11 @@ def tables() -> dict[str, str]:
         "continuous": [row for key, row in rows.items() if key.startswith("continuous.")],
         "environment": [row for key, row in rows.items() if key.startswith("env.")],
         "sweep": [_row(SweepConfig, key, value, item) for key, value, item in walk(SweepConfig())],
+        "search": [
+            (f"`search.{key}`", *_row(SearchConfig, key, value, item)[1:])
+            for key, value, item in walk(SearchConfig())
+            if key != "name"  # which search=optuna sets
+        ],
         "report": [_row(ReportConfig, key, value, item) for key, value, item in walk(ReportConfig())],
         "runs": [_row(RunsConfig, key, value, item) for key, value, item in walk(RunsConfig())],
         "slurm": [_row(Slurm, key, value, item) for key, value, item in walk(Slurm())],

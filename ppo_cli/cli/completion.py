@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 import types
@@ -18,6 +19,7 @@ from ppo_cli.launchers import LAUNCHERS
 from ppo_cli.loggers.metrics import COLUMNS
 from ppo_cli.places import conf_dir
 from ppo_cli.report.options import ReportConfig, RunsConfig
+from ppo_cli.search_config import SearchConfig
 from ppo_cli.streams import plain
 from ppo_cli.sweep_config import OPTIONS, SweepConfig
 
@@ -31,6 +33,7 @@ READERS = (ReportConfig, RunsConfig)
 """Of the commands that read folders of runs: they take these beside settings, and have few flags."""
 ASK = "--complete"
 """What a script asks with: the words so far follow, the one at the cursor last, and only up to there."""
+_SEARCH = tuple(f"search.{item.name}" for item in dataclasses.fields(SearchConfig) if item.name != "name")
 FEW_FLAGS = ("--help", "--version")
 FLAGS = (*FEW_FLAGS, "--cfg", "--config-dir", "--config-name", "--completion", "--hydra-help")
 
@@ -123,7 +126,7 @@ def candidates(kind: type[Any], before: list[str], word: str) -> Iterator[str]:
 
 def _keys(kind: type[Any]) -> list[str]:
     """Every key that a command takes; of Hydra's own, the one that says what starts the jobs of a sweep."""
-    return [*settings(kind), *((*OPTIONS, "hydra/launcher") if kind is TrainConfig else ())]
+    return [*settings(kind), *((*OPTIONS, *_SEARCH, "hydra/launcher") if kind is TrainConfig else ())]
 
 
 def _values(kind: type[Any], key: str, value: str, before: list[str]) -> Iterator[str]:
@@ -164,6 +167,8 @@ def _choices(kind: type[Any], key: str, before: list[str], value: str) -> Iterat
 def _of_type(kind: type[Any], key: str) -> Iterator[str]:
     """Values by a setting's type, with its default among them."""
     owner = SweepConfig if kind is TrainConfig and key in OPTIONS else kind
+    if kind is TrainConfig and key in _SEARCH:
+        owner, key = SearchConfig, key.removeprefix("search.")
     found = {name: (value, item) for name, value, item in walk(owner())}
     if key not in found:
         return

@@ -8,6 +8,7 @@ from typing import Any
 from ppo_cli.cli import completion
 from ppo_cli.config import EvalConfig, PPOConfig, TrainConfig, show, walk
 from ppo_cli.report.options import ReportConfig, RunsConfig
+from ppo_cli.search_config import SearchConfig
 from ppo_cli.streams import plain
 from ppo_cli.sweep_config import SweepConfig
 
@@ -17,6 +18,7 @@ ppo-train: train PPO on a Gymnasium environment.
 Usage:
   ppo-train [key=value …]            one run
   ppo-train -m key=a,b key=c,d …     a sweep: one run for every combination
+  ppo-train -m search=optuna …       a search for settings, whose winner runs again on fresh seeds
   ppo-train resume=<run folder>      go on with a run that was stopped
   ppo-train -m resume=<sweep folder> go on with a sweep; more values, such as seed=5,6, add jobs
 
@@ -25,6 +27,7 @@ Examples:
   ppo-train env=LunarLander-v3 total_timesteps=200000 seed=3
   ppo-train network=mlp 'network.hidden_sizes=[128,128]' network.activation=relu
   ppo-train -m lr=1e-3,1e-4 'seed=range(5)' n_jobs=4
+  ppo-train -m search=optuna search_space=ppo env=my_module:MyEnv-v0 search.trials=40
   ppo-train env=my_module:MyEnv-v0 env.kwargs.size=5
   ppo-train resume=outputs/CartPole-v1/2026-01-31_12-00-00_0123abcd
 """
@@ -39,6 +42,7 @@ Groups (what stands behind each: --cfg job):
   hyperparameters=…  tuned: the defaults below, changed by the environment's preset if it has one
                      default: the defaults below as they are
   wandb=…, mlflow=…  default, or a file of yours that says where runs are shown
+  search=…           with -m: optuna; search_space=ppo searches the usual settings, or a file of yours does
 """
 
 _EVAL = """\
@@ -133,6 +137,8 @@ def train_help() -> str:
         "MLflow": [row for row in rows if row[0].startswith("mlflow.")],
     }
     sections["Sweeps, with -m, in no run's settings"] = _rows(SweepConfig())
+    rows = [(f"search.{key}", value, meaning) for key, value, meaning in _rows(SearchConfig()) if key != "name"]
+    sections["Searches, with -m search=optuna, in no run's settings"] = rows
     return "\n".join([_TRAIN, _TRAIN_GROUPS, *_sections(sections), _FLAGS.replace("{command}", "ppo-train")])
 
 

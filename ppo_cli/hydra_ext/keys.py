@@ -84,6 +84,8 @@ def choices(kind: type[Any]) -> dict[str, str]:
         "preset": "mujoco",
         "wandb": "default",
         "mlflow": "default",
+        "search": "optuna",
+        "search_space": "ppo",
     }
 
 

@@ -98,4 +98,4 @@ def _to_come(place: int, total: int, folder: SearchFolder) -> JobView:
 
 def _short(value: object) -> object:
     """A drawn number with as many digits as a table has room for."""
-    return float(f"{value:.3g}") if isinstance(value, float) else value if isinstance(value, int | str) else show(value)
+    return float(f"{value:.3g}") if isinstance(value, float) else show(value)
