@@ -67,7 +67,7 @@ class TrialsDisplay:
             state=state,
             reason=trial.reason,
             step=step,
-            total=step if state in OVER else seeds * self._steps,
+            total=step if state == FINISHED else seeds * self._steps,
             returns=latest.returns if latest else (),
             steps_per_second=running.steps_per_second if running else None,
             final_return=sum(scores) / len(scores) if is_return else None,
