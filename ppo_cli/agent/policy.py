@@ -100,6 +100,10 @@ class Policy:
             stored: ObsRows = actions.cpu().numpy()
             return Acted(stored, stored if env_actions is actions else env_actions.cpu().numpy(), states)
 
+    def layers(self) -> list[tuple[Tensor, Tensor]]:
+        """Weights and biases of a policy whose network is dense, from the first layer to the head."""
+        return self.network.layers(self._acting)
+
     def forward(self, rows: Tensor) -> Forward:
         """What the network makes of rows (batch, row_size), values in units of the return."""
         with torch.inference_mode():

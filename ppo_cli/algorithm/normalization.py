@@ -46,6 +46,9 @@ class ObservationPart(Part, Protocol):
     def empty(self) -> bool:
         """Whether it waits for its first observations."""
 
+    def standard(self) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Mean, scale and limit by which it reads them, one number per column each; ``None``: as they are."""
+
     def update(self, observations: Tensor, valid: Tensor, /) -> None:
         """Count the ``valid`` of observations (rows, row_size)."""
 
@@ -81,6 +84,9 @@ class Unchanged:
     def __call__(self, numbers: Tensor, *_: Tensor) -> Tensor:
         """The numbers."""
         return numbers
+
+    def standard(self) -> None:
+        """Numbers are read as they are."""
 
     def normalize(self, returns: Tensor) -> Tensor:
         """The returns."""
@@ -178,6 +184,10 @@ class ObservationNormalizer(_Running):
     def empty(self) -> bool:
         """Whether nothing was counted yet."""
         return self.moments.count.item() == 0
+
+    def standard(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean, scale and limit of each column."""
+        return self._mean, self._scale, self._limit
 
     def __call__(self, observations: Tensor) -> Tensor:
         """Observations (rows, row_size), standardised."""

@@ -19,7 +19,7 @@ from torch import Tensor
 from ppo_cli.config import NetworkConfig, PPOConfig
 from ppo_cli.networks.categorical import FORBIDDEN
 from ppo_cli.networks.distributions import make_head
-from ppo_cli.networks.encoders import make_encoder
+from ppo_cli.networks.encoders import Numbers, make_encoder
 from ppo_cli.networks.heads import Head
 from ppo_cli.networks.recurrent import KINDS, Recurrence
 from ppo_cli.networks.user_module import UserModule
@@ -167,6 +167,17 @@ class ActorCritic:
             weight, bias, *norm = body[start : start + self._per_layer]
             hidden = self.activation(_normed(torch.addmm(bias, hidden, weight), norm))
         return self._outputs(acting[self._at_head], hidden, rows)
+
+    @property
+    def dense(self) -> bool:
+        """Whether the policy is products and hyperbolic tangents of a row's numbers, and nothing else."""
+        plain = isinstance(self.encoder, Numbers) and self.encoder.unchanged and self.recurrence is None
+        return plain and self._mask is None and self.activation is torch.tanh and self._per_layer == 2
+
+    def layers(self, acting: Parameters) -> list[tuple[Tensor, Tensor]]:
+        """Weights and biases of a dense policy from the first layer to the head."""
+        parts = [*acting[self._at_body], *acting[self._at_head]]
+        return list(zip(parts[::2], parts[1::2], strict=True))
 
     def _outputs(self, precomputed: Parameters, features: Tensor, rows: Tensor) -> Tensor:
         outputs = self.head.project(precomputed, features)

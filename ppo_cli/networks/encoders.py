@@ -43,6 +43,11 @@ class Numbers:
         self.shapes: Shapes = {}
         self.width, self._scale = part.size, part.scale
 
+    @property
+    def unchanged(self) -> bool:
+        """Whether the features are the columns of 32-bit numbers themselves."""
+        return self._scale == 1.0
+
     def __call__(self, _: Sequence[Tensor], rows: Tensor) -> Tensor:
         """The columns themselves."""
         numbers = rows if rows.is_floating_point() else rows.float()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ppo_cli.agent.actor import make_actor
 from ppo_cli.agent.agent import PPOAgent
 from ppo_cli.algorithm.finite import check_rollout
 from ppo_cli.algorithm.rollout import FinalObservations, ObsRows
@@ -85,11 +86,11 @@ class Collector:
 
     def _collect(self) -> None:
         policy, memory = self._agent.policy, self._agent.memory
-        noise = policy.noise(memory.steps, memory.num_envs).unbind(0)
+        actor = make_actor(policy, memory.steps, memory.num_envs)
         rows = self.rows
-        for step_noise in noise:
+        for step in range(memory.steps):
             memory.next_observations = rows  # for whoever wants to know what network or environment broke of
-            actions, env_actions, states = policy.act(rows, step_noise)
+            actions, env_actions, states = actor.act(rows, step)
             result = self.envs.step(env_actions)
             memory.append(
                 rows,
