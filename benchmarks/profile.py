@@ -23,7 +23,7 @@ from ppo_cli.training.trainer import Trainer
 ITERATIONS, WARM_UP = 5, 2
 PARTS = {
     "environment": ("vector.py", "step"),
-    "inference": ("policy.py", "act"),
+    "inference": ("actor.py", "act"),
     "values and log-probs": ("learner.py", "fill_in"),
     "update": ("learner.py", "learn"),
     "evaluation": ("trainer.py", "evaluate"),

@@ -12,12 +12,14 @@ import torch
 from gymnasium.vector import AutoresetMode
 from matrix import make_trainer
 
-from ppo_cli.agent.policy import Acted, Policy
+from ppo_cli.agent.actor import Actor
+from ppo_cli.agent.policy import Acted
 from ppo_cli.algorithm import ppo
 from ppo_cli.algorithm.normalization import VALUE_RATE
 from ppo_cli.config import EnvConfig, NetworkConfig, TrainConfig
 from ppo_cli.envs.inspect import inspect
 from ppo_cli.envs.vector import VectorEnv
+from ppo_cli.training import collector
 from ppo_cli.training.trainer import Trainer
 
 SAME, NEXT, DISABLED = AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED
@@ -232,12 +234,13 @@ def first_rollout(
 ) -> tuple[Rollout, Trainer]:
     """Of a policy whose actions are a fixed function of the observation; the values are a real network's."""
     trainer = start(make_trainer(config(env, **settings), folder, mode))
-    act, estimate, memory = Policy.act, ppo.estimate_advantages, trainer.agent.memory
+    estimate, memory = ppo.estimate_advantages, trainer.agent.memory
     kept: list[Rollout] = []
 
-    def fixed(policy: Policy, rows: Any, noise: Any) -> Acted:
-        actions = choose(rows[:, : policy.spec.obs_size])
-        return act(policy, rows, noise)._replace(actions=actions, env_actions=actions)
+    class Fixed(Actor):
+        def act(self, rows: Any, step: int) -> Acted:
+            actions = choose(rows[:, : trainer.agent.policy.spec.obs_size])
+            return super().act(rows, step)._replace(actions=actions, env_actions=actions)
 
     def watched(*inputs: Any) -> Any:
         advantages, returns = estimate(*inputs)
@@ -247,7 +250,7 @@ def first_rollout(
         return advantages, returns
 
     with monkeypatch.context() as patch:
-        patch.setattr(Policy, "act", fixed)
+        patch.setattr(collector, "make_actor", lambda policy, *sizes: Fixed(policy, policy.noise(*sizes)))
         patch.setattr(ppo, "estimate_advantages", watched)
         trainer.iterate()
     trainer.collector.envs.close()

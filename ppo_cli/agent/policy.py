@@ -69,16 +69,21 @@ class Policy:
         """
         if not self.remembers:
             return observations
-        rows = np.zeros((len(observations), self.row_size), self.row_dtype)
-        size = self.spec.obs_size
-        rows[:, :size] = observations
-        if starts is not None:
-            rows[:, size] = starts
-        if states is None:
-            rows[:, size] = 1.0
-        else:
-            rows[:, size + 1 :] = states if starts is None else np.where(starts[:, None], 0.0, states)
+        rows = np.empty((len(observations), self.row_size), self.row_dtype)
+        rows[:, : self.spec.obs_size] = observations
+        self.remember(rows, states, starts)
         return rows
+
+    def remember(self, rows: ObsRows, states: ObsRows | None, starts: npt.NDArray[np.bool_] | None) -> None:
+        """Put what :meth:`compose` adds into rows (envs, row_size) that hold observations already."""
+        if not self.remembers:
+            return
+        size = self.spec.obs_size
+        if states is None:
+            rows[:, size], rows[:, size + 1 :] = 1.0, 0.0
+        else:
+            rows[:, size] = 0.0 if starts is None else starts
+            rows[:, size + 1 :] = states if starts is None else np.where(starts[:, None], 0.0, states)
 
     def noise(self, steps: int, envs: int) -> Tensor:
         """Randomness for acting, (steps, envs, numbers of the head), from the action stream."""

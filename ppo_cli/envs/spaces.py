@@ -151,20 +151,25 @@ class Codec:
         nested = isinstance(observations, spaces.Dict | spaces.Tuple)
         self._plain = not nested and not np.any(self._starts[0]) and not spec.mask
         self._observations, self._actions = observations, actions
+        self._choice = isinstance(actions, spaces.Discrete) and not actions.start
 
-    def pack(self, observations: Any, infos: dict[str, Any], masks: Any = None) -> ObsRows:
+    def pack(self, observations: Any, infos: dict[str, Any], masks: Any = None, out: ObsRows | None = None) -> ObsRows:
         """Rows (envs, obs_size) of a batch of observations.
 
         Args:
             observations: As a vector environment returns them: every array's first axis is the environments.
             infos: What came with them; read for masks alone.
             masks: The masks, where an ``action_masks()`` method gave them: one per environment.
+            out: Where they are put, if not into an array of their own.
         """
         if self._plain:  # a copy, for environments write their next observations into the same array
-            return np.array(observations, self._dtype).reshape(len(observations), -1)
+            if out is None:
+                return np.array(observations, self._dtype).reshape(len(observations), -1)
+            out[:] = np.asarray(observations).reshape(out.shape)
+            return out
         parts = list(values(self._observations, observations))
         num_envs = len(parts[0])
-        rows = np.empty((num_envs, self._spec.obs_size), self._dtype)
+        rows = np.empty((num_envs, self._spec.obs_size), self._dtype) if out is None else out
         start = 0
         for part, first in zip(parts, self._starts, strict=True):
             flat = np.asarray(part).reshape(num_envs, -1)
@@ -189,6 +194,8 @@ class Codec:
 
     def unpack(self, actions: ObsRows) -> Any:
         """A vector environment's actions for rows (envs, action_size); continuous ones clipped to their bounds."""
+        if self._choice:
+            return actions[:, 0].astype(np.int64, copy=False)
         action, width = _build(self._actions, actions, 0)
         assert width == actions.shape[1]
         return action

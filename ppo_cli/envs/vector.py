@@ -86,7 +86,7 @@ class VectorEnv:
         masks = [columns for part, columns in spec.obs_columns() if part.kind == "mask"]
         self._aside = masks[0] if spec.mask in ("info", "method") else None  # columns of masks beside observations
         self._codec = Codec(spec, self._envs.single_observation_space, self._envs.single_action_space)
-        self._ended = np.zeros(self.num_envs, np.bool_)
+        self._ended, self._fetching = np.zeros(self.num_envs, np.bool_), False  # where the next step only fetches
         self._shown: ObsRows = np.empty((self.num_envs, spec.obs_size), spec.obs_dtype)
 
     @property
@@ -150,36 +150,44 @@ class VectorEnv:
 
     def _reset(self) -> ObsRows:
         observations, infos = self._envs.reset(seed=self._reset_seed)
-        self._ended = np.zeros(self.num_envs, np.bool_)
+        self._ended, self._fetching = np.zeros(self.num_envs, np.bool_), False
         self._shown = self._pack(observations, infos)
         return self._shown
 
-    def step(self, actions: ObsRows) -> Transition:
+    def step(self, actions: ObsRows, out: ObsRows | None = None) -> Transition:
         """Apply actions (envs, action_size) in the environment's units.
+
+        Args:
+            actions: What to do.
+            out: (envs, obs_size) Where the observations to act on next are put, if not into an array of their own. It
+                may be written to again once the next step is done.
 
         Raises:
             RunError: as :meth:`reset`.
         """
         try:
-            result = self._step(actions)
+            result = self._step(actions, out)
         except (WorkerError, *LOST) as error:
             self._bear(error, "step")
             result = self._cut()
+            if out is not None:
+                out[:] = result.observations
+                result = result._replace(observations=out)
         self._shown = result.observations
         return result
 
-    def _step(self, actions: ObsRows) -> Transition:
+    def _step(self, actions: ObsRows, out: ObsRows | None) -> Transition:
         observations, rewards, terminated, truncated, infos = self._envs.step(self._codec.unpack(actions))
         ended = terminated | truncated
-        cut = truncated & ~terminated
-        any_ended = bool(ended.any())
+        any_ended = bool(np.count_nonzero(ended))
+        cut = truncated & ~terminated if any_ended else truncated
         starts = valid = finals = None
         if self._mode == AutoresetMode.NEXT_STEP:
-            if self._ended.any():
+            if self._fetching:
                 starts = self._ended
                 valid = ~starts
-            self._ended = ended
-        rows = self._pack(observations, infos)
+            self._ended, self._fetching = ended, any_ended
+        rows = self._pack(observations, infos, out)
         if any_ended and self._aside is not None and self._mode != AutoresetMode.SAME_STEP:
             rows[ended] = self._with_choice(rows[ended])
         if any_ended and self._mode != AutoresetMode.NEXT_STEP:
@@ -258,7 +266,7 @@ class VectorEnv:
         """Close every environment."""
         self._envs.close()
 
-    def _pack(self, observations: Any, infos: dict[str, Any]) -> ObsRows:
+    def _pack(self, observations: Any, infos: dict[str, Any], out: ObsRows | None = None) -> ObsRows:
         masks = None
         if self._aside is not None and MASK_KEY in infos:
             # where an environment gave no mask, Gymnasium's batch of them holds zeros
@@ -266,4 +274,4 @@ class VectorEnv:
             masks = [mask if given else None for mask, given in zip(infos[MASK_KEY], gave, strict=True)]
         elif self._spec.mask == "method":  # of a vector program, which shows no masks in its infos
             masks = self._envs.call("action_masks")
-        return self._codec.pack(observations, infos, masks)
+        return self._codec.pack(observations, infos, masks, out)

@@ -87,22 +87,24 @@ class Collector:
     def _collect(self) -> None:
         policy, memory = self._agent.policy, self._agent.memory
         actor = make_actor(policy, memory.steps, memory.num_envs)
-        rows = self.rows
+        size, none_ended = self._plan.spec.obs_size, (None, None)
+        rows = memory.row(0)
+        rows[:] = self.rows
         for step in range(memory.steps):
             memory.next_observations = rows  # for whoever wants to know what network or environment broke of
             actions, env_actions, states = actor.act(rows, step)
-            result = self.envs.step(env_actions)
+            rows = memory.row(step + 1)
+            result = self.envs.step(env_actions, rows[:, :size])
             memory.append(
-                rows,
+                None,
                 actions,
                 result.rewards,
-                result.terminated,
-                result.truncated,
+                *(none_ended if result.ended is None else (result.terminated, result.truncated)),
                 finals=None if result.finals is None else self._last_rows(result.finals, states),
-                weights=1.0 if result.valid is None else result.valid,
+                weights=result.valid,
             )
             self._progress.step += self._statistics.count(result)
-            rows = policy.compose(result.observations, states, result.starts)
+            policy.remember(rows, states, result.starts)
         memory.next_observations = self.rows = rows
 
     def _last_rows(self, finals: FinalObservations, states: ObsRows | None) -> FinalObservations:

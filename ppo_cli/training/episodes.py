@@ -34,7 +34,7 @@ class EpisodeStatistics:
         self._lengths: deque[int] = deque(maxlen=WINDOW)
         self._successes: deque[bool] = deque(maxlen=WINDOW)
         self._running_return = np.zeros(num_envs)
-        self._running_length = np.zeros(num_envs, np.int64)
+        self._steps, self._began = 0, np.zeros(num_envs, np.int64)  # a length is the steps since the one it began at
 
     def count(self, result: Transition) -> int:
         """Take one vector step into account; returns how many of its steps are real.
@@ -42,34 +42,36 @@ class EpisodeStatistics:
         A step that is no transition has no reward and no length.
         """
         self._running_return += result.rewards
-        self._running_length += 1 if result.valid is None else result.valid
+        self._steps += 1
+        if result.valid is not None:
+            self._began += ~result.valid
         ended = result.ended
         if ended is not None:
             returns = self._running_return[ended]
             self._returns.extend(returns[np.isfinite(returns)].tolist())
-            lengths = self._running_length[ended].tolist()
+            lengths = (self._steps - self._began[ended]).tolist()
             self._lengths.extend(lengths)
             self.longest = max(self.longest, *lengths)
             self._successes.extend(result.successes.values())
             self.finished += int(ended.sum())
             self._running_return[ended] = 0.0
-            self._running_length[ended] = 0
+            self._began[ended] = self._steps
         return len(self._running_return) if result.valid is None else int(result.valid.sum())
 
     def begin(self) -> None:
         """Every environment begins an episode; those in progress are cut and enter nothing."""
         self._running_return[:] = 0.0
-        self._running_length[:] = 0
+        self._began[:] = self._steps
 
     @property
     def unfinished(self) -> int:
         """Episodes in progress that have taken a step."""
-        return int(np.count_nonzero(self._running_length))
+        return int(np.count_nonzero(self._steps - self._began))
 
     @property
     def longest_unfinished(self) -> int:
         """Steps that the longest of those has taken."""
-        return int(self._running_length.max())
+        return self._steps - int(self._began.min())
 
     @property
     def returns(self) -> list[float]:
