@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from ppo_cli.algorithm.rollout import FinalObservations, RolloutBuffer
 
@@ -94,3 +95,37 @@ def test_what_was_appended_is_a_copy() -> None:
     buffer.append(observations, 0, 0.0, False, False)
     observations[:] = 5
     assert (buffer["observations"] == 1).all()
+
+
+def test_what_nobody_says_of_a_row_is_the_usual_whatever_stood_there_before() -> None:
+    buffer = make(2, 1)
+    for _ in range(5):  # it grows, too
+        buffer.append(np.ones((1, 3)), 1, 1.0, terminated=1.0, truncated=1.0, weights=0.0)
+    buffer.clear(keep_last=True)
+    for _ in range(8):
+        buffer.append(np.ones((1, 3)), 1, 1.0)
+    assert buffer["terminated"].ravel().tolist() == buffer["truncated"].ravel().tolist() == [1.0] + [0.0] * 8
+    assert buffer["weights"].ravel().tolist() == [0.0] + [1.0] * 8
+    buffer.clear()
+    buffer.append(np.ones((1, 3)), 1, 1.0)
+    assert [buffer[name].item() for name in ("terminated", "truncated", "weights")] == [0.0, 0.0, 1.0]
+
+
+def test_a_row_that_was_not_finished_leaves_nothing_behind() -> None:
+    buffer = make(2, 1)
+    with pytest.raises(ValueError, match="broadcast"):
+        buffer.append(np.ones((1, 3)), 1, 1.0, terminated=1.0, truncated=1.0, weights=0.0, values=[1.0, 2.0])
+    buffer.clear()
+    buffer.append(np.ones((1, 3)), 1, 1.0)
+    assert [buffer[name].item() for name in ("terminated", "truncated", "weights")] == [0.0, 0.0, 1.0]
+
+
+def test_observations_may_be_put_where_they_belong_before_the_step_is_taken() -> None:
+    buffer = make(2, 1)
+    for step in range(3):  # the last is what follows
+        buffer.row(step)[:] = step
+        if step < 2:
+            buffer.append(None, 0, 0.0)
+    assert buffer["observations"][:, 0, 0].tolist() == [0.0, 1.0]
+    assert buffer.row(2).tolist() == [[2.0] * 3]
+    assert np.shares_memory(buffer.row(1), buffer["observations"])

@@ -264,6 +264,52 @@ def test_a_rollout_of_nothing_but_fillers_teaches_nothing(tmp_path: Path) -> Non
     trainer.close({})
 
 
+# where observations are put
+
+WHERE = [("sync", "toys:Walk-v0", None), ("async", "toys:Walk-v0", None), ("native", "WalkInStep-v0", None)]
+WHERE += [("native", "CartPole-v1", None), ("envpool", "CartPole-v1", None)]
+WHERE += [(backend, "toys:OneArray-v0", mode) for backend in ("sync", "async") for mode in AutoresetMode]
+
+
+@pytest.mark.parametrize(("backend", "name", "mode"), WHERE)
+def test_observations_are_put_where_they_are_wanted_and_stay_there(
+    backend: str, name: str, mode: AutoresetMode | None
+) -> None:
+    if backend == "envpool":
+        pytest.importorskip("envpool")
+    config = EnvConfig(id=name, max_episode_steps=7 if name == "toys:OneArray-v0" else None)
+    which = (backend, config, inspect(config, 0), [1, 2])
+    first, second = (VectorEnv(*which) if mode is None else VectorEnv(*which, mode) for _ in range(2))
+    assert np.array_equal(first.reset(), second.reset())
+    rollout = np.full((41, 2, first._spec.obs_size + 1), -7, first._spec.obs_dtype)  # a column more, as memory has
+    own = []
+    for step in range(40):
+        actions = np.full((2, 1), step // 3 % 2)
+        ours, theirs = first.step(actions), second.step(actions, rollout[step, :, :-1])
+        assert np.shares_memory(theirs.observations, rollout)
+        assert not np.shares_memory(ours.observations, rollout)
+        own.append(ours.observations)
+        assert (ours.finals is None) == (theirs.finals is None)
+        if ours.finals is not None and theirs.finals is not None:
+            assert np.array_equal(ours.finals.observations, theirs.finals.observations)
+            assert not np.shares_memory(theirs.finals.observations, rollout)
+    assert len(np.unique(own)) > 5
+    assert np.array_equal(own, rollout[:40, :, :-1])
+    assert (rollout[:, :, -1] == -7).all()
+    assert (rollout[40] == -7).all()
+    first.close()
+    second.close()
+
+
+def test_a_vector_program_trusts_our_actions_and_nobody_elses() -> None:
+    envs = vector("native", "CartPole-v1", [1])
+    other = gym.make_vec("CartPole-v1", 1, vectorization_mode="vector_entry_point")
+    assert np.array([5]) in envs._envs.action_space
+    assert np.array([5]) not in other.action_space
+    envs.close()
+    other.close()
+
+
 # who steps them
 
 
