@@ -310,6 +310,27 @@ def test_a_vector_program_trusts_our_actions_and_nobody_elses() -> None:
     other.close()
 
 
+class Sealed(SyncVectorEnv):
+    """Its space of actions cannot be set again."""
+
+    def __init__(self, num_envs: int) -> None:
+        super().__init__([toys.Clock] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "action_space" and name in vars(self):
+            raise AttributeError("it cannot be set")
+        super().__setattr__(name, value)
+
+
+def test_a_vector_program_whose_space_cannot_be_set_goes_on_looking() -> None:
+    gym.register("Sealed-v0", entry_point=toys.Clock, vector_entry_point=Sealed)
+    envs = vector("native", "Sealed-v0", [1])
+    envs.reset()
+    assert envs.step(np.zeros((1, 1), np.int64)).observations.tolist() == [[1]]
+    assert np.array([5]) not in envs._envs.action_space
+    envs.close()
+
+
 # who steps them
 
 

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from copy import copy
 from functools import partial
 from typing import Any
@@ -31,8 +32,10 @@ def _native(config: EnvConfig, _: Inspection, seeds: list[int], __: AutoresetMod
     arguments = atari_arguments(config) or arguments_of(config)
     envs = gym.make_vec(config.id, len(seeds), vectorization_mode="vector_entry_point", **arguments)
     # a head made for a space chooses nothing outside it, and to look again takes a quarter of CartPole's step
-    space = envs.unwrapped.action_space = copy(envs.unwrapped.action_space)
+    space = copy(envs.unwrapped.action_space)
     vars(space)["contains"] = lambda _: True
+    with suppress(AttributeError):  # some make theirs anew whenever it is asked for
+        envs.unwrapped.action_space = space
     return envs, seeds[0]  # one seed serves all its environments
 
 
