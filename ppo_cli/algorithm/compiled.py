@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -15,11 +16,13 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from ppo_cli.algorithm import ppo
+from ppo_cli.algorithm import ppo, programs
 from ppo_cli.algorithm.adam import LearnerState
 from ppo_cli.algorithm.cuda_graph import Replayed, record_cuda
 from ppo_cli.algorithm.minibatches import Minibatch
 from ppo_cli.algorithm.ppo import Coefficients, UpdateStep, UpdateSteps
+from ppo_cli.algorithm.programs import Program
+from ppo_cli.algorithm.recording import Recording, record
 
 log = logging.getLogger("ppo_cli")
 
@@ -70,13 +73,17 @@ class Compiled:
         return self._steps(state, batches, coefs)
 
     def _prepare(self, state: LearnerState, columns: Sequence[Tensor]) -> UpdateSteps:
-        log.info("compiling the gradient step; with nothing in the cache that takes up to half a minute")
         filled = [_filled_up(column[: self._room], self._room) for column in columns]
+        seen = _look_at(self._step, state, filled)
+        program = None if seen is None else _kept(seen, state, filled)
+        if program is not None:
+            self.works = True
+            return _in_parts(program, self._room)
+        log.info("compiling the gradient step; with nothing in the cache that takes up to half a minute")
         failure: Exception | None = None
         for _ in range(2):  # a Ctrl-C reaches the C++ compiler, too, and ends it
             try:
-                program = _compile(self._step, state, filled)
-                program(torch.tensor(1), *state, *filled)  # some graphs can be compiled, but not run
+                program = _compile(self._step, state, filled, seen)
             except Exception as error:  # of whatever a network of the user's is made
                 failure = error
             else:
@@ -86,10 +93,6 @@ class Compiled:
         why = f"{type(failure).__name__}: {str(failure).strip()}".partition("\n")[0][:200]
         log.warning("the gradient step cannot be compiled and runs without: %s", why)
         return run_steps(self._step)
-
-
-Program = Callable[..., Sequence[Tensor]]
-"""(count, …state, …columns) → the state after as many steps, and their metrics."""
 
 
 def _in_parts(program: Program, room: int) -> UpdateSteps:
@@ -115,15 +118,80 @@ def _filled_up(column: Tensor, room: int) -> Tensor:
     return torch.cat((column, column.new_zeros(room - len(column), *column.shape[1:])))
 
 
-def _compile(step: UpdateStep, state: LearnerState, filled: Sequence[Tensor]) -> Program:
-    """The program that takes ``step`` for the first entries of columns like ``filled``."""
-    from torch._higher_order_ops.while_loop import while_loop_op
+def _look_at(step: UpdateStep, state: LearnerState, filled: Sequence[Tensor]) -> Recording | None:
+    """What a step does with the first minibatch; ``None`` where that tells too little of it, or it fails."""
+
+    def first(*tensors: Tensor) -> tuple[Tensor, ...]:
+        here = tensors[STATES:]
+        after, metrics = step(LearnerState(*tensors[:STATES]), Minibatch(*here[:FIELDS]), Coefficients(*here[FIELDS:]))
+        return *after, metrics
+
+    arguments = [*(part.detach().clone() for part in state), *(column[0].clone() for column in filled)]
+    try:
+        return record(first, arguments, (*state, *filled))
+    except Exception as error:  # which the compiler is not kept from trying
+        log.debug("the gradient step's program is not looked up: %s", error)
+        return None
+
+
+def _kept(seen: Recording, state: LearnerState, filled: Sequence[Tensor]) -> Program | None:
+    """The step's program from the disk, if there is one and it does what the step does."""
+    program = programs.load(seen.key, seen.held)
+    if program is None:
+        return None
+    try:
+        *after, metrics = program(torch.tensor(1), *state, *filled)
+        found = [*after[1:], metrics[0]]  # parameters follow from the moments, and where these are near 0, by chance
+        if all(map(_alike, found, seen.outcome[1:])):
+            return program
+        log.warning("a program from the cache does not do what the gradient step does, and is made anew")
+    except Exception as error:
+        log.debug("a program from the cache cannot be run", exc_info=error)
+    return None
+
+
+def _alike(found: Tensor, expected: Tensor) -> bool:
+    """Whether two tensors are the same but for rounding."""
+    size = expected.abs().nan_to_num().max().item() if expected.numel() else 0.0
+    return found.shape == expected.shape and torch.allclose(found, expected, 1e-3, 1e-3 * size, equal_nan=True)
+
+
+def _compile(step: UpdateStep, state: LearnerState, filled: Sequence[Tensor], seen: Recording | None) -> Program:
+    """The program that takes ``step`` for the first entries of columns like ``filled``, which is kept for other runs."""
     from torch._inductor import compile as compile_graph
+
+    before = programs.libraries()
+    graph, arguments, constants, options = _loop(step, state, filled)
+    with torch.no_grad():
+        called = compile_graph(graph, arguments, options=options)
+
+    def program(*tensors: Tensor) -> Sequence[Tensor]:
+        found: Sequence[Tensor] = called(*tensors, *constants)
+        return found
+
+    once = (torch.tensor(1), *state, *filled)
+    expected = program(*once)  # some graphs can be compiled, but not run
+    made = {name: path for name, path in programs.libraries().items() if name not in before}
+    places = [] if seen is None else [n for constant in constants for n, held in enumerate(seen.held) if held is constant]
+    # what is kept must be all that there is: one library, which takes what the step holds and nothing else
+    if seen is not None and len(made) == 1 and len(places) == len(constants) == len(seen.held):
+        ((name, library),) = made.items()
+        with suppress(Exception):  # a library of which somebody else makes use in another way
+            if all(map(torch.equal, programs.from_library(name, constants)(*once), expected)):
+                programs.keep(seen.key, library, places)
+    return program
+
+
+def _loop(
+    step: UpdateStep, state: LearnerState, filled: Sequence[Tensor]
+) -> tuple[GraphModule, list[Tensor], list[Tensor], dict[str, Any]]:
+    """The graph of a loop around a step, arguments like those it takes, the last of these, and how to compile it."""
+    from torch._higher_order_ops.while_loop import while_loop_op
 
     # what is traced may not be given one tensor twice, nor two views of one
     done, count = torch.tensor(0), torch.tensor(0)
     start, columns = [torch.empty_like(part) for part in state], [torch.empty_like(column) for column in filled]
-    history = torch.zeros(len(columns[0]), len(ppo.LOSS_METRICS))
+    room, kinds = len(columns[0]), len(ppo.LOSS_METRICS)
 
     def one_more(done: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
         now, history, columns = others[:STATES], others[STATES], others[STATES + 2 :]
@@ -132,6 +200,7 @@ def _compile(step: UpdateStep, state: LearnerState, filled: Sequence[Tensor]) ->
         after, metrics = step(LearnerState(*now), Minibatch(*here[:FIELDS]), Coefficients(*here[FIELDS:]))
         return done + 1, *after, history.index_copy(0, place, metrics.unsqueeze(0))
 
+    history = torch.zeros(room, kinds)
     body = _trace(one_more, done, *start, history, count, *columns)  # by itself: a loop lets no gradient be taken
     constants = _lift_constants(body)
 
@@ -139,7 +208,7 @@ def _compile(step: UpdateStep, state: LearnerState, filled: Sequence[Tensor]) ->
         return done < others[STATES + 1]
 
     def steps(count: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
-        carried: Any = (torch.zeros_like(done), *tensors[:STATES], torch.zeros_like(history))
+        carried: Any = (torch.zeros((), dtype=count.dtype), *tensors[:STATES], torch.zeros(room, kinds))
         return tuple(while_loop_op(is_left, body, carried, (count, *tensors[STATES:]))[1:])
 
     options = {
@@ -148,10 +217,8 @@ def _compile(step: UpdateStep, state: LearnerState, filled: Sequence[Tensor]) ->
         # a loop is kept in the cache on disk only where somebody answers for its key, so all that it does is in there
         "unsafe_marked_cacheable_functions": {"torch.ops.higher_order.while_loop": _digest(body)},
     }
-    arguments: list[Any] = [count, *start, *columns, *constants]
-    with torch.no_grad():
-        program = compile_graph(_trace(steps, *arguments), arguments, options=options)
-    return lambda *tensors: program(*tensors, *constants)
+    arguments: list[Tensor] = [count, *start, *columns, *constants]
+    return _trace(steps, *arguments), arguments, constants, options
 
 
 def _trace(function: Callable[..., Any], *arguments: Tensor) -> GraphModule:
