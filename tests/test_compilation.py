@@ -15,7 +15,7 @@ from matrix import Case
 from torch import Tensor
 from torch.fx import GraphModule
 
-from ppo_cli.algorithm import ppo
+from ppo_cli.algorithm import ppo, programs
 from ppo_cli.algorithm.adam import LearnerState
 from ppo_cli.algorithm.compiled import Compiled
 from ppo_cli.algorithm.minibatches import Minibatch
@@ -23,6 +23,12 @@ from ppo_cli.algorithm.ppo import Coefficients
 from ppo_cli.config import NetworkConfig
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no compiler")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No program of another run's, or none of these would be made."""
+    monkeypatch.setattr(programs, "folder", lambda: None)
 
 
 def drift(state: LearnerState, batch: Minibatch, coef: Coefficients) -> tuple[LearnerState, Tensor]:

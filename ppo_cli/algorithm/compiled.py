@@ -157,7 +157,7 @@ def _alike(found: Tensor, expected: Tensor) -> bool:
 
 
 def _compile(step: UpdateStep, state: LearnerState, filled: Sequence[Tensor], seen: Recording | None) -> Program:
-    """The program that takes ``step`` for the first entries of columns like ``filled``, which is kept for other runs."""
+    """The program that takes ``step`` for the first entries of columns like ``filled``; other runs find it on disk."""
     from torch._inductor import compile as compile_graph
 
     before = programs.libraries()
@@ -172,7 +172,9 @@ def _compile(step: UpdateStep, state: LearnerState, filled: Sequence[Tensor], se
     once = (torch.tensor(1), *state, *filled)
     expected = program(*once)  # some graphs can be compiled, but not run
     made = {name: path for name, path in programs.libraries().items() if name not in before}
-    places = [] if seen is None else [n for constant in constants for n, held in enumerate(seen.held) if held is constant]
+    places = (
+        [] if seen is None else [n for constant in constants for n, held in enumerate(seen.held) if held is constant]
+    )
     # what is kept must be all that there is: one library, which takes what the step holds and nothing else
     if seen is not None and len(made) == 1 and len(places) == len(constants) == len(seen.held):
         ((name, library),) = made.items()
@@ -184,7 +186,7 @@ def _compile(step: UpdateStep, state: LearnerState, filled: Sequence[Tensor], se
 
 def _loop(
     step: UpdateStep, state: LearnerState, filled: Sequence[Tensor]
-) -> tuple[GraphModule, list[Tensor], list[Tensor], dict[str, Any]]:
+) -> tuple[GraphModule, list[Any], list[Tensor], dict[str, Any]]:
     """The graph of a loop around a step, arguments like those it takes, the last of these, and how to compile it."""
     from torch._higher_order_ops.while_loop import while_loop_op
 
@@ -217,7 +219,7 @@ def _loop(
         # a loop is kept in the cache on disk only where somebody answers for its key, so all that it does is in there
         "unsafe_marked_cacheable_functions": {"torch.ops.higher_order.while_loop": _digest(body)},
     }
-    arguments: list[Tensor] = [count, *start, *columns, *constants]
+    arguments: list[Any] = [count, *start, *columns, *constants]
     return _trace(steps, *arguments), arguments, constants, options
 
 

@@ -48,12 +48,12 @@ def folder() -> Path | None:
     return Path(tempfile.gettempdir()) / f"torchinductor_{user}" / FOLDER
 
 
-def load(key: str, unknown: Sequence[Tensor]) -> Program | None:
+def load(key: str, held: Sequence[Tensor]) -> Program | None:
     """The program that was kept under a key.
 
     Args:
         key: Of all that it was made of.
-        unknown: The tensors that the step holds, of which some are the program's last arguments.
+        held: The tensors that the step holds, which are the program's last arguments, in the order that it wants.
 
     Returns:
         ``None`` where there is none, or what is there is damaged, somebody else's, or cannot be loaded.
@@ -64,10 +64,12 @@ def load(key: str, unknown: Sequence[Tensor]) -> Program | None:
     try:
         about = json.loads((place / f"{key}.json").read_text(encoding="utf-8"))
         library = place / f"{key}.so"
-        if not _is_ours(library) or _digest(library) != about["sha256"]:
+        order = about["constants"]
+        # a library reads as many arguments as it was made for, whether they are there or not
+        fits = about["key"] == key and sorted(order) == list(range(len(held)))
+        if not fits or not _is_ours(library) or _digest(library) != about["sha256"]:
             return None
-        constants = [unknown[place] for place in about["constants"]]
-        return _program(_entry(key, library), constants)
+        return _program(_entry(key, library), [held[place] for place in order])
     except Exception:  # whatever is wrong with it, the compiler makes another
         return None
 
@@ -78,7 +80,7 @@ def keep(key: str, library: Path, constants: Sequence[int]) -> None:
     Args:
         key: Of all that it was made of.
         library: The file that the compiler has made of it.
-        constants: Which of the tensors that the step holds are its last arguments, and in what order.
+        constants: Which of the tensors that the step holds each of its last arguments is.
     """
     place = folder()
     if place is None:
@@ -86,7 +88,7 @@ def keep(key: str, library: Path, constants: Sequence[int]) -> None:
     with suppress(OSError):
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         _replace(place / f"{key}.so", library.read_bytes())
-        about = {"sha256": _digest(place / f"{key}.so"), "constants": list(constants)}
+        about = {"key": key, "sha256": _digest(place / f"{key}.so"), "constants": list(constants)}
         _replace(place / f"{key}.json", json.dumps(about).encode())
 
 
@@ -120,8 +122,8 @@ def _entry(key: str, library: Path) -> Callable[[Any], Any]:
 def _program(entry: Callable[[Any], Any], constants: Sequence[Tensor]) -> Program:
     def program(*tensors: Tensor) -> Sequence[Tensor]:
         with torch.no_grad():
-            handles = torch._C._aoti.unsafe_alloc_void_ptrs_from_tensors([*tensors, *constants])  # type: ignore[attr-defined]
-            found: Sequence[Tensor] = torch._C._aoti.alloc_tensors_by_stealing_from_void_ptrs(entry(handles))  # type: ignore[attr-defined]
+            handles = torch._C._aoti.unsafe_alloc_void_ptrs_from_tensors([*tensors, *constants])
+            found: Sequence[Tensor] = torch._C._aoti.alloc_tensors_by_stealing_from_void_ptrs(entry(handles))
             return found
 
     return program

@@ -45,7 +45,9 @@ class UnseenError(Exception):
     """A step does something that a list of operations does not tell."""
 
 
-def record(function: Callable[..., Sequence[Tensor]], arguments: Sequence[Tensor], shapes: Sequence[Tensor]) -> Recording:
+def record(
+    function: Callable[..., Sequence[Tensor]], arguments: Sequence[Tensor], shapes: Sequence[Tensor]
+) -> Recording:
     """Call a function once, and see what it does.
 
     Args:
@@ -63,7 +65,7 @@ def record(function: Callable[..., Sequence[Tensor]], arguments: Sequence[Tensor
     return Recording(hashlib.sha256("\n".join(lines).encode()).hexdigest(), seen.held, outcome)
 
 
-class _Operations(TorchDispatchMode):
+class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Writes down every operation, with what it is given: which results of others, tensors of the step's own, numbers.
 
     Args:
@@ -71,7 +73,7 @@ class _Operations(TorchDispatchMode):
     """
 
     def __init__(self, arguments: Sequence[Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.lines: list[str] = []
         self.held: list[Tensor] = []
         self._names: dict[int, str] = {id(tensor): f"argument {n}" for n, tensor in enumerate(arguments)}
@@ -155,7 +157,7 @@ def surroundings() -> list[str]:
         UnseenError: if some of it cannot be known.
     """
     return [
-        *_fixed(),
+        *fixed(),
         *(f"{name}={value}" for name, value in sorted(os.environ.items()) if _counts(name)),
         f"{torch.get_num_threads()} threads, {torch.get_default_dtype()}, {torch.get_float32_matmul_precision()}",
         f"deterministic {torch.are_deterministic_algorithms_enabled()}, oneDNN {torch.backends.mkldnn.enabled}",
@@ -168,7 +170,12 @@ def _counts(name: str) -> bool:
 
 
 @functools.cache
-def _fixed() -> tuple[str, ...]:
+def fixed() -> tuple[str, ...]:
+    """What does not change while a process lives.
+
+    Raises:
+        UnseenError: if own code cannot be read.
+    """
     here = Path(__file__).parent
     try:
         sources = [hashlib.sha256((here / name).read_bytes()).hexdigest() for name in SOURCES]
@@ -213,8 +220,8 @@ def _changed_settings() -> list[str]:
     if config is None:
         return []
     try:
-        changed = config.get_config_copy()
-        defaults = [name for name in changed if config._is_default(name)]
-    except AttributeError as error:  # another PyTorch's
+        known, usual = config.get_config_copy(), {name: entry.default for name, entry in config._config.items()}
+        changed = {name: value for name, value in known.items() if value != usual[name]}
+    except (AttributeError, KeyError) as error:  # another PyTorch's
         raise UnseenError(f"the compiler's settings cannot be read: {error}") from error
-    return [f"{name}={value!r}" for name, value in sorted(changed.items()) if name not in set(defaults)]
+    return [f"{name}={value!r}" for name, value in sorted(changed.items())]
