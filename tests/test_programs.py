@@ -277,37 +277,36 @@ def test_what_operations_do_not_tell_gives_no_key(step: Callable[..., list[Tenso
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def changed_setting(patch: pytest.MonkeyPatch) -> None:
-    import torch._inductor.config as settings
-
-    patch.setattr(settings, "max_autotune", not settings.max_autotune)
-
-
-def changed_compiler(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(recording, "_compiler", lambda: "another")
-
-
 CIRCUMSTANCES: dict[str, Callable[[pytest.MonkeyPatch], object]] = {
     "PyTorch": lambda patch: patch.setattr(torch, "__version__", "2.0"),
     "processor": lambda patch: patch.setattr(recording, "_processor", lambda: ["another"]),
-    "compiler": changed_compiler,
+    "compiler": lambda patch: patch.setattr(recording, "_compiler", lambda: "another"),
     "own code": lambda patch: patch.setattr(recording, "SOURCES", ("compiled.py",)),
     "variable": lambda patch: patch.setenv("TORCHINDUCTOR_CPP_WRAPPER", "1"),
-    "setting": changed_setting,
     "threads": lambda patch: patch.setattr(torch, "get_num_threads", lambda: 2),
     "determinism": lambda patch: patch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True),
 }
 
 
+def add(a: Tensor, b: Tensor) -> list[Tensor]:
+    return [a + b]
+
+
+def test_changed_settings_of_the_compiler_are_another_key() -> None:
+    from torch._inductor import config as settings
+
+    before = key_of(add)
+    with settings.patch({"max_autotune": not settings.max_autotune}):
+        assert key_of(add) != before
+    assert key_of(add) == before
+
+
 @pytest.mark.parametrize("which", CIRCUMSTANCES)
 def test_other_circumstances_are_another_key(which: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def step(a: Tensor, b: Tensor) -> list[Tensor]:
-        return [a + b]
-
-    before = key_of(step)
+    before = key_of(add)
     recording.fixed.cache_clear()
     CIRCUMSTANCES[which](monkeypatch)
     try:
-        assert key_of(step) != before
+        assert key_of(add) != before
     finally:
         recording.fixed.cache_clear()

@@ -108,11 +108,9 @@ def plan_run(line: CommandLine, config_name: str) -> tuple[Plan, RunFolder] | No
     about = [*line.options, *filter(is_about_search, line.overrides)]
     problems = [Problem(f"{word} is about several runs, and this is one", again) for word in about]
     try:
-        config: TrainConfig = config_of(line, config_name, TrainConfig)
+        config, from_preset, folder = composed_run(line, config_name)
     except ConfigError as error:
         raise ConfigError([*error.problems, *problems], error.title) from error
-    from_preset = files.from_preset()
-    folder = folder_of(line, config_name)
     if folder.is_sweep:
         return None
     if folder.params:
@@ -134,10 +132,15 @@ def plan_run(line: CommandLine, config_name: str) -> tuple[Plan, RunFolder] | No
     return dataclasses.replace(preflight(config), from_preset=from_preset), folder
 
 
-def folder_of(line: CommandLine, config_name: str) -> RunFolder:
-    """Where the run would be kept."""
-    with loader(line.config_name or config_name) as load:
-        return run_folder(load, line.overrides)
+def composed_run(line: CommandLine, config_name: str) -> tuple[TrainConfig, frozenset[str], RunFolder]:
+    """The settings of a single run, which of them nobody set but a preset, and where it would be kept.
+
+    Raises:
+        ConfigError: names everything that is wrong.
+    """
+    with _loader(line, config_name, TrainConfig) as load:
+        config: TrainConfig = checked(TrainConfig, load, line.overrides)
+        return config, files.from_preset(), run_folder(load, line.overrides)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from ppo_cli.config import TrainConfig, walk
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.hydra_ext import schema
-from ppo_cli.hydra_ext.app import config_of, folder_of
+from ppo_cli.hydra_ext.app import composed_run
 from ppo_cli.hydra_ext.argv import CommandLine, is_resume
 from ppo_cli.hydra_ext.compose import parsed
 from ppo_cli.sweep.jobs import SWEEP_FILE
@@ -65,8 +65,7 @@ def own_run(line: CommandLine) -> tuple[Path, dict[str, Any]] | None:
     from ppo_cli.runs.resume import KEYS, modules_to_name, newest_of
     from ppo_cli.runs.summary import fingerprint, read_summary
 
-    config: TrainConfig = config_of(line, "train", TrainConfig)
-    folder = folder_of(line, "train")
+    config, _, folder = composed_run(line, "train")
     if folder.is_sweep:
         what = "a file makes a sweep of this (hydra.mode), and resume=auto is for a single run"
         raise ConfigError(Problem(what, "ppo-train -m resume=<the sweep's folder>"))

@@ -186,9 +186,7 @@ class Sweep(Sweeper):
         problems: list[Problem],
     ) -> tuple[list[Axis], list[tuple[Job, list[str]]]]:
         """Compose and check all jobs; problems that several share are told once."""
-        from ppo_cli.sweep.checking import Checker
         from ppo_cli.sweep.local import warm_up
-        from ppo_cli.sweep.shares import cold_program, divide, settled
 
         try:
             found = grid(OverridesParser.create(config_loader=self._loads), arguments, options.zip)
@@ -197,6 +195,10 @@ class Sweep(Sweeper):
         here = type(launcher) is Launcher
         if here and not options.dry_run and not problems:
             warm_up()
+        # which import PyTorch, for a second in which the server does the same
+        from ppo_cli.sweep.checking import Checker
+        from ppo_cli.sweep.shares import cold_program, divide, settled
+
         sides = list(found.jobs())
         load = reusing(TrainConfig, self._load)
         checker = Checker(folder, options, launcher)
