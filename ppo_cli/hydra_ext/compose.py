@@ -67,7 +67,6 @@ def loader(config_name: str) -> Iterator[Loader]:
         files.recall(places)
         return config
 
-
     with hydra.initialize_config_dir(str(conf_dir()), **version_base()):
         yield load
 
