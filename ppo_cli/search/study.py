@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ppo_cli.errors import CheckpointError, Problem
 from ppo_cli.places import shown
 from ppo_cli.search.space import Dimension
@@ -151,6 +149,7 @@ class Study:
 
 
 def _sampler(search: SearchConfig, number: int, several: bool) -> optuna.samplers.BaseSampler:
+    import numpy as np  # which --cfg job does without
     from optuna import samplers
 
     seed = int(np.random.SeedSequence([search.seed, number]).generate_state(1)[0])
