@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ppo_cli.cli.frame import console
 from ppo_cli.cli.results import UNLIMITED
 from ppo_cli.config import show
-from ppo_cli.loggers.text import number
 from ppo_cli.places import shown
 from ppo_cli.signals import SIGNALLED
 from ppo_cli.streams import plain, printable
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
     from ppo_cli.hydra_ext.task import SearchRecord
+    from ppo_cli.report.model import Report
     from ppo_cli.search.folder import SearchFolder
     from ppo_cli.search.run import SearchOutcome
-    from ppo_cli.search.trial import Finalist
 
 
 def show_search(record: SearchRecord) -> int:
@@ -45,10 +45,9 @@ def show_search(record: SearchRecord) -> int:
         if trial.state == "failed":
             say(f"trial {trial.number} failed: {printable(trial.reason or '')}")
     won = bool(outcome.finalists) and outcome.finalists[0].whole
-    if outcome.finalists:
-        out.print(_table(outcome, out.encoding))
-        for sentence in _sentences(outcome):
-            say(sentence)
+    if outcome.report is not None:
+        for part in _judged(outcome.report, out.width):
+            out.print(part)
     out.print()
     again = shlex.join(["ppo-train", "-m", f"resume={folder}", *record.named_again])
     rows = {}
@@ -56,7 +55,7 @@ def show_search(record: SearchRecord) -> int:
         seed = next(iter(outcome.finalists[0].scores))
         rows["train the winner"] = shlex.join(["ppo-train", f"preset={folder / PRESET_FILE}", *record.named])
         rows["the same bits"] = f"{rows['train the winner']} seed={seed}"
-    if outcome.report is not None:
+    if (folder / REPORT_FOLDER / "report.html").is_file():
         rows["report"] = str(folder / REPORT_FOLDER / "report.html")
     rows["search on" if won else "go on with it"] = f"{again} search.trials={2 * len(outcome.trials)}" if won else again
     width = max(map(len, rows))
@@ -75,39 +74,16 @@ def _counted(outcome: SearchOutcome) -> str:
     )
 
 
-def _table(outcome: SearchOutcome, encoding: str) -> Table:
-    from rich.table import Table
+def _judged(report: Report, width: int) -> Iterator[RenderableType]:
+    """What was believed and what held, and the verdict between the finalists."""
     from rich.text import Text
 
-    table = Table()
-    keys = list(dict.fromkeys(key for one in outcome.finalists for key in one.trial.settings))
-    for heading in ("rank", "trial", "believed", "held", "n"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for key in keys:
-        table.add_column(Text(printable(plain(key, encoding))), overflow="fold")
-    for rank, one in enumerate(outcome.finalists, 1):
-        settings = [_short(one.trial.settings.get(key)) for key in keys]
-        table.add_row(*(Text(plain(cell, encoding)) for cell in (*_row(rank, one), *settings)))
-    return table
+    from ppo_cli.report.table import of_search
 
-
-def _row(rank: int, one: Finalist) -> list[str]:
-    known = [worth for worth in one.scores.values() if worth is not None]
-    amount = str(len(known)) if one.whole else f"{len(known)} of {len(one.scores)}"
-    name = f"{one.trial.number} (preset)" if one.trial.preset else str(one.trial.number)
-    return [str(rank), name, number(one.trial.value, 2), number(one.held, 2), amount]
-
-
-def _sentences(outcome: SearchOutcome) -> list[str]:
-    """What was believed and what held, and the verdict between the finalists."""
-    if outcome.report is None:
-        return []
-    found = [sentence for search in outcome.report.searches for sentence in search.sentences]
-    return found + [sentence for section in outcome.report.sections for sentence in section.sentences[:1]]
-
-
-def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else printable(show(value))
+    for search in report.searches:
+        yield from of_search(search, report, width)
+    for section in report.sections:
+        yield from (Text(f"  {sentence}") for sentence in section.sentences[:1])
 
 
 def show_space(folder: SearchFolder) -> int:

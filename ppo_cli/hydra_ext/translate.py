@@ -17,6 +17,7 @@ from ppo_cli.hydra_ext.gym_source import PpoSearchPath
 from ppo_cli.hydra_ext.keys import GROUPS, choices, command, no_such_group, no_such_launcher, settings, unknown_key
 from ppo_cli.hydra_ext.preset_files import no_such
 from ppo_cli.places import preset_path
+from ppo_cli.search_config import KEYS
 
 _NEEDS_MULTIRUN = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '(.*?)'(?:\n| requires)")
 _CANNOT_OVERRIDE = re.compile(r"Could not override '(.*?)'")
@@ -132,7 +133,7 @@ def _not_overridable(key: str, word: str | None, kind: type[Any]) -> Problem:
     if at and base in settings(kind):
         return Problem(f"{word}: {base} has one place only", f"{base}={value}")
     parent = key.rpartition(".")[0]
-    if parent in settings(kind) and parent not in GROUPS:
+    if parent in settings(kind) and parent not in (*GROUPS, *KEYS):
         return Problem(f"{key}: {parent} is a single value", f"{parent}={_default(parent, kind)}")
     if word is not None and kind is TrainConfig:
         return no_such_group(word, base.replace("/", "."), value, kind)

@@ -39,7 +39,7 @@ def render(report: Report, width: int) -> Iterator[RenderableType]:
         yield from _lines(section.sentences, "bold")
         yield from _lines(section.notes, "dim")
     for search in report.searches:
-        yield from _search(search, report, width)
+        yield from of_search(search, report, width)
     yield from _left_out(report.left_out)
 
 
@@ -101,7 +101,8 @@ def _lines(lines: tuple[str, ...], first: str) -> Iterator[RenderableType]:
         yield Padding(Text(line, style), (0, 0, 0, 2), expand=False)
 
 
-def _search(search: Search, report: Report, width: int) -> Iterator[RenderableType]:
+def of_search(search: Search, report: Report, width: int) -> Iterator[RenderableType]:
+    """What a search believed and what held, as a table and in sentences."""
     yield Text.assemble("\n", (f"Search {shown(search.folder)}", "bold"), (f"  {believed.about(search)}", "dim"))
     rows = believed.rows(search)
     if rows:

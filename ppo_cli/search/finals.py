@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from ppo_cli.config import show
@@ -57,9 +58,10 @@ def _report(folder: SearchFolder) -> Report | None:
     words += [] if search.threshold is None else [f"threshold={show(search.threshold)}"]
     try:
         report = build([place], told, " ".join(words))
+    except ConfigError:
+        return None  # nothing came to its end
+    with suppress(ConfigError, OSError):  # somebody's own files are there, or there is no room
         check_output(output)
         for _ in write(report, output):
             pass
-    except (ConfigError, OSError):
-        return None  # one finalist alone has nobody to be compared with, and a full disk has no room for a report
     return report
