@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,20 @@ def straight(job: Job) -> list[float]:
 
 class Stopped(Exception):  # noqa: N818 - it stands for SIGKILL
     """The process is gone."""
+
+
+class Writes:
+    """Counts what is brought to the disk, and has everything gone after so many; ``None`` for never."""
+
+    def __init__(self, monkeypatch: Any, stop_after: int | None = None) -> None:
+        self.count = 0
+
+        def fsync(_: int) -> None:
+            self.count += 1
+            if stop_after is not None and self.count > stop_after:
+                raise Stopped
+
+        monkeypatch.setattr(os, "fsync", fsync)
 
 
 class Instant:
@@ -152,7 +167,9 @@ def begin(folder: Path, search: SearchConfig, space: Sequence[Dimension] = SPACE
     SweepFolder(folder, LINE, (), {}, ()).write()
 
 
-def go_on(folder: Path, engine: Instant, monkeypatch: Any, search: SearchConfig | None = None) -> SearchOutcome:
+def go_on(
+    folder: Path, engine: Instant, monkeypatch: Any, search: SearchConfig | None = None, **options: Any
+) -> SearchOutcome:
     """Run what is left of it."""
     import dataclasses
 
@@ -160,7 +177,7 @@ def go_on(folder: Path, engine: Instant, monkeypatch: Any, search: SearchConfig 
     found = found if search is None else dataclasses.replace(found, search=search)
     monkeypatch.setattr(run, "make_engine", lambda *_: engine)
     monkeypatch.setattr(finals, "write", lambda *_: ())  # files of reports have tests of their own, and take a second
-    return run_search(read_sweep(folder), found, SweepConfig(n_jobs=engine.n_jobs), (), LINE)
+    return run_search(read_sweep(folder), found, SweepConfig(n_jobs=engine.n_jobs, **options), (), LINE)
 
 
 def facts(folder: Path) -> dict[str, Any]:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from searching import CONFIG, SPACE, Instant, Stopped, begin, facts, go_on, straight
+from searching import CONFIG, SPACE, Instant, Stopped, Writes, begin, facts, go_on, straight
 
 from ppo_cli.config import NetworkConfig, TrainConfig
 from ppo_cli.errors import CheckpointError
+from ppo_cli.runs.lock import locked
 from ppo_cli.search.scores import Medians, by_place
 from ppo_cli.search.space import Dimension, fitted
 from ppo_cli.search.study import JOURNAL, Study, mend
 from ppo_cli.search_config import SearchConfig
+from ppo_cli.sweep.engine import Ended
 from ppo_cli.sweep.jobs import Job
 
 pytest.importorskip("optuna")
@@ -134,6 +138,52 @@ class TestGoingOn:
         assert facts(folder) == whole
         assert len(list(folder.glob("*_trial-*"))) == len({path.name.partition("_")[0] for path in folder.glob("*_*")})
 
+    def test_stopped_at_any_write(self, tmp_path: Path) -> None:
+        """Between an ask and its settings, a claim and its job, a run's end and what it means, wherever."""
+        search = SearchConfig("optuna", trials=5, seeds=2, startup=2, top=1, fresh_seeds=2)
+
+        def once(folder: Path, stop_after: int | None = None) -> int:
+            with pytest.MonkeyPatch.context() as patch:
+                writes = Writes(patch, stop_after)
+                go_on(folder, Instant(), patch)
+            return writes.count
+
+        begin(tmp_path / "whole", search)
+        count, whole = once(tmp_path / "whole"), facts(tmp_path / "whole")
+        assert {trial["state"] for trial in whole["trials"]} == {"finished", "pruned"}
+        for after in [*range(4, count, 16), count - 1]:
+            folder = tmp_path / str(after)
+            begin(folder, search)
+            with pytest.raises(Stopped):
+                once(folder, after)
+            once(folder)
+            assert facts(folder) == whole, after
+            jobs = [json.loads((path / "job.json").read_text())["swept"] for path in folder.glob("*_trial-*")]
+            assert len({(job["trial"], job["seed"]) for job in jobs}) == len(jobs)
+            assert not list(folder.rglob(".*.tmp"))
+
+    def test_a_run_that_its_dead_parent_left_is_waited_for(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: dict[str, Any]
+    ) -> None:
+        folder = tmp_path / "search"
+        begin(folder, SEARCH)
+        with pytest.raises(Stopped):
+            go_on(folder, Instant(stop_after=5), monkeypatch)
+        left = folder / "0_trial-0_seed-0"
+        monkeypatch.setattr("ppo_cli.sweep.scheduler.LOOK_AT_OTHERS_EVERY", 0.0)
+
+        class Later(Instant):
+            def poll(self, seconds: float) -> Sequence[Ended]:
+                holding.close()  # it has saved at last
+                return super().poll(seconds)
+
+        with ExitStack() as holding:
+            holding.enter_context(locked(left))
+            engine = Later()
+            go_on(folder, engine, monkeypatch)
+        assert engine.started[0] == left.name
+        assert facts(folder) == whole
+
     def test_the_journal_was_cut_in_a_line(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: dict[str, Any]
     ) -> None:
@@ -212,6 +262,14 @@ def test_what_fails_is_told_and_the_others_go_on(tmp_path: Path, monkeypatch: py
     assert len(outcome.trials) == SEARCH.trials
     assert outcome.finalists[0].whole
     assert "FAIL" in {one.state.name for one in Study(folder / JOURNAL, SEARCH, SPACE, 1).trials}
+
+
+def test_too_many_failures_end_it_and_what_still_runs_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin(tmp_path / "search", SearchConfig("optuna", trials=8, seeds=1, top=1, fresh_seeds=1))
+    engine = Instant(2, failing=lambda job: "broke" if job.swept["trial"] == 1 else None)
+    outcome = go_on(tmp_path / "search", engine, monkeypatch, fail_fast=1)
+    assert [trial.state for trial in outcome.trials] == ["finished", "failed"]
+    assert not outcome.finalists
 
 
 def test_settings_that_cannot_be_composed_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,9 +19,10 @@ from ppo_cli.search.trial import Finalist, Trial
 from ppo_cli.search.trials import Trials
 from ppo_cli.sweep.display import make_display
 from ppo_cli.sweep.engines import make_engine
-from ppo_cli.sweep.jobs import SweepFolder
+from ppo_cli.sweep.jobs import SweepFolder, clear_claims, next_number
 from ppo_cli.sweep.scheduler import Outcome, Scheduler
 from ppo_cli.sweep.shares import divide
+from ppo_cli.sweep.start import clear_drafts
 from ppo_cli.sweep.stopping import stoppable
 from ppo_cli.sweep.watch import Watched
 from ppo_cli.sweep_config import SweepConfig
@@ -63,14 +64,13 @@ def run_search(
     """
     metric = column(folder.bases[0].config)
     jobs = [Watched(job, metric) for job in sweep.jobs]
-    for job in sweep.jobs:
-        for draft in job.folder.glob(".*.tmp"):  # of a process that was killed as it wrote
-            draft.unlink(missing_ok=True)
+    clear_drafts(sweep.folder, jobs)
+    clear_claims(sweep.folder)
     some = [folder.bases[0].config] * max(folder.search.trials, folder.search.top * folder.search.fresh_seeds)
     shares = divide(options, some, sweep.launcher)
     study = Study(folder.folder / JOURNAL, folder.search, folder.space, shares.n_jobs)
     here = type(sweep.launcher) is Launcher
-    maker = Maker(folder, shares.cores, here, 1 + max((job.number for job in sweep.jobs), default=-1))
+    maker = Maker(folder, shares.cores, here, next_number(sweep))
     trials = Trials(folder, study, maker, jobs)
     names: Mapping[int, Collection[str]] = defaultdict(lambda: named)
     with stoppable() as asked:

@@ -174,6 +174,7 @@ class Trials:
         for run in trial.fresh:
             self._score_fresh(trial, run)
         for run in trial.runs:
+            run.look()  # nobody has read the curve of one that is over
             if trial.state != RUNNING:
                 trial.scores += self._score(run)[:1]
             elif run.state in (FINISHED, FAILED, PRUNED):

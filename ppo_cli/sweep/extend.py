@@ -11,7 +11,7 @@ from ppo_cli.config import ARGUMENTS, TrainConfig, show, walk
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.plain import from_plain, put, to_plain
 from ppo_cli.sweep.grid import Choice, combinations, same, swept, words
-from ppo_cli.sweep.jobs import Axis, Job, SweepFolder, job_name
+from ppo_cli.sweep.jobs import Axis, Job, SweepFolder, job_name, next_number
 
 LEAVES = frozenset(key for key, _, _ in walk(TrainConfig()))
 
@@ -92,7 +92,7 @@ def new_jobs(sweep: SweepFolder, axes: Sequence[Axis], named: Sequence[str]) -> 
     bases: dict[str, Job] = {}
     for job in sweep.jobs:
         bases.setdefault(same(job.swept, free), job)
-    number = 1 + max([job.number for job in sweep.jobs] + _numbers(sweep.folder), default=-1)
+    number = next_number(sweep)
     found: list[Job] = []
     problems: dict[Problem, None] = {}
     for choices in combinations(axes):
@@ -127,12 +127,6 @@ def _new_job(folder: Path, number: int, choices: Sequence[Choice], base: Job, fr
         folder=folder / job_name(number, texts),
         from_preset=base.from_preset - set(own),
     )
-
-
-def _numbers(folder: Path) -> list[int]:
-    """Those of all folders that look like jobs, whole or not."""
-    heads = [path.name.partition("_")[0] for path in folder.iterdir() if path.is_dir()]
-    return [int(head) for head in heads if head.isdecimal()]
 
 
 def changed(job: Job, changes: Mapping[str, Any], has_begun: bool) -> Job:

@@ -14,7 +14,7 @@ from ppo_cli.launchers import LAUNCHERS, Launcher, name_of
 from ppo_cli.places import shown
 from ppo_cli.plain import from_plain, to_plain
 from ppo_cli.runs.files import write_json
-from ppo_cli.runs.folder import claim, slug
+from ppo_cli.runs.folder import claim, give_up, slug
 from ppo_cli.runs.summary import now
 
 FORMAT = 1
@@ -148,6 +148,21 @@ def add_jobs(jobs: Sequence[Job]) -> None:
     for job in jobs:
         claim(job.folder)
         job.write()
+
+
+def next_number(sweep: SweepFolder) -> int:
+    """The number of a sweep's next job, which no folder has that looks like one, whole or not."""
+    heads = [path.name.partition("_")[0] for path in sweep.folder.iterdir() if path.is_dir()]
+    return 1 + max([*(job.number for job in sweep.jobs), *(int(one) for one in heads if one.isdecimal())], default=-1)
+
+
+def clear_claims(folder: Path) -> None:
+    """Delete the folders of jobs that were claimed, and whose maker was killed before it had said what they are."""
+    for path in folder.iterdir():
+        if path.is_dir() and path.name.partition("_")[0].isdecimal() and not (path / JOB_FILE).exists():
+            for draft in path.glob(f".{JOB_FILE}.*.tmp"):
+                draft.unlink(missing_ok=True)
+            give_up(path)
 
 
 def read_sweep(folder: Path) -> SweepFolder:

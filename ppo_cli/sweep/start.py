@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,6 +37,13 @@ def alone(folder: Path) -> Iterator[None]:
         raise RunError(Problem(what, "waiting until it is done, or stopping it"), "Sweep in use") from error
 
 
+def clear_drafts(folder: Path, jobs: Sequence[Watched]) -> None:
+    """Delete what killed processes left as they wrote, in a sweep's folder and in those of jobs that nobody is at."""
+    for place in (folder, *(one.job.folder for one in jobs if one.state != RUNNING)):
+        for draft in place.glob(".*.tmp"):
+            draft.unlink(missing_ok=True)
+
+
 def run_sweep(sweep: SweepFolder, options: SweepConfig, named: Mapping[int, Collection[str]], command: str) -> Outcome:
     """Run what is left of a sweep, whose folder is one's own.
 
@@ -47,9 +54,7 @@ def run_sweep(sweep: SweepFolder, options: SweepConfig, named: Mapping[int, Coll
         command: The command line, for the record.
     """
     jobs = [Watched(job) for job in sweep.jobs]
-    for place in (sweep.folder, *(one.job.folder for one in jobs if one.state != RUNNING)):
-        for draft in place.glob(".*.tmp"):  # of a process that was killed as it wrote
-            draft.unlink(missing_ok=True)
+    clear_drafts(sweep.folder, jobs)
     left = [one.job for one in jobs if one.state not in (FINISHED, PRUNED)]
     shares = divide(options, [job.config for job in left], sweep.launcher)
     with stoppable() as asked:
