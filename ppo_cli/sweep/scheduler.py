@@ -92,7 +92,7 @@ class Scheduler:
         self._withdrawn: set[int] = set()  # from a queue, before they had begun
         self._warm: set[str] = set()
         self._failures = 0
-        self._stopping = self._killed = False
+        self._stopping = self._killed = self._no_more = False
         self._looked_at = 0.0
         self._kill_at: dict[int, float] = {}
         self._results, self._trouble = Results(folder, self._jobs) if results else None, ""
@@ -164,7 +164,8 @@ class Scheduler:
 
     def _next(self) -> Watched | None:
         """The next job that can start: of those that would compile the same program, the first alone makes it."""
-        if not self._waiting and len(self._running) < self._engine.n_jobs and self._source is not None:
+        at_work = len(self._running) + len(self._elsewhere)  # what comes of those elsewhere may decide what is next
+        if not self._waiting and at_work < self._engine.n_jobs and self._source is not None and not self._no_more:
             further = self._source.next()
             if further is not None:
                 self._jobs[further.job.number] = further
@@ -265,7 +266,7 @@ class Scheduler:
         for left in self._waiting:
             left.look_again(ours=True)
         self._waiting.clear()
-        self._source = None
+        self._no_more = True
         queued = {number for number, one in self._running.items() if one.state == WAITING} - self._withdrawn
         self._withdrawn |= queued
         for number in queued:
