@@ -44,6 +44,8 @@ SPACES = {
     "network.hidden_sizes=choice([8],[16,16])": ("network.hidden_sizes", "[8], [16,16]"),
     "network=mlp,lstm": ("network", "mlp, lstm"),
     "anneal_lr=true,false": ("anneal_lr", "true, false"),
+    "epochs=tag(log,interval(0.5,64.5))": ("epochs", "whole numbers 1 to 64, by its logarithm"),
+    "epochs=shuffle(range(2,20,3))": ("epochs", "whole numbers 2 to 17"),
 }
 
 
@@ -84,9 +86,17 @@ REFUSED = {
     "upside down": (["search=optuna", "lr=interval(1,0.1)"], "from less to more", "interval(0.1,0.9)"),
     "a logarithm of nothing": (["search=optuna", "lr=tag(log,interval(0,0.1))"], "above 0", "1e-5"),
     "values that do not fit": (["search=optuna", "lr=interval(-1,1)"], "lr=-1.0 must be above 0", "lr="),
+    "several lengths": (["search=optuna", LR, "total_timesteps=1e4,1e5"], "same steps of their curves", "=<one value>"),
+    "several curves": (["search=optuna", LR, "eval_every=null,100"], "same steps of their curves", "=<one value>"),
+    "what is not learnt": (["search=optuna", LR, "keep_last=1,2"], "changes nothing of what is learnt", "keep_last="),
+    "without rows": (["search=optuna", LR, "logger=[]"], "goes by the rows of metrics.csv", "logger=csv"),
+    "no two whole numbers": (["search=optuna", "epochs=interval(1.2,2.8)"], "from less to more", "interval(0.1,0.9)"),
+    "what no file keeps": (
+        ["search=optuna", "+env.kwargs.x=choice({1:2},{a:3})"], "search.json cannot keep", "texts as keys",
+    ),
     "values that never fit": (["search=optuna", "buffer_size=1000", "batch_size=64,128"], "does not divide", "=50"),
     "values that seldom fit": (
-        ["search=optuna", "target_return=100", "eval_every=null,1000"], "not all of the space", "eval_every=10000",
+        ["search=optuna", "continuous.min_log_std=interval(-20,5)"], "not all of the space", "continuous.max_log_std=",
     ),
     "a cluster": (["search=optuna", LR, "hydra/launcher=submitit_local"], "one after another", "hydra/launcher=local"),
     "what does not exist": (["search=skopt", LR], "search=skopt is none of", "search="),
@@ -101,6 +111,17 @@ def test_what_is_refused(tmp_path: Path, here: Train, name: str) -> None:
     assert what in answer.words
     assert fix in answer.words
     assert not files_in(tmp_path)
+
+
+def test_files_that_make_trials_incomparable(tmp_path: Path, here: Train) -> None:
+    for name, env, steps in (("a", "Acrobot-v1", 1000), ("b", "Acrobot-v1", 2000)):
+        (tmp_path / f"{name}.yaml").write_text(f"env: {{id: {env}}}\ntotal_timesteps: {steps}\n")
+    words = ["-m", "search=optuna", "preset=./a.yaml,./b.yaml", LR, "dry_run=true"]
+    answer = here(*words)
+    assert answer.code == 2
+    assert "make total_timesteps 1000 and 2000" in answer.words
+    assert "make env.id Acrobot-v1 and CartPole-v1" in answer.words  # which trial 0 would have
+    assert here(*words, "total_timesteps=500", "env=Acrobot-v1").code == 0
 
 
 def test_what_is_searched_need_not_fit_as_it_stands(here: Train) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,7 +14,8 @@ from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.hydra_ext import schema
 from ppo_cli.hydra_ext.argv import is_sweep
 from ppo_cli.hydra_ext.sweep_words import axis_of
-from ppo_cli.search.space import Dimension
+from ppo_cli.search.preset import is_left_out
+from ppo_cli.search.space import COMPARED, Dimension
 from ppo_cli.search.study import missing
 from ppo_cli.search_config import KEYS, SearchConfig, is_about_search, wrong_search
 from ppo_cli.sweep_config import OPTIONS, SweepConfig
@@ -98,6 +100,11 @@ def _wrong(key: str, override: Override) -> Problem | None:
         return Problem(f"{typed}: {key} is about the whole search", f"{key}=<one value>")
     if override.is_delete():
         return Problem(f"{typed} removes, and cannot be searched", f"{key}=…")
+    if key in COMPARED:
+        what = f"{typed}: trials are compared at the same steps of their curves, so they have one {key}"
+        return Problem(what, f"{key}=<one value>")
+    if is_left_out(key):
+        return Problem(f"{typed}: {key} changes nothing of what is learnt", f"{key}=<one value>")
     return None
 
 
@@ -108,6 +115,8 @@ def _dimension(key: str, override: Override) -> Dimension | Problem:
     if isinstance(value, IntervalSweep):
         low, high = value.start, value.end
         whole = "int" in value.tags or isinstance(low, int) or isinstance(schema.fitted(TrainConfig, key, 2.0), int)
+        if whole and None not in (low, high) and math.isfinite(low) and math.isfinite(high):
+            low, high = math.ceil(low), math.floor(high)
         if low is None or high is None or not low < high:
             return Problem(f"{typed}: an interval goes from less to more", f"'{key}=interval(0.1,0.9)'")
         if log and low <= 0:
@@ -117,10 +126,11 @@ def _dimension(key: str, override: Override) -> Dimension | Problem:
     if not values:
         return Problem(f"{typed} stands for nothing", f"'{key}=choice(…,…)'")
     if isinstance(value, RangeSweep) and len(values) > 1:
+        values = tuple(sorted(values))  # shuffle() mixes them
         if log and value.step != 1:
             return Problem(f"{typed}: a step and a logarithm do not go together", f"'{key}=tag(log,interval(…,…))'")
         whole = all(isinstance(one, int) for one in values)
-        return Dimension(key, (), min(values), max(values), None if log else abs(values[1] - values[0]), log, whole)
+        return Dimension(key, (), values[0], values[-1], None if log else values[1] - values[0], log, whole)
     return Dimension(key, values)
 
 

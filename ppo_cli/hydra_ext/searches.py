@@ -25,12 +25,12 @@ from ppo_cli.plain import put, to_plain
 from ppo_cli.runs.resume import KEYS as MODULE_KEYS
 from ppo_cli.runs.resume import modules_to_name
 from ppo_cli.search.folder import Base, SearchFolder, preset_values, read_search
-from ppo_cli.search.space import RULES, Dimension, fitted
+from ppo_cli.search.space import COMPARED, RULES, Dimension, fitted, value_of
 from ppo_cli.search.study import missing
 from ppo_cli.search_config import GROWING, SearchConfig, wrong_search
 from ppo_cli.sweep.engines import missing as launcher_missing
 from ppo_cli.sweep.extend import is_setting, with_settings
-from ppo_cli.sweep.jobs import SweepFolder, read_sweep
+from ppo_cli.sweep.jobs import SweepFolder, is_kept, read_sweep
 from ppo_cli.sweep_config import SweepConfig
 from ppo_cli.validation import wrong_values
 
@@ -81,12 +81,33 @@ def planned(
         composed, as_it_is = _base(own, words.space, compose)
         check(label, lambda composed=composed: composed)  # type: ignore[misc]
         bases.append(Base(choices, *composed))
+    _check_comparable(bases)
     preset = None
     if search.preset and as_it_is and bases[-1].from_preset:
         preset = preset_values([one for one in words.space if is_setting(one.key)], bases[-1].config)
     found = SearchFolder(folder, search, tuple(words.space), tuple(bases), preset)
     _check_values(found)
     return found
+
+
+def _check_comparable(bases: Sequence[Base]) -> None:
+    """See that files that are searched over leave alone what trials are compared by.
+
+    Raises:
+        ConfigError: names each setting that they do not.
+    """
+    problems = []
+    for key in ("env.id", *COMPARED):
+        values = list(dict.fromkeys(show(value_of(base.config, key)) for base in bases))
+        if len(values) > 1:
+            what = f"files that are searched over, or the lack of them, make {key} {' and '.join(values)}"
+            fix = f"{'env' if key == 'env.id' else key}=<one value>"
+            problems.append(Problem(f"{what}, and trials that are compared have one", fix))
+    if any("csv" not in base.config.logger for base in bases):
+        what = "a search goes by the rows of metrics.csv, and logger= writes none"
+        problems.append(Problem(what, "logger=csv, or the same without logger="))
+    if problems:
+        raise ConfigError(problems)
 
 
 def _base(
@@ -127,7 +148,7 @@ def _check_values(folder: SearchFolder) -> None:
             plain = to_plain(config)
             put(plain, dimension.key, value)
             built, wrong = schema.build(TrainConfig, plain)
-            problems |= dict.fromkeys([*wrong, *wrong_values(built)])
+            problems |= dict.fromkeys([*wrong, *wrong_values(built), *([] if is_kept(value) else [_lost(dimension)])])
     if problems:
         raise ConfigError(list(problems))
     draws = np.random.default_rng(0)
@@ -141,6 +162,11 @@ def _check_values(folder: SearchFolder) -> None:
             searched = ", ".join(one.key for one in folder.space)
             told = [Problem(f"not all of the space goes together: {one.what}", one.fix) for one in error.problems]
             raise ConfigError(told or [Problem(f"the values of {searched} do not go together", "others")]) from error
+
+
+def _lost(dimension: Dimension) -> Problem:
+    what = f"{dimension.key} has keys or values that search.json cannot keep"
+    return Problem(what, "texts as keys, and finite numbers")
 
 
 def _drawn(dimension: Dimension, draws: np.random.Generator) -> Any:

@@ -108,6 +108,8 @@ def value_of(config: TrainConfig, key: str) -> Any:
     return place
 
 
+COMPARED = ("total_timesteps", "eval_every")
+"""Settings that say where curves have values, which are the same for all trials."""
 RULES = (("num_envs", "buffer_size"), ("batch_size", "buffer_size"), ("network.sequence_length", "batch_size"))
 """Settings that have to divide others."""
 MOST_TRIED = 100_000

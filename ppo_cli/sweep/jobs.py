@@ -73,15 +73,18 @@ def job_name(number: int, words: Iterable[str]) -> str:
     return slug("_".join([str(number), *words]))
 
 
+def is_kept(value: Any) -> bool:
+    """Whether a value is the same once it has been in a file."""
+    return bool(json.loads(json.dumps(value)) == value)
+
+
 def check_kept(config: TrainConfig) -> None:
     """See that a job's settings are the same once they have been in a file.
 
     Raises:
         ConfigError: if they are not: what JSON calls a key is always a text.
     """
-    plain = to_plain(config)
-    back = json.loads(json.dumps(plain))
-    wrong = [key for key, value in plain.items() if back[key] != value]
+    wrong = [key for key, value in to_plain(config).items() if not is_kept(value)]
     if wrong:
         what = f"{wrong[0]} has keys or values that job.json cannot keep"
         raise ConfigError(Problem(what, "texts as keys, and lists in the place of tuples"))
