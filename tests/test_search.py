@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from searching import CONFIG, SPACE, Instant, Stopped, Writes, begin, facts, go_on, straight
 
+from ppo_cli.cli.searches import show_search
 from ppo_cli.config import NetworkConfig, TrainConfig
-from ppo_cli.errors import CheckpointError
+from ppo_cli.errors import CheckpointError, RunError
+from ppo_cli.hydra_ext.task import SearchRecord
 from ppo_cli.runs.lock import locked
 from ppo_cli.search.scores import Medians, by_place
 from ppo_cli.search.space import Dimension, fitted
@@ -270,6 +273,66 @@ def test_too_many_failures_end_it_and_what_still_runs_counts(tmp_path: Path, mon
     outcome = go_on(tmp_path / "search", engine, monkeypatch, fail_fast=1)
     assert [trial.state for trial in outcome.trials] == ["finished", "failed"]
     assert not outcome.finalists
+
+
+def test_what_is_told_where_something_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search = SearchConfig("optuna", trials=3, seeds=1, top=2, fresh_seeds=2)
+
+    def told(name: str, failing: Callable[[Job], bool]) -> tuple[int, str]:
+        begin(tmp_path / name, search)
+        engine = Instant(failing=lambda job: "broke" if failing(job) else None)
+        outcome = go_on(tmp_path / name, engine, monkeypatch)
+        capsys.readouterr()
+        return show_search(SearchRecord(outcome, [], [])), capsys.readouterr().out
+
+    code, out = told("all", lambda _: True)
+    assert (code, "no trial came to its end" in out, "search.trials=6" in out, "go on with it" in out) == (1, 1, 1, 0)
+    code, out = told("one final", lambda job: job.config.seed == 1001 and job.swept["trial"] == 2)
+    assert (code, "search.trials=6" in out, "go on with it" in out) == (0, 1, 1)
+    assert "trial 2 failed with fresh seed 1001: broke" in out
+    code, out = told("all finals", lambda job: job.config.seed == 1001)
+    assert (code, "search.trials=6" in out, "go on with it" in out) == (1, 0, 1)
+
+
+def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    search = SearchConfig("optuna", trials=3, seeds=1, top=1, fresh_seeds=1)
+    begin(tmp_path / "search", search)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ppo_cli.search.study.Study.tell", full)
+        with pytest.raises(RunError, match="cannot be written: No space left on device"):
+            go_on(tmp_path / "search", Instant(), patch)
+    assert go_on(tmp_path / "search", Instant(), monkeypatch).finalists[0].whole
+
+
+def test_of_equals_the_one_that_was_believed_in_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin(tmp_path / "search", SearchConfig("optuna", trials=3, seeds=1, top=3, fresh_seeds=2))
+
+    def curve(job: Job) -> list[float]:
+        return [500.0 if job.config.seed else 100.0 + job.swept["trial"]] * 10
+
+    outcome = go_on(tmp_path / "search", Instant(curve=curve), monkeypatch)
+    assert [one.trial.number for one in outcome.finalists] == [2, 1, 0]
+
+
+def test_one_that_stopped_at_its_target_is_compared_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = dataclasses.replace(CONFIG, target_return=90.0)
+    search = SearchConfig("optuna", trials=4, seeds=1, startup=3, top=1, fresh_seeds=1)
+    begin(tmp_path / "search", search, config=config)
+
+    def curve(job: Job) -> list[float]:
+        late = [10.0, 20.0, 30.0, 40.0, 50.0, 55.0, 60.0, 65.0, 70.0, 75.0]
+        return late if job.swept["trial"] == 3 else [10.0, 20.0, 30.0, 40.0, 90.0]
+
+    outcome = go_on(tmp_path / "search", Instant(curve=curve), monkeypatch)
+    assert outcome.trials[3].reason == "below 90, the median of others, at step 500"
+    last = Study(tmp_path / "search" / JOURNAL, search, SPACE, 1).trials[0].intermediate_values
+    assert {place: last[place] for place in range(5, 10)} == dict.fromkeys(range(5, 10), 90.0)
 
 
 def test_settings_that_cannot_be_composed_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ppo_cli.cli.frame import console
@@ -13,6 +14,7 @@ from ppo_cli.config import show
 from ppo_cli.places import shown
 from ppo_cli.signals import SIGNALLED
 from ppo_cli.streams import plain, printable
+from ppo_cli.sweep.view import FAILED, FINISHED, PRUNED, RUNNING
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -31,8 +33,6 @@ def show_search(record: SearchRecord) -> int:
     """
     from rich.text import Text
 
-    from ppo_cli.search.folder import PRESET_FILE, REPORT_FOLDER
-
     outcome, out = record.outcome, console(sys.stdout, longest=UNLIMITED)
 
     def say(*parts: str | tuple[str, str]) -> None:
@@ -42,35 +42,64 @@ def show_search(record: SearchRecord) -> int:
     folder = shown(outcome.folder.folder)
     say(f"\n{_counted(outcome)} in {folder}")
     for trial in outcome.trials:
-        if trial.state == "failed":
+        if trial.state == FAILED:
             say(f"trial {trial.number} failed: {printable(trial.reason or '')}")
-    won = bool(outcome.finalists) and outcome.finalists[0].whole
+        for run in trial.fresh:
+            if run.state == FAILED:
+                say(f"trial {trial.number} failed with fresh seed {run.job.config.seed}: {printable(run.reason or '')}")
+    if _over(outcome) and not _finished(outcome):
+        say("no trial came to its end, so there is no winner")
     if outcome.report is not None:
         for part in _judged(outcome.report, out.width):
             out.print(part)
     out.print()
-    again = shlex.join(["ppo-train", "-m", f"resume={folder}", *record.named_again])
-    rows = {}
-    if won:
-        seed = next(iter(outcome.finalists[0].scores))
-        rows["train the winner"] = shlex.join(["ppo-train", f"preset={folder / PRESET_FILE}", *record.named])
-        rows["the same bits"] = f"{rows['train the winner']} seed={seed}"
-    if (folder / REPORT_FOLDER / "report.html").is_file():
-        rows["report"] = str(folder / REPORT_FOLDER / "report.html")
-    rows["search on" if won else "go on with it"] = f"{again} search.trials={2 * len(outcome.trials)}" if won else again
+    rows = dict(_what_to_type(record, folder))
     width = max(map(len, rows))
     for name, value in rows.items():
         say((f"{name:>{width}}  ", "dim"), value)
     if outcome.sweep.signal is not None:
         return SIGNALLED + outcome.sweep.signal
-    return int(not won)
+    return int(not _won(outcome))
+
+
+def _won(outcome: SearchOutcome) -> bool:
+    return bool(outcome.finalists) and outcome.finalists[0].whole
+
+
+def _over(outcome: SearchOutcome) -> bool:
+    """Whether nothing is left of the trials."""
+    states = [trial.state for trial in outcome.trials]
+    return len(states) >= outcome.folder.search.trials and RUNNING not in states
+
+
+def _finished(outcome: SearchOutcome) -> bool:
+    return any(trial.state == FINISHED for trial in outcome.trials)
+
+
+def _what_to_type(record: SearchRecord, folder: Path) -> Iterator[tuple[str, str]]:
+    """What there is to do now, each with its name."""
+    from ppo_cli.search.folder import PRESET_FILE, REPORT_FOLDER
+
+    outcome = record.outcome
+    if _won(outcome):
+        train = shlex.join(["ppo-train", f"preset={folder / PRESET_FILE}", *record.named])
+        yield "train the winner", train
+        yield "the same bits", f"{train} seed={next(iter(outcome.finalists[0].scores))}"
+    if (folder / REPORT_FOLDER / "report.html").is_file():
+        yield "report", str(folder / REPORT_FOLDER / "report.html")
+    again = shlex.join(["ppo-train", "-m", f"resume={folder}", *record.named_again])
+    through = bool(outcome.finalists) and all(one.whole for one in outcome.finalists)
+    if not _over(outcome) or (_finished(outcome) and not through):
+        yield "go on with it", again
+    if _over(outcome) and (_won(outcome) or not _finished(outcome)):
+        yield "search on", f"{again} search.trials={2 * len(outcome.trials)}"
 
 
 def _counted(outcome: SearchOutcome) -> str:
     states = [trial.state for trial in outcome.trials]
-    known = dict.fromkeys(("finished", "pruned", "failed", "running"))
+    known = {FINISHED: "finished", PRUNED: "pruned", FAILED: "failed", RUNNING: "not over"}
     return f"{len(states)} of {outcome.folder.search.trials} trials: " + ", ".join(
-        f"{states.count(state)} {state}" for state in known if state in states
+        f"{states.count(state)} {word}" for state, word in known.items() if state in states
     )
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from ppo_cli.errors import Problem, RunError
 from ppo_cli.launchers import Launcher
+from ppo_cli.places import shown
 from ppo_cli.report.model import Report
 from ppo_cli.search.display import TrialsDisplay
 from ppo_cli.search.finals import conclude
@@ -61,7 +64,26 @@ def run_search(
 
     Raises:
         CheckpointError: if its journal cannot be read, or does not belong to its jobs.
+        RunError: if there is no room to write down how it stands.
     """
+    with _writable(folder):
+        return _run(sweep, folder, options, named, command)
+
+
+@contextmanager
+def _writable(folder: SearchFolder) -> Iterator[None]:
+    """Say of a disk without room what it means: all that was written counts."""
+    try:
+        yield
+    except OSError as error:
+        name = shown(folder.folder)
+        what = f"{name} cannot be written: {error.strerror or error}"
+        raise RunError(Problem(what, f"ppo-train -m resume={name}, once there is room"), "Search stopped") from error
+
+
+def _run(
+    sweep: SweepFolder, folder: SearchFolder, options: SweepConfig, named: Collection[str], command: str
+) -> SearchOutcome:
     metric = column(folder.bases[0].config)
     jobs = [Watched(job, metric) for job in sweep.jobs]
     clear_drafts(sweep.folder, jobs)

@@ -105,11 +105,11 @@ class Trials:
 
     @property
     def ranked(self) -> list[Finalist]:
-        """The same by what held, the best first; those that are not whole come last."""
+        """The same by what held, then by what was believed, the best first; those that are not whole come last."""
         seeds = range(FRESH, FRESH + self._search.fresh_seeds)
         found = [Finalist(one, {seed: one.fresh_scores.get(seed) for seed in seeds}) for one in self.finalists]
         sign = 1 if self._search.direction == "minimize" else -1
-        return sorted(found, key=lambda one: (not one.whole, sign * (one.held or 0.0), one.trial.number))
+        return sorted(found, key=lambda one: (not one.whole, sign * (one.held or 0.0)))
 
     def keep(self, more: Mapping[str, Any] | None = None) -> None:
         """Write down how all stands, and whatever else is known."""
@@ -190,7 +190,7 @@ class Trials:
     def _judge(self, trial: Trial, run: Watched) -> None:
         """Note what a run that is over means for its trial."""
         found = self._falls_behind(run) if not run.job.config.seed else None
-        curve = by_place(run.points, run.job.config) if not run.job.config.seed else {}
+        curve = self._curve(run) if not run.job.config.seed else {}
         for place, value in sorted(curve.items()):
             if place < self._last and (found is None or place <= found[0]):
                 self._study.report(trial.number, value, place)
@@ -216,6 +216,14 @@ class Trials:
             self._tell(
                 trial, PRUNED, reason=f"{mean:.4g} after {count} {seeds}, and the median of others is {middle:.4g}"
             )
+
+    def _curve(self, run: Watched) -> dict[int, float]:
+        """The curve of a run that is over; one that stopped at its target keeps what it reached."""
+        curve = by_place(run.points, run.job.config)
+        if run.state == FINISHED and run.job.config.target_return is not None and curve:
+            reached = max(curve)
+            curve |= dict.fromkeys(range(reached + 1, self._last + 1), curve[reached])
+        return curve
 
     def _score_fresh(self, trial: Trial, run: Watched) -> None:
         for worth in self._score(run):
