@@ -18,13 +18,17 @@ from searching import CONFIG, SPACE, Instant, Stopped, Writes, begin, facts, go_
 from ppo_cli.cli.searches import show_search
 from ppo_cli.config import NetworkConfig, TrainConfig
 from ppo_cli.errors import CheckpointError, RunError
+from ppo_cli.hydra_ext.searches import names
 from ppo_cli.hydra_ext.task import SearchRecord
 from ppo_cli.runs.lock import locked
+from ppo_cli.runs.resume import modules_to_name
+from ppo_cli.search.folder import Base, SearchFolder, preset_values
 from ppo_cli.search.scores import Medians, by_place
 from ppo_cli.search.space import Dimension, fitted
 from ppo_cli.search.study import JOURNAL, Study, mend
 from ppo_cli.search_config import SearchConfig
 from ppo_cli.sweep.engine import Ended
+from ppo_cli.sweep.extend import with_settings
 from ppo_cli.sweep.jobs import Job
 
 pytest.importorskip("optuna")
@@ -357,6 +361,23 @@ def test_the_preset_is_trial_0_and_among_the_finalists(tmp_path: Path, monkeypat
     assert [one.trial.preset for one in outcome.finalists] == [False, True]
     first = Study(folder / JOURNAL, SEARCH, SPACE, 1).trials[0]
     assert first.params == {"lr": 1e-5, "epochs": 1}
+
+
+def test_a_preset_says_nothing_of_arguments_that_it_does_not_have() -> None:
+    space = [Dimension("env.kwargs.gravity", (), 1.0, 9.0), Dimension("target_kl", (0.01, None)), Dimension("lr", (1,))]
+    assert preset_values(space, TrainConfig(lr=0.5)) == {"target_kl": None, "lr": 0.5}
+
+
+def test_all_modules_that_are_searched_are_named(tmp_path: Path) -> None:
+    space = (
+        Dimension("callbacks", (["a:A"], ["b:B"])), Dimension("env.wrappers", (["a:W"],)),
+        Dimension("network.module", ("a:N", None)), Dimension("objective", ("clip", "a:O")),
+        Dimension("reward_transform", ("a:R",)),
+    )  # fmt: skip
+    found = SearchFolder(tmp_path, SEARCH, space, (Base({}, CONFIG, frozenset()),), None)
+    for one in space:
+        for value in one.choices:
+            assert modules_to_name(with_settings(CONFIG, {one.key: value})).keys() <= names(found)
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def _dimension(key: str, override: Override) -> Dimension | Problem:
     if isinstance(value, IntervalSweep):
         low, high = value.start, value.end
         whole = "int" in value.tags or isinstance(low, int) or isinstance(schema.fitted(TrainConfig, key, 2.0), int)
-        if whole and None not in (low, high) and math.isfinite(low) and math.isfinite(high):
+        if whole and low is not None and high is not None and math.isfinite(high - low):
             low, high = math.ceil(low), math.floor(high)
         if low is None or high is None or not low < high:
             return Problem(f"{typed}: an interval goes from less to more", f"'{key}=interval(0.1,0.9)'")

@@ -43,7 +43,7 @@ TRIED = 200
 """Draws from a space that are checked before anything is run."""
 NAMES = {setting: name for name, setting in MODULE_KEYS.items()}
 """What is typed of the user's modules, by the settings behind it."""
-SEARCHED_MODULES = ("network.module", "objective", "reward_transform")
+SEARCHED_MODULES = ("network.module", "objective", "reward_transform", "callbacks", "env.wrappers")
 """Settings that name a module of the user's, and may be searched."""
 
 

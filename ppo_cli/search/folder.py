@@ -16,6 +16,7 @@ from ppo_cli.runs.files import write_json
 from ppo_cli.search import space
 from ppo_cli.search.space import Dimension
 from ppo_cli.search_config import SearchConfig
+from ppo_cli.sweep.extend import LEAVES
 
 FORMAT = 1
 SEARCH_FILE, PRESET_FILE, REPORT_FOLDER = "search.json", "best.yaml", "report"
@@ -110,5 +111,6 @@ def read_search(folder: Path) -> SearchFolder:
 
 
 def preset_values(dimensions: Sequence[Dimension], config: TrainConfig) -> dict[str, Any]:
-    """What a configuration has of each setting of a space."""
-    return {one.key: space.value_of(config, one.key) for one in dimensions}
+    """What a configuration has of each setting of a space; arguments that it does not have are left out."""
+    found = {one.key: space.value_of(config, one.key) for one in dimensions}
+    return {key: value for key, value in found.items() if value is not None or key in LEAVES}
