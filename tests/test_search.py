@@ -191,6 +191,24 @@ class TestGoingOn:
         assert engine.started[0] == left.name
         assert facts(folder) == whole
 
+    @pytest.mark.parametrize(("retries", "state"), [(0, "failed"), (1, "finished")])
+    def test_stopped_in_another_try(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, retries: int, state: str
+    ) -> None:
+        begin(tmp_path / "search", SearchConfig("optuna", trials=2, seeds=1, top=1, fresh_seeds=1))
+        asked = []
+
+        def failing(job: Job) -> str | None:
+            asked.extend([job] if job.swept["trial"] else [])
+            if len(asked) > 2:  # as the first try failed and said why
+                raise Stopped
+            return "broke" if asked else None
+
+        with pytest.raises(Stopped):
+            go_on(tmp_path / "search", Instant(failing=failing), monkeypatch, retries=1)
+        outcome = go_on(tmp_path / "search", Instant(), monkeypatch, retries=retries)
+        assert outcome.trials[1].state == state
+
     def test_the_journal_was_cut_in_a_line(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: dict[str, Any]
     ) -> None:

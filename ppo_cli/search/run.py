@@ -93,7 +93,7 @@ def _run(
     study = Study(folder.folder / JOURNAL, folder.search, folder.space, shares.n_jobs)
     here = type(sweep.launcher) is Launcher
     maker = Maker(folder, shares.cores, here, next_number(sweep))
-    trials = Trials(folder, study, maker, jobs)
+    trials = Trials(folder, study, maker, jobs, options.retries)
     names: Mapping[int, Collection[str]] = defaultdict(lambda: named)
     with stoppable() as asked:
         engine = make_engine(sweep.launcher, sweep.folder, [], shares, options, names, command)

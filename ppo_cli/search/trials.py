@@ -15,7 +15,7 @@ from ppo_cli.search.scores import Medians, by_place, column, places, score
 from ppo_cli.search.space import fitted
 from ppo_cli.search.study import JOURNAL, Study
 from ppo_cli.search.trial import Finalist, Trial, as_plain, known
-from ppo_cli.sweep.attempts import Attempt, record
+from ppo_cli.sweep.attempts import Attempt, read_attempts, record
 from ppo_cli.sweep.job import told
 from ppo_cli.sweep.view import FAILED, FINISHED, PRUNED, RUNNING
 from ppo_cli.sweep.watch import Watched
@@ -32,17 +32,21 @@ class Trials:
         study: What proposes settings.
         maker: What makes jobs of them.
         jobs: The jobs that there are already.
+        retries: How many more attempts a run has that has failed.
 
     Raises:
         CheckpointError: if some of them belong to trials that the study does not know.
     """
 
-    def __init__(self, folder: SearchFolder, study: Study, maker: Maker, jobs: Sequence[Watched]) -> None:
+    def __init__(
+        self, folder: SearchFolder, study: Study, maker: Maker, jobs: Sequence[Watched], retries: int = 0
+    ) -> None:
         self._folder, self._search, self._study, self._maker = folder, folder.search, study, maker
         config = folder.bases[0].config
         self.column, self._last = column(config), places(config)
         self._medians = Medians(self._search, self._last)
         self._given: set[int] = set()
+        self._retries = retries
         self.trials = [known(one, folder.preset is not None) for one in study.trials]
         unknown = [run.job.folder for run in jobs if int(run.job.swept[TRIAL]) >= len(self.trials)]
         if unknown:
@@ -177,7 +181,7 @@ class Trials:
             run.look()  # nobody has read the curve of one that is over
             if trial.state != RUNNING:
                 trial.scores += self._score(run)[:1]
-            elif run.state in (FINISHED, FAILED, PRUNED):
+            elif run.state in (FINISHED, PRUNED) or (run.state == FAILED and not self._has_another_try(run)):
                 self._judge(trial, run)
             elif not run.job.config.seed and (found := self._falls_behind(run)) is not None and run.state != RUNNING:
                 reason = found[1]
@@ -186,6 +190,10 @@ class Trials:
                 )
                 run.look_again()
                 self._judge(trial, run)
+
+    def _has_another_try(self, run: Watched) -> bool:
+        """Whether a run that has failed has attempts left; the last may have been cut off, and not have failed."""
+        return sum(one.state == FAILED for one in read_attempts(run.job.folder)) <= self._retries
 
     def _judge(self, trial: Trial, run: Watched) -> None:
         """Note what a run that is over means for its trial."""
