@@ -451,3 +451,13 @@ def test_good_settings_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     shares = facts(tmp_path / "search")["importance"]
     assert sum(shares.values()) == pytest.approx(1)
     assert min(shares, key=lambda key: shares[key]) == "network.hidden_sizes"  # which changes nothing here
+
+
+def test_who_never_reaches_the_threshold_does_not_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    search = SearchConfig("optuna", trials=2, seeds=1, metric="steps", threshold=1e6, top=1, fresh_seeds=2)
+    begin(tmp_path / "search", search)
+    outcome = go_on(tmp_path / "search", Instant(), monkeypatch)
+    assert outcome.finalists[0].whole
+    assert not outcome.finalists[0].can_win
+    assert not (tmp_path / "search" / "best.yaml").exists()
+    assert facts(tmp_path / "search")["finals"][0]["scores"] == ["never", "never"]

@@ -49,6 +49,8 @@ def show_search(record: SearchRecord) -> int:
                 say(f"trial {trial.number} failed with fresh seed {run.job.config.seed}: {printable(run.reason or '')}")
     if _over(outcome) and not _finished(outcome):
         say("no trial came to its end, so there is no winner")
+    elif outcome.finalists and outcome.finalists[0].whole and not _won(outcome):
+        say("no trial reached the threshold with all fresh seeds, so there is no winner")
     if outcome.report is not None:
         for part in _judged(outcome.report, out.width):
             out.print(part)
@@ -63,7 +65,7 @@ def show_search(record: SearchRecord) -> int:
 
 
 def _won(outcome: SearchOutcome) -> bool:
-    return bool(outcome.finalists) and outcome.finalists[0].whole
+    return bool(outcome.finalists) and outcome.finalists[0].can_win
 
 
 def _over(outcome: SearchOutcome) -> bool:

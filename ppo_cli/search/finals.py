@@ -27,7 +27,7 @@ def conclude(folder: SearchFolder, trials: Trials, study: Study, command: str) -
         The finalists, and the report; ``None`` where nothing could be compared.
     """
     found = trials.ranked
-    winner = next((one for one in found if one.whole), None)
+    winner = next((one for one in found if one.can_win), None)
     if winner is not None:
         job = winner.trial.fresh[0].job
         write_preset(folder.folder / PRESET_FILE, job.config, _notes(folder, winner, command))

@@ -98,6 +98,11 @@ class Finalist:
         """Whether all of those runs are finished."""
         return bool(self.scores) and None not in self.scores.values()
 
+    @property
+    def can_win(self) -> bool:
+        """Whether it is whole, and not for ever on the way to a threshold."""
+        return self.whole and self.held is not None and math.isfinite(self.held)
+
     def to_plain(self) -> dict[str, Any]:
         """As ``search.json`` has it."""
         return {
