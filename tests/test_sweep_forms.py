@@ -89,8 +89,8 @@ def test_the_packaged_experiments_are_sweeps(here: Train) -> None:
 
 REFUSED = {
     "an interval": (["-m", "lr=interval(1e-5,1e-3)"], "an interval has no values to try", "'lr=choice(…,…)'"),
-    "options without -m": (["lr=1e-3", "n_jobs=2"], "n_jobs=2 is about a sweep, and this is one run", "ppo-train -m"),
-    "options with another fault": (["gamma=2", "retries=1"], "retries=1 is about a sweep", "gamma=0.99"),
+    "options without -m": (["lr=1e-3", "n_jobs=2"], "n_jobs=2 is about several runs, and this is one", "ppo-train -m"),
+    "options with another fault": (["gamma=2", "retries=1"], "retries=1 is about several runs", "gamma=0.99"),
     "an option swept": (["-m", "seed=0,1", "n_jobs=1,2"], "n_jobs is about the whole sweep", "n_jobs=<one value>"),
     "options out of range": (["-m", "seed=0,1", "n_jobs=0", "retries=-1"], "n_jobs=0 must be at least 1", "retries=0"),
     "options of another type": (["-m", "seed=0,1", "n_jobs=many"], "n_jobs=many is neither auto nor", "n_jobs=auto"),
