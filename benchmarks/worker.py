@@ -50,7 +50,7 @@ def _ours(spec: dict[str, Any]) -> list[tuple[int, float]]:
             pass
 
     usual = run.make_loggers
-    run.make_loggers = lambda *args: [*usual(*args), Clock()]
+    run.make_loggers = lambda *args, **more: [*usual(*args, **more), Clock()]
     network = NetworkConfig(**spec.pop("network"))
     env = EnvConfig(spec.pop("env"))
     with tempfile.TemporaryDirectory() as folder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -216,7 +217,7 @@ class Learner:
         if len(table) == 0:  # every step of the rollout only fetched an episode's first observation
             return torch.zeros(len(ppo.LOSS_METRICS)), 0
         history: list[Tensor] = []
-        diverged = False
+        diverged, constants = False, self._constants()
         while len(history) < config.epochs and not diverged:
             shuffled = torch.randperm(len(table), generator=self.shuffle_stream)
             sequences, weights = minibatches.minibatch_rows(shuffled, config.batch_size // self._length)
@@ -224,9 +225,10 @@ class Learner:
             if self._length > 1:
                 weights = (weights.unsqueeze(-1) * table_weights[sequences]).flatten(1)
             places, weights = places.to(self.policy.device), weights.to(self.policy.device)
-            columns, parts = (places, weights, *self._coefficients(len(places))), []
+            columns, parts = (places, weights, *self._coefficients(len(places), constants)), []
+            rooms = len(places) > self._room
             for some, their_weights, *sizes in zip(
-                *(torch.split(column, self._room) for column in columns), strict=True
+                *(torch.split(column, self._room) if rooms else (column,) for column in columns), strict=True
             ):
                 state, metrics = self._update_steps(
                     state, minibatches.gather_minibatches(rollout, some, their_weights), Coefficients(*sizes)
@@ -242,8 +244,8 @@ class Learner:
         self.set_state(state)
         return metrics_of_all.mean(0), len(history)
 
-    def _coefficients(self, count: int) -> Coefficients:
-        """Those of the next ``count`` gradient steps, (count,) each."""
+    def _constants(self) -> Sequence[Tensor]:
+        """The coefficients that are the same for all gradient steps of an update, a number each."""
         config = self.config
         fixed = (
             self.clip_ratio,
@@ -254,6 +256,9 @@ class Learner:
             config.entropy_coef,
             config.max_grad_norm or 0.0,  # likewise
         )
+        return torch.tensor(fixed, device=self.policy.device).unbind()
+
+    def _coefficients(self, count: int, constants: Sequence[Tensor]) -> Coefficients:
+        """Those of the next ``count`` gradient steps, (count,) each."""
         sizes = adam.adam_sizes(self.lr, self.updates, count).to(self.policy.device)
-        constants = torch.tensor(fixed, device=self.policy.device)
-        return Coefficients(*sizes.unbind(1), *(number.expand(count) for number in constants.unbind()))
+        return Coefficients(*sizes.unbind(1), *(number.expand(count) for number in constants))
