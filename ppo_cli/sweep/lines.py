@@ -18,6 +18,7 @@ from ppo_cli.sweep.view import (
     RUNNING,
     WAITING,
     JobView,
+    amount,
     counts,
     done,
     percent,
@@ -56,7 +57,7 @@ class SweepLines:
     def update(self, views: Sequence[JobView], note: str = "") -> None:
         """Write what has changed since the last time."""
         if not self._known:
-            known = f"{len(views)} {self._noun}s: {', '.join(counts(views))}"
+            known = f"{amount(views, self._noun)}: {', '.join(counts(views))}"
             self._print(f"{known}, {self._n_jobs} at a time · {shown(self._folder)}")
         for view in views:
             before = self._known.get(view.number)

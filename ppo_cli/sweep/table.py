@@ -41,6 +41,7 @@ from ppo_cli.sweep.view import (
     RUNNING,
     WAITING,
     JobView,
+    amount,
     counts,
     done,
     percent,
@@ -125,7 +126,7 @@ def picture(
 def _summary(views: Sequence[JobView], n_jobs: int, signs: Signs, width: int, noun: str) -> Iterator[Text]:
     share = done(views)
     yield signs.bar(share, width - 6, "cyan").append(f"{percent(share):>6}", "bold")
-    yield from _parts([f"{len(views)} {noun}s", *counts(views)], signs, width)
+    yield from _parts([amount(views, noun), *counts(views)], signs, width)
     if any(view.state in (RUNNING, WAITING) for view in views):
         seconds = remaining(views, n_jobs)
         speed = f"{number(steps_per_second(views), 0)} steps/s"

@@ -94,6 +94,11 @@ def counts(views: Sequence[JobView]) -> list[str]:
     return [f"{found[state]} {state}" for state in STATES if found[state]]
 
 
+def amount(views: Sequence[JobView], noun: str) -> str:
+    """How many there are: ``1 job``, ``20 jobs``."""
+    return f"{len(views)} {noun}" if len(views) == 1 else f"{len(views)} {noun}s"
+
+
 def done(views: Sequence[JobView]) -> float:
     """How much of the sweep is over, by steps, from 0 to 1; of a job that failed nothing more is expected."""
     total = sum(view.total for view in views)
