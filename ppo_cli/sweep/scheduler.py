@@ -182,11 +182,12 @@ class Scheduler:
         for number, one in self._running.items():
             if one.state == WAITING and self._engine.has_begun(one.job):
                 one.starts(RUNNING)
-            one.look()
+            has_new_rows = one.look()
             if one.job.cold is not None and one.gave_row:
                 self._warm.add(one.job.cold)
             self._look_whether_hung(number, one)
-            self._look_whether_worth_it(number, one)
+            if has_new_rows:
+                self._look_whether_worth_it(number, one)
         if time.monotonic() - self._looked_at < LOOK_AT_OTHERS_EVERY:
             return
         self._looked_at = time.monotonic()

@@ -120,10 +120,12 @@ class Watched:
         self.overdue = self.given_up = None
         self.becomes(state)
 
-    def look(self) -> None:
-        """Read what it has written since."""
-        if self._curve.read():
-            self.moved_at, self.gave_row, self._view = time.monotonic(), True, None
+    def look(self) -> bool:
+        """Read what it has written since; whether there was a row."""
+        if not self._curve.read():
+            return False
+        self.moved_at, self.gave_row, self._view = time.monotonic(), True, None
+        return True
 
     @property
     def points(self) -> list[tuple[float, float]]:
