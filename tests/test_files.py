@@ -7,31 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from composing import composed, refused
 from console import run
 from test_conf import write
 
 from ppo_cli.config import EvalConfig, TrainConfig
-from ppo_cli.errors import ConfigError, Problem
+from ppo_cli.errors import ConfigError
 from ppo_cli.hydra_ext import app, argv, resumption, schema
-from ppo_cli.hydra_ext.compose import checked, loader, prepare
+from ppo_cli.hydra_ext.compose import prepare
 
 GLOBAL = "# @package _global_\n"
 WIDE = {"experiment/wide.yaml": GLOBAL + "lr: 0.5\n"}
-
-
-def composed(*typed: str) -> TrainConfig:
-    line = argv.parse(typed, TrainConfig)
-    prepare(line.user_dir)
-    with loader("train") as load:
-        config: TrainConfig = checked(TrainConfig, load, line.overrides)
-    return config
-
-
-def refused(*typed: str) -> Problem:
-    with pytest.raises(ConfigError) as caught:
-        composed(*typed)
-    (problem,) = caught.value.problems
-    return problem
 
 
 # in files

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from composing import composed, refused
 from console import Train, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,9 +18,8 @@ from test_conf import write
 
 from ppo_cli.cli.completion import candidates
 from ppo_cli.config import ContinuousConfig, EnvConfig, NetworkConfig, TrainConfig, walk
-from ppo_cli.errors import ConfigError, Problem
-from ppo_cli.hydra_ext import argv, files, schema
-from ppo_cli.hydra_ext.compose import checked, loader, prepare
+from ppo_cli.errors import ConfigError
+from ppo_cli.hydra_ext import files, schema
 from ppo_cli.plain import from_plain, to_plain
 from ppo_cli.report.settings import UNLEARNT
 from ppo_cli.search.preset import LEFT_OUT, is_left_out, write_preset
@@ -46,21 +46,6 @@ SAID = TrainConfig(
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def composed(*typed: str) -> TrainConfig:
-    line = argv.parse(typed, TrainConfig)
-    prepare(line.user_dir)
-    with loader("train") as load:
-        config: TrainConfig = checked(TrainConfig, load, line.overrides)
-    return config
-
-
-def refused(*typed: str) -> Problem:
-    with pytest.raises(ConfigError) as caught:
-        composed(*typed)
-    (problem,) = caught.value.problems
-    return problem
 
 
 # what is composed

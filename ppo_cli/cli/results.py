@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,13 +13,34 @@ from ppo_cli.cli.frame import PLAIN_WIDTH, console, one_line
 from ppo_cli.errors import CheckpointError, Problem, RunError, UserError
 from ppo_cli.places import shown
 from ppo_cli.signals import SIGNALLED
+from ppo_cli.streams import plain
 
 UNLIMITED = 10_000
 """Width of a table that goes to a file: nothing in it is folded."""
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from ppo_cli.hydra_ext.task import Outcome
     from ppo_cli.training.evaluate import EvalResult
+
+
+def line_printer(out: Console) -> Callable[..., None]:
+    """What prints a line of texts and (text, style), however long, in letters that the stream has."""
+    from rich.text import Text
+
+    def say(*parts: str | tuple[str, str]) -> None:
+        told = [plain(part, out.encoding) if isinstance(part, str) else part for part in parts]
+        out.print(Text.assemble(*told), soft_wrap=True)
+
+    return say
+
+
+def show_rows(say: Callable[..., None], rows: Mapping[str, str]) -> None:
+    """Print names in a column, and beside each what it is of."""
+    width = max(map(len, rows), default=0)
+    for name, value in rows.items():
+        say((f"{name:>{width}}  ", "dim"), value)
 
 
 def show_run(outcome: Outcome) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ppo_cli.cli.frame import console
-from ppo_cli.cli.results import UNLIMITED
+from ppo_cli.cli.results import UNLIMITED, line_printer, show_rows
 from ppo_cli.config import show
 from ppo_cli.places import shown
 from ppo_cli.signals import SIGNALLED
@@ -31,14 +31,9 @@ def show_search(record: SearchRecord) -> int:
     Returns:
         The exit status: 0 if it has a winner, 128 and the signal that stopped it, else 1.
     """
-    from rich.text import Text
-
     outcome, out = record.outcome, console(sys.stdout, longest=UNLIMITED)
 
-    def say(*parts: str | tuple[str, str]) -> None:
-        told = [plain(part, out.encoding) if isinstance(part, str) else part for part in parts]
-        out.print(Text.assemble(*told), soft_wrap=True)
-
+    say = line_printer(out)
     folder = shown(outcome.folder.folder)
     say(f"\n{_counted(outcome)} in {folder}")
     for trial in outcome.trials:
@@ -55,10 +50,7 @@ def show_search(record: SearchRecord) -> int:
         for part in _judged(outcome.report, out.width):
             out.print(part)
     out.print()
-    rows = dict(_what_to_type(record, folder))
-    width = max(map(len, rows))
-    for name, value in rows.items():
-        say((f"{name:>{width}}  ", "dim"), value)
+    show_rows(say, dict(_what_to_type(record, folder)))
     if outcome.sweep.signal is not None:
         return SIGNALLED + outcome.sweep.signal
     return int(not _won(outcome))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ppo_cli.cli.frame import console
-from ppo_cli.cli.results import UNLIMITED
+from ppo_cli.cli.results import UNLIMITED, line_printer, show_rows
 from ppo_cli.loggers.text import MISSING, number
 from ppo_cli.places import shown
 from ppo_cli.signals import SIGNALLED
@@ -42,14 +42,9 @@ def show_groups(
         named_again: What ppo-train must be told of them to go on with the sweep.
         left: Whether the jobs go on by themselves.
     """
-    from rich.text import Text
-
     out = console(sys.stdout, longest=UNLIMITED)
 
-    def say(*parts: str | tuple[str, str]) -> None:
-        told_parts = [plain(part, out.encoding) if isinstance(part, str) else part for part in parts]
-        out.print(Text.assemble(*told_parts), soft_wrap=True)
-
+    say = line_printer(out)
     say(f"\n{len(views)} jobs in {shown(folder)}: {', '.join(counts(views))}")
     out.print(groups_table(group_over_seeds(views), out))
     for view in views:
@@ -59,9 +54,7 @@ def show_groups(
         say(beside(views))
     out.print()
     rows = next_steps(views, folder, named, named_again, left)
-    width = max(map(len, rows), default=0)
-    for name, value in rows.items():
-        say((f"{name:>{width}}  ", "dim"), value)
+    show_rows(say, rows)
 
 
 def groups_table(groups: Sequence[Group], out: Console) -> Table:

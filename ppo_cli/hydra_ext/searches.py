@@ -22,8 +22,7 @@ from ppo_cli.hydra_ext.sweep_words import options_of
 from ppo_cli.hydra_ext.task import SearchRecord
 from ppo_cli.launchers import Launcher, Ray, name_of
 from ppo_cli.plain import put, to_plain
-from ppo_cli.runs.resume import KEYS as MODULE_KEYS
-from ppo_cli.runs.resume import modules_to_name
+from ppo_cli.runs.resume import NAMES, modules_to_name
 from ppo_cli.search.folder import Base, SearchFolder, preset_values, read_search
 from ppo_cli.search.space import COMPARED, RULES, Dimension, fitted, value_of
 from ppo_cli.search.study import missing
@@ -41,8 +40,6 @@ Composed = tuple[TrainConfig, frozenset[str]]
 MOST_BASES = 200
 TRIED = 200
 """Draws from a space that are checked before anything is run."""
-NAMES = {setting: name for name, setting in MODULE_KEYS.items()}
-"""What is typed of the user's modules, by the settings behind it."""
 SEARCHED_MODULES = ("network.module", "objective", "reward_transform", "callbacks", "env.wrappers")
 """Settings that name a module of the user's, and may be searched."""
 

@@ -19,7 +19,7 @@ from ppo_cli.hydra_ext.resumption import plain_value
 from ppo_cli.hydra_ext.sweep_words import axis_of, options_of
 from ppo_cli.hydra_ext.task import SweepRecord
 from ppo_cli.launchers import Launcher
-from ppo_cli.runs.resume import KEYS, find_saved, modules_to_name
+from ppo_cli.runs.resume import NAMES, find_saved, modules_to_name
 from ppo_cli.sweep.engines import missing
 from ppo_cli.sweep.extend import changed, each, is_setting, new_axes, new_jobs, union
 from ppo_cli.sweep.grouped import best_job
@@ -27,9 +27,6 @@ from ppo_cli.sweep.jobs import Axis, Job, SweepFolder, add_jobs, read_sweep
 from ppo_cli.sweep.view import FINISHED, PRUNED, JobView
 from ppo_cli.sweep.watch import Watched
 from ppo_cli.sweep_config import SweepConfig
-
-_NAMES = {setting: name for name, setting in KEYS.items()}
-"""What is typed of the user's modules, by the settings behind it."""
 
 
 def modules_of(jobs: Sequence[Job], views: Sequence[JobView]) -> tuple[list[str], list[str]]:
@@ -106,7 +103,7 @@ def _asked(words: Sequence[str], sweep: SweepFolder) -> Asked:
         named = _named(key, override, sweep)
         if named:
             for number in named:
-                asked.named.setdefault(number, set()).add(_NAMES.get(key, key))
+                asked.named.setdefault(number, set()).add(NAMES.get(key, key))
         elif key in axes_of:
             asked.axes.append(_axis(key, override))
         elif override.is_sweep_override():
@@ -132,7 +129,7 @@ def _named(key: str, override: Override, sweep: SweepFolder) -> list[int]:
     """The jobs whose modules an override names; none if it says something else as well."""
     elements = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
     typed = {show(plain_value(element)) for element in elements}
-    own = {job.number: modules_to_name(job.config).get(_NAMES.get(key, key)) for job in sweep.jobs}
+    own = {job.number: modules_to_name(job.config).get(NAMES.get(key, key)) for job in sweep.jobs}
     return [number for number, value in own.items() if value in typed] if typed <= set(own.values()) else []
 
 

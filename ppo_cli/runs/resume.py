@@ -24,6 +24,8 @@ FIXED = ("env.", "network.", "continuous.", "normalize_")
 FIXED_KEYS = ("seed", "num_envs", "buffer_size", "output_dir", "init_from", "resume")
 KEYS = {"env": "env.id", "network": "network.module"}
 """The settings behind what is typed of the user's modules, where they are called otherwise."""
+NAMES = {setting: name for name, setting in KEYS.items()}
+"""The other way round."""
 FREE = ("network.sequence_length", "continuous.resample_every", "env.restart_crashed", "env.start_timeout")
 
 

@@ -23,7 +23,7 @@ from ppo_cli.report.page.dots import (
     cut,
 )
 from ppo_cli.report.page.search_tables import finals, trials
-from ppo_cli.report.page.tables import Grid
+from ppo_cli.report.page.tables import Grid, sortable
 from ppo_cli.report.searches import FINISHED, PRUNED, Search, Space, Trial
 from ppo_cli.report.settings import short
 from ppo_cli.report.verdict import share
@@ -282,8 +282,5 @@ def _across(space: Space, found: Sequence[str]) -> tuple[dict[str, float], list[
 
 
 def _number(value: str) -> float | None:
-    try:
-        found = float(value)
-    except ValueError:
-        return None
-    return found if math.isfinite(found) else None
+    found = sortable(value)
+    return found if isinstance(found, float) else None
