@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -14,16 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+HERE = Path(__file__).resolve().parent.parent
 RESULTS = Path("outputs") / "benchmarks"
 
 
 @dataclass(frozen=True)
 class Contender:
-    """Who runs what: a name, ``ours`` or ``sb3``, and the worker's settings."""
+    """Who runs what: a name, ``ours`` or ``sb3``, the worker's settings, and the clone whose code it is."""
 
     name: str
     side: str
     spec: dict[str, Any]
+    tree: Path = HERE
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,8 @@ def compare(
     measurements: Sequence[Measurement],
     command: Callable[[Contender, int], list[str]],
     rounds: int,
-) -> None:
-    """Measure every contender once a round, and report.
+) -> dict[str, list[dict[str, float]]]:
+    """Measure every contender once a round, and report; returns each one's numbers, a round each.
 
     Args:
         title: Name of the files that are written.
@@ -55,13 +58,14 @@ def compare(
     for number in range(rounds):
         for contender in contenders:
             print(f"round {number + 1}/{rounds}: {contender.name}", file=sys.stderr, flush=True)
-            results[contender.name].append(_run(command(contender, number)))
+            results[contender.name].append(_run(command(contender, number), contender.tree))
     RESULTS.mkdir(parents=True, exist_ok=True)
     _write_csv(RESULTS / f"{title}.csv", results)
     rivals = [contender.name for contender in contenders if contender.side == "sb3"] or [contenders[0].name]
     _show(title, results, measurements, rivals)
     _plot(RESULTS / f"{title}.png", title, results, measurements[0])
     print(f"\n{machine()}\n{RESULTS / title}.csv, {RESULTS / title}.png")
+    return results
 
 
 def machine() -> str:
@@ -76,9 +80,10 @@ def machine() -> str:
     return f"{model}; Python {platform.python_version()}, torch {torch.__version__}"
 
 
-def _run(arguments: list[str]) -> dict[str, float]:
+def _run(arguments: list[str], tree: Path) -> dict[str, float]:
+    command, environment = [sys.executable, *arguments], {**os.environ, "PYTHONPATH": str(tree)}
     began = time.perf_counter()
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     seconds = time.perf_counter() - began
     if done.returncode != 0:
         sys.exit(f"{' '.join(arguments)} failed:\n{done.stderr[-2000:]}")
@@ -101,20 +106,28 @@ def _show(
     for measurement in measurements:
         table.add_column(measurement.heading, justify="right")
     for name, runs in results.items():
-        cells = []
-        for measurement in measurements:
-            own = _median(runs, measurement.key)
-            pick = max if measurement.higher_is_better else min
-            best = pick(_median(results[rival], measurement.key) for rival in rivals)
-            cells.append(f"{own:,.0f} ({own / best:.2f})" if own >= 100 else f"{own:,.1f} ({own / best:.2f})")
-        table.add_row(name, *cells)
+        table.add_row(
+            name, *(_cell(runs, measurement, [results[rival] for rival in rivals]) for measurement in measurements)
+        )
     Console(width=120).print(table)
+
+
+def _cell(runs: list[dict[str, float]], measurement: Measurement, rivals: list[list[dict[str, float]]]) -> str:
+    key = measurement.key
+    if key not in runs[0]:
+        return "–"
+    own = _median(runs, key)
+    number = f"{own:,.0f}" if own >= 100 else f"{own:,.1f}"
+    if any(key not in rival[0] for rival in rivals):
+        return number
+    best = (max if measurement.higher_is_better else min)(_median(rival, key) for rival in rivals)
+    return f"{number} ({own / best:.2f})"
 
 
 def _write_csv(path: Path, results: dict[str, list[dict[str, float]]]) -> None:
     rows = [{"contender": name, "round": i, **run} for name, runs in results.items() for i, run in enumerate(runs)]
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+        writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
         writer.writeheader()
         writer.writerows(rows)
 

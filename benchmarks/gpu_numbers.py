@@ -169,7 +169,9 @@ def refused_recording(setting: Setting) -> list[Row]:
     batches = Minibatch(column.unsqueeze(-1), *(column for _ in Minibatch._fields[1:]))
     with _warnings() as told:
         steps = accelerated(step, setting.cuda, 3, setting.device)
-        after, _ = steps(LearnerState(zeros, zeros, zeros), batches, Coefficients(*column.T[:1].expand(9, 3)))
+        after, _ = steps(
+            LearnerState(zeros, zeros, zeros), batches, Coefficients(*column.T[:2], *column[0, 0].expand(7))
+        )
     good = after.parameters.tolist() == [12.0] * 8 and len(told) == setting.cuda
     after_all = learning_of_one(setting)
     return [

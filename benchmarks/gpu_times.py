@@ -77,10 +77,10 @@ def _batches(setting: Setting, policy: Policy, count: int, size: int) -> tuple[m
     old, advantages, returns = (torch.randn(shape, device=device) for _ in range(3))
     actions = torch.zeros(*shape, 1, dtype=torch.int64, device=device)
     means = torch.full(shape, 1.0 / size, device=device)
-    fixed = (3e-6, 1e-5, 0.2, 0.8, 1.2, 0.0, 0.5, 0.01, 0.5)
-    coefficients = (torch.full((count,), number, device=device) for number in fixed)
+    sizes = (torch.full((count,), size, device=device) for size in (3e-6, 1e-5))
+    fixed = torch.tensor((0.2, 0.8, 1.2, 0.0, 0.5, 0.01, 0.5), device=device)
     batches = minibatches.Minibatch(rows, actions, old * 0.1 - 1.0, old, advantages, returns, means)
-    return batches, ppo.Coefficients(*coefficients)
+    return batches, ppo.Coefficients(*sizes, *fixed)
 
 
 def transfers(setting: Setting) -> list[Row]:

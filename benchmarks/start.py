@@ -19,8 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.compare import machine
-from benchmarks.sweep_throughput import HERE, words
+from benchmarks.compare import HERE, machine
+from benchmarks.sweep_throughput import words
 
 MODULE = """
 import json, os, resource, time

@@ -20,11 +20,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.compare import machine
+from benchmarks.compare import HERE, machine
 from benchmarks.throughput import W1
 
 SEEDS, JOBS = 8, 2
-HERE = Path(__file__).resolve().parent.parent
 
 
 class Took(NamedTuple):

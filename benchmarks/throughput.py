@@ -1,16 +1,20 @@
 """Steps per second, whole-process time and memory against Stable-Baselines3, side by side and taking turns.
 
 ``python -m benchmarks.throughput`` runs the work called W1; ``--work`` names others. Needs ``pip install
-stable-baselines3``; EnvPool's line also ``pip install envpool``.
+stable-baselines3``; EnvPool's line also ``pip install envpool``. With ``--than <clone>`` another commit takes
+turns, too.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from benchmarks.compare import Contender, Measurement, compare
+from benchmarks.compare import HERE, Contender, Measurement, compare
 
 W1: dict[str, Any] = {
     "env": "CartPole-v1",
@@ -60,19 +64,31 @@ def main() -> None:
     parser.add_argument("--work", choices=[*WORKS, "scaling"], default="w1")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="", help="parts of names, with commas between: who is to run")
+    parser.add_argument("--than", type=Path, help="a clone of another commit")
     arguments = parser.parse_args()
     field = scaling() if arguments.work == "scaling" else contenders(arguments.work)
     field = [one for one in field if any(part in one.name for part in arguments.only.split(","))]
+    pairs = {}
+    if arguments.than is not None:
+        tree = arguments.than.resolve()
+        pairs = {f"{one.name}, other commit": one for one in field if one.side == "ours"}
+        field += [replace(one, name=name, tree=tree) for name, one in pairs.items()]
     measured = (
         Measurement("steps_per_second", "steps/s", higher_is_better=True),
+        Measurement("collecting", "collecting, µs a step", higher_is_better=False),
         Measurement("process_seconds", "whole process, s", higher_is_better=False),
         Measurement("peak_mib", "peak MiB", higher_is_better=False),
     )
-    compare(f"throughput-{arguments.work}", field, measured, _command, arguments.rounds)
+    results = compare(f"throughput-{arguments.work}", field, measured, _command, arguments.rounds)
+    for name, one in pairs.items():
+        rounds = list(zip(results[one.name], results[name], strict=True))
+        a_step = statistics.median(theirs["steps_per_second"] / own["steps_per_second"] for own, theirs in rounds)
+        collecting = statistics.median(own["collecting"] / theirs["collecting"] for own, theirs in rounds)
+        print(f"{one.name} against the other commit: a step in all {a_step:.2f}, collecting {collecting:.2f}")
 
 
 def _command(contender: Contender, _round: int) -> list[str]:
-    return ["-m", "benchmarks.worker", json.dumps({"side": contender.side, **contender.spec})]
+    return ["-P", str(HERE / "benchmarks" / "worker.py"), json.dumps({"side": contender.side, **contender.spec})]
 
 
 if __name__ == "__main__":

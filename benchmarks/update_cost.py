@@ -54,8 +54,8 @@ def _time(steps: ppo.UpdateSteps, policy: Policy) -> tuple[float, float]:
         torch.randn(shape),
         torch.full(shape, 1.0 / BATCH),
     )
-    fixed = (3e-4, 1e-5, 0.2, 0.8, 1.2, 0.0, 0.5, 0.01, 0.5)
-    coefficients = ppo.Coefficients(*(torch.full((MINIBATCHES,), number) for number in fixed))
+    sizes = (torch.full((MINIBATCHES,), size) for size in (3e-4, 1e-5))
+    coefficients = ppo.Coefficients(*sizes, *torch.tensor((0.2, 0.8, 1.2, 0.0, 0.5, 0.01, 0.5)))
     began = time.perf_counter()
     steps(state, batches, coefficients)
     first = time.perf_counter() - began

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import resource
+import statistics
 import sys
 import tempfile
 import time
@@ -20,8 +21,13 @@ WARM_UP = 2  # iterations that steady speed leaves out: first calls of everythin
 def main() -> None:
     """Run what the argument describes."""
     spec = json.loads(sys.argv[1])
-    stamps = {"ours": _ours, "sb3": _sb3}[spec.pop("side")](spec)
-    print(json.dumps({**_steady(stamps), "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+    collecting: list[float] = []
+    side = spec.pop("side")
+    stamps = _ours(spec, collecting) if side == "ours" else _sb3(spec)
+    numbers = _steady(stamps)
+    if collecting:
+        numbers["collecting"] = statistics.median(collecting[WARM_UP:])
+    print(json.dumps({**numbers, "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
 
 
 def _steady(stamps: list[tuple[int, float]]) -> dict[str, float]:
@@ -33,7 +39,8 @@ def _steady(stamps: list[tuple[int, float]]) -> dict[str, float]:
     }
 
 
-def _ours(spec: dict[str, Any]) -> list[tuple[int, float]]:
+def _ours(spec: dict[str, Any], collecting: list[float]) -> list[tuple[int, float]]:
+    """Steps and times at the ends of iterations; appends each one's microseconds a step of collecting."""
     from ppo_cli import EnvConfig, NetworkConfig, TrainConfig
     from ppo_cli.training import run
 
@@ -44,7 +51,9 @@ def _ours(spec: dict[str, Any]) -> list[tuple[int, float]]:
             pass
 
         def log(self, row: dict[str, Any]) -> None:
+            before = stamps[-1][0] if stamps else 0
             stamps.append((row["step"], time.perf_counter()))
+            collecting.append(row["time/collect"] / (row["step"] - before) * 1e6)
 
         def close(self, summary: dict[str, Any]) -> None:
             pass

@@ -19,7 +19,7 @@ from ppo_cli.algorithm import ppo, programs
 from ppo_cli.algorithm.adam import LearnerState
 from ppo_cli.algorithm.compiled import Compiled
 from ppo_cli.algorithm.minibatches import Minibatch
-from ppo_cli.algorithm.ppo import Coefficients
+from ppo_cli.algorithm.ppo import EACH_STEP, Coefficients
 from ppo_cli.config import NetworkConfig
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no compiler")
@@ -31,6 +31,9 @@ def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "folder", lambda: None)
 
 
+CONSTANTS = len(Coefficients._fields) - EACH_STEP
+
+
 def drift(state: LearnerState, batch: Minibatch, coef: Coefficients) -> tuple[LearnerState, Tensor]:
     """A step of which one can say by heart what many of them come to: x becomes 2x + the number in its minibatch."""
     parameters = state.parameters * 2.0 + batch.returns.sum() * coef.step_size
@@ -40,10 +43,10 @@ def drift(state: LearnerState, batch: Minibatch, coef: Coefficients) -> tuple[Le
 
 def columns_of(returns: list[float]) -> tuple[Minibatch, Coefficients]:
     """Minibatches of one row each, whose step size is 1."""
-    column, size = torch.tensor(returns).unsqueeze(-1), torch.ones(len(returns))
+    column, sizes = torch.tensor(returns).unsqueeze(-1), torch.ones(EACH_STEP, len(returns))
     others = (column.clone() for _ in range(4))
     batches = Minibatch(column.unsqueeze(-1).clone(), column.unsqueeze(-1).clone(), *others, column)
-    return batches._replace(returns=column.clone()), Coefficients(*(size.clone() for _ in Coefficients._fields))
+    return batches._replace(returns=column.clone()), Coefficients(*sizes, *torch.ones(CONSTANTS))
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from ppo_cli.agent.core import Agent
 from ppo_cli.algorithm import compiled
 from ppo_cli.algorithm.minibatches import Minibatch
-from ppo_cli.algorithm.ppo import Coefficients
+from ppo_cli.algorithm.ppo import EACH_STEP, Coefficients
 from ppo_cli.config import ContinuousConfig, NetworkConfig, PPOConfig
 from ppo_cli.seeding import Globals, kept_globals, seed_globals
 from ppo_cli.spec import ActionPart, ObsPart, Spec
@@ -73,7 +73,8 @@ def test_a_gradient_step_stays_on_its_device(spec: Spec, settings: PPOConfig) ->
     observations = column(agent.policy.row_size, dtype=rows)
     actions = column(spec.action_size, dtype=getattr(torch, spec.action_dtype))
     batches = Minibatch(observations, actions, *(column() for _ in range(5)))
-    coefficients = Coefficients(*(torch.empty(2, device="meta") for _ in Coefficients._fields))
+    numbers = [torch.empty((), device="meta") for _ in Coefficients._fields[EACH_STEP:]]
+    coefficients = Coefficients(*torch.empty(EACH_STEP, 2, device="meta"), *numbers)
     arguments = (agent.learner.state, batches, coefficients)
     agent.learner._update_steps(*arguments)  # constants go there once, which a recording's first runs are for
     with OneDevice():
@@ -91,12 +92,9 @@ def test_what_is_recorded_is_recorded_on_its_own_gpu(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(compiled, "record_cuda", record)
     agent = Agent.from_spec(DISCRETE, config(), seed=0)
     steps = compiled.accelerated(lambda state, *_: (state, torch.zeros(6)), True, 1, torch.device("cuda:1"))
-    column = torch.zeros(1, 2)
-    steps(
-        agent.learner.state,
-        Minibatch(*(column for _ in Minibatch._fields)),
-        Coefficients(*column.expand(9, 1, 2)[..., 0]),
-    )
+    column, numbers = torch.zeros(1, 2), torch.zeros(len(Coefficients._fields) - EACH_STEP)
+    batches = Minibatch(*(column for _ in Minibatch._fields))
+    steps(agent.learner.state, batches, Coefficients(*torch.zeros(EACH_STEP, 1), *numbers))
     assert recorded_on == [torch.device("cuda:1")]
 
 

@@ -398,7 +398,7 @@ def test_adam_takes_the_steps_of_torchs_adam() -> None:
         theirs.grad = gradient
         before = (state.parameters, theirs.detach().clone())
         optimizer.step()
-        state = adam.adam(state, gradient, *adam.adam_sizes(lr, number, 1)[0])
+        state = adam.adam(state, gradient, *adam.adam_sizes(lr, number, 1)[:, 0])
         moved = state.parameters - before[0]
         # the sizes are float32, all else is float64
         torch.testing.assert_close(moved, theirs.detach() - before[1], rtol=1e-6, atol=1e-12)
@@ -406,12 +406,12 @@ def test_adam_takes_the_steps_of_torchs_adam() -> None:
 
 def test_adams_sizes_of_an_epoch_are_those_of_its_steps_one_by_one() -> None:
     sizes = adam.adam_sizes(0.1, 0, 6)
-    assert sizes.shape == (6, 2)
+    assert sizes.shape == (2, 6)
     for step in range(6):
-        assert torch.equal(adam.adam_sizes(0.1, step, 1)[0], sizes[step])
+        assert torch.equal(adam.adam_sizes(0.1, step, 1)[:, 0], sizes[:, step])
     # first step: 0.1·√0.001/0.1 and 1e-5·√0.001; after very many: the step size and epsilon themselves
-    assert sizes[0].tolist() == pytest.approx([0.001**0.5, 1e-5 * 0.001**0.5], rel=1e-6)
-    assert adam.adam_sizes(0.1, 10**7, 1)[0].tolist() == pytest.approx([0.1, 1e-5], rel=1e-6)
+    assert sizes[:, 0].tolist() == pytest.approx([0.001**0.5, 1e-5 * 0.001**0.5], rel=1e-6)
+    assert adam.adam_sizes(0.1, 10**7, 1)[:, 0].tolist() == pytest.approx([0.1, 1e-5], rel=1e-6)
 
 
 def test_the_update_step_changes_none_of_its_inputs_and_draws_nothing() -> None:

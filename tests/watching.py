@@ -9,7 +9,7 @@ from torch import Tensor
 from ppo_cli.agent.learner import Learner
 from ppo_cli.algorithm.adam import LearnerState
 from ppo_cli.algorithm.minibatches import Minibatch
-from ppo_cli.algorithm.ppo import Coefficients
+from ppo_cli.algorithm.ppo import EACH_STEP, Coefficients
 
 
 def watch_steps(learner: Learner, tell: Callable[[Minibatch, Coefficients, Tensor], object]) -> None:
@@ -20,7 +20,8 @@ def watch_steps(learner: Learner, tell: Callable[[Minibatch, Coefficients, Tenso
         after, history = steps(state, batches, coefs)
         for place, metrics in enumerate(history):
             batch = Minibatch(*(column[place] for column in batches))
-            tell(batch, Coefficients(*(column[place] for column in coefs)), metrics)
+            sizes = (column[place] for column in coefs[:EACH_STEP])
+            tell(batch, Coefficients(*sizes, *coefs[EACH_STEP:]), metrics)
         return after, history
 
     learner._update_steps = watched

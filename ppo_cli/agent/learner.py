@@ -216,33 +216,50 @@ class Learner:
         config, state = self.config, self.state
         if len(table) == 0:  # every step of the rollout only fetched an episode's first observation
             return torch.zeros(len(ppo.LOSS_METRICS)), 0
-        history: list[Tensor] = []
-        diverged, constants = False, self._constants()
-        while len(history) < config.epochs and not diverged:
-            shuffled = torch.randperm(len(table), generator=self.shuffle_stream)
-            sequences, weights = minibatches.minibatch_rows(shuffled, config.batch_size // self._length)
-            places = table[sequences].flatten(1)
-            if self._length > 1:
-                weights = (weights.unsqueeze(-1) * table_weights[sequences]).flatten(1)
-            places, weights = places.to(self.policy.device), weights.to(self.policy.device)
-            columns, parts = (places, weights, *self._coefficients(len(places), constants)), []
-            rooms = len(places) > self._room
-            for some, their_weights, *sizes in zip(
-                *(torch.split(column, self._room) if rooms else (column,) for column in columns), strict=True
-            ):
-                state, metrics = self._update_steps(
-                    state, minibatches.gather_minibatches(rollout, some, their_weights), Coefficients(*sizes)
-                )
+        at_once = self._rows_at_once // config.batch_size
+        count = -(-len(table) // (config.batch_size // self._length))
+        # epochs are dealt together, for with small tensors each call counts; but one that may be the last goes alone
+        together = 1 if config.target_kl is not None else max(1, at_once // count)
+        sizes = adam.adam_sizes(self.lr, self.updates, config.epochs * count).to(self.policy.device)
+        constants, history, epochs, diverged = self._constants(), list[Tensor](), 0, False
+        while epochs < config.epochs and not diverged:
+            dealt = self._deal(table, table_weights, min(together, config.epochs - epochs))
+            taken = slice(epochs * count, epochs * count + len(dealt[0]))
+            columns = (torch.split(column, at_once) for column in (*dealt, *sizes[:, taken]))
+            parts = []
+            for places, weights, *some in zip(*columns, strict=True):
+                batches = minibatches.gather_minibatches(rollout, places, weights)
+                state, metrics = self._take_steps(state, batches, some, constants)
                 parts.append(metrics)
             history.append(metrics := torch.cat(parts))
-            self.updates += len(places)
+            epochs += len(metrics) // count
+            self.updates += len(metrics)
             if config.target_kl is not None:
                 divergence = metrics.mean(0)[ppo.LOSS_METRICS.index("approx_kl")]
                 diverged = divergence.item() > config.target_kl
         metrics_of_all = torch.cat(history)
-        check_update(metrics_of_all, self.policy.network.named(state.parameters), len(metrics_of_all) // len(history))
+        check_update(metrics_of_all, self.policy.network.named(state.parameters), count)
         self.set_state(state)
-        return metrics_of_all.mean(0), len(history)
+        return metrics_of_all.mean(0), epochs
+
+    def _deal(self, table: Tensor, table_weights: Tensor, epochs: int) -> tuple[Tensor, Tensor]:
+        """The next minibatches of ``epochs`` epochs: row numbers and weights, (minibatches, batch) each."""
+        shuffled = torch.stack([torch.randperm(len(table), generator=self.shuffle_stream) for _ in range(epochs)])
+        sequences, weights = minibatches.minibatch_rows(shuffled, self.config.batch_size // self._length)
+        if self._length > 1:
+            weights = weights.unsqueeze(-1) * table_weights[sequences]
+        device = self.policy.device
+        return table[sequences].flatten(2).flatten(0, 1).to(device), weights.flatten(2).flatten(0, 1).to(device)
+
+    def _take_steps(
+        self, state: LearnerState, batches: Minibatch, sizes: Sequence[Tensor], constants: Sequence[Tensor]
+    ) -> tuple[LearnerState, Tensor]:
+        """Gradient steps in turn, as many at once as a program takes; the state after them, and their metrics."""
+        history = []
+        for *batch, step_size, eps in zip(*(torch.split(part, self._room) for part in (*batches, *sizes)), strict=True):
+            state, metrics = self._update_steps(state, Minibatch(*batch), Coefficients(step_size, eps, *constants))
+            history.append(metrics)
+        return state, torch.cat(history)
 
     def _constants(self) -> Sequence[Tensor]:
         """The coefficients that are the same for all gradient steps of an update, a number each."""
@@ -257,8 +274,3 @@ class Learner:
             config.max_grad_norm or 0.0,  # likewise
         )
         return torch.tensor(fixed, device=self.policy.device).unbind()
-
-    def _coefficients(self, count: int, constants: Sequence[Tensor]) -> Coefficients:
-        """Those of the next ``count`` gradient steps, (count,) each."""
-        sizes = adam.adam_sizes(self.lr, self.updates, count).to(self.policy.device)
-        return Coefficients(*sizes.unbind(1), *(number.expand(count) for number in constants))

@@ -29,11 +29,11 @@ def adam_sizes(lr: float, done: int, count: int) -> Tensor:
         count: Steps to come.
 
     Returns:
-        (count, 2).
+        Sizes and epsilons, (2, count).
     """
     steps = torch.arange(done + 1, done + count + 1, dtype=torch.float64)
     second = (1.0 - ADAM_BETA2**steps).sqrt()
-    return torch.stack((lr * second / (1.0 - ADAM_BETA1**steps), ADAM_EPS * second), 1).float()
+    return torch.stack((lr * second / (1.0 - ADAM_BETA1**steps), ADAM_EPS * second)).float()
 
 
 def adam(state: LearnerState, gradient: Tensor, step_size: Tensor, eps: Tensor) -> LearnerState:

@@ -20,32 +20,33 @@ from ppo_cli.algorithm import ppo, programs
 from ppo_cli.algorithm.adam import LearnerState
 from ppo_cli.algorithm.cuda_graph import Replayed, record_cuda
 from ppo_cli.algorithm.minibatches import Minibatch
-from ppo_cli.algorithm.ppo import Coefficients, UpdateStep, UpdateSteps
+from ppo_cli.algorithm.ppo import EACH_STEP, Coefficients, UpdateStep, UpdateSteps
 from ppo_cli.algorithm.programs import Program
 from ppo_cli.algorithm.recording import Recording, record
 
 log = logging.getLogger("ppo_cli")
 
 STATES, FIELDS = len(LearnerState._fields), len(Minibatch._fields)
+COLUMNS = FIELDS + EACH_STEP
+"""Of a minibatch's and the coefficients' tensors, those that have an entry for each step."""
 
 
 def run_steps(step: UpdateStep) -> UpdateSteps:
     """One call of ``step`` after another."""
 
     def update_steps(state: LearnerState, batches: Minibatch, coefs: Coefficients) -> tuple[LearnerState, Tensor]:
-        history = []
-        columns = zip(*(column.unbind(0) for column in batches), strict=True)
-        sizes = zip(*map(each, coefs), strict=True)
-        for batch, coef in zip(columns, sizes, strict=True):
-            state, metrics = step(state, Minibatch(*batch), Coefficients(*coef))
+        given, history = (*batches, *coefs), []
+        for entries in zip(*(column.unbind(0) for column in given[:COLUMNS]), strict=True):
+            state, metrics = step(state, *_batch((*entries, *given[COLUMNS:])))
             history.append(metrics)
         return state, torch.stack(history)
 
-    def each(column: Tensor) -> Sequence[Tensor]:
-        """A number for each step; one that was expanded is one number, and views of it would only cost time."""
-        return [column[0]] * len(column) if column.stride(0) == 0 else column.unbind(0)
-
     return update_steps
+
+
+def _batch(entries: Sequence[Tensor]) -> tuple[Minibatch, Coefficients]:
+    """One step's, of their tensors."""
+    return Minibatch(*entries[:FIELDS]), Coefficients(*entries[FIELDS:])
 
 
 class Compiled:
@@ -72,8 +73,8 @@ class Compiled:
             self._steps = self._prepare(state, (*batches, *coefs))
         return self._steps(state, batches, coefs)
 
-    def _prepare(self, state: LearnerState, columns: Sequence[Tensor]) -> UpdateSteps:
-        filled = [_filled_up(column[: self._room], self._room) for column in columns]
+    def _prepare(self, state: LearnerState, given: Sequence[Tensor]) -> UpdateSteps:
+        filled = [*(_filled_up(column[: self._room], self._room) for column in given[:COLUMNS]), *given[COLUMNS:]]
         seen = _look_at(self._step, state, filled)
         program = None if seen is None else _kept(seen, state, filled)
         if program is not None:
@@ -99,14 +100,15 @@ def _in_parts(program: Program, room: int) -> UpdateSteps:
     """The steps by as many calls of a program as its room makes necessary."""
 
     def update_steps(state: LearnerState, batches: Minibatch, coefs: Coefficients) -> tuple[LearnerState, Tensor]:
-        columns, history = (*batches, *coefs), []
-        for start in range(0, len(columns[0]), room):
-            part = [column[start : start + room] for column in columns]
-            count = len(part[0])
-            *after, metrics = program(torch.tensor(count), *state, *(_filled_up(column, room) for column in part))
+        columns, fixed = (*batches, *coefs[:EACH_STEP]), coefs[EACH_STEP:]
+        count, history = len(columns[0]), []
+        for start in range(0, count, room):
+            part = columns if count == room else [column[start : start + room] for column in columns]
+            taken = min(room, count - start)
+            *after, metrics = program(torch.tensor(taken), *state, *(_filled_up(each, room) for each in part), *fixed)
             state = LearnerState(*after)
-            history.append(metrics[:count])
-        return state, torch.cat(history)
+            history.append(metrics if taken == room else metrics[:taken])
+        return state, history[0] if len(history) == 1 else torch.cat(history)
 
     return update_steps
 
@@ -122,11 +124,11 @@ def _look_at(step: UpdateStep, state: LearnerState, filled: Sequence[Tensor]) ->
     """What a step does with the first minibatch; ``None`` where that tells too little of it, or it fails."""
 
     def first(*tensors: Tensor) -> tuple[Tensor, ...]:
-        here = tensors[STATES:]
-        after, metrics = step(LearnerState(*tensors[:STATES]), Minibatch(*here[:FIELDS]), Coefficients(*here[FIELDS:]))
+        after, metrics = step(LearnerState(*tensors[:STATES]), *_batch(tensors[STATES:]))
         return *after, metrics
 
-    arguments = [*(part.detach().clone() for part in state), *(column[0].clone() for column in filled)]
+    arguments = [*(part.detach().clone() for part in state), *(column[0].clone() for column in filled[:COLUMNS])]
+    arguments += [number.clone() for number in filled[COLUMNS:]]
     try:
         return record(first, arguments, (*state, *filled))
     except Exception as error:  # which the compiler is not kept from trying
@@ -157,7 +159,7 @@ def _alike(found: Tensor, expected: Tensor) -> bool:
 
 
 def _compile(step: UpdateStep, state: LearnerState, filled: Sequence[Tensor], seen: Recording | None) -> Program:
-    """The program that takes ``step`` for the first entries of columns like ``filled``; other runs find it on disk."""
+    """The program that takes ``step`` for the first entries of columns as in ``filled``; other runs find it on disk."""
     from torch._inductor import compile as compile_graph
 
     before = programs.libraries()
@@ -192,18 +194,18 @@ def _loop(
 
     # what is traced may not be given one tensor twice, nor two views of one
     done, count = torch.tensor(0), torch.tensor(0)
-    start, columns = [torch.empty_like(part) for part in state], [torch.empty_like(column) for column in filled]
-    room, kinds = len(columns[0]), len(ppo.LOSS_METRICS)
+    start, others = [torch.empty_like(part) for part in state], [torch.empty_like(tensor) for tensor in filled]
+    room, kinds = len(filled[0]), len(ppo.LOSS_METRICS)
 
     def one_more(done: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
-        now, history, columns = others[:STATES], others[STATES], others[STATES + 2 :]
+        now, history, given = others[:STATES], others[STATES], others[STATES + 2 :]
         place = done.view(1)
-        here = [column.index_select(0, place).squeeze(0) for column in columns]
-        after, metrics = step(LearnerState(*now), Minibatch(*here[:FIELDS]), Coefficients(*here[FIELDS:]))
+        here = [column.index_select(0, place).squeeze(0) for column in given[:COLUMNS]]
+        after, metrics = step(LearnerState(*now), *_batch([*here, *given[COLUMNS:]]))
         return done + 1, *after, history.index_copy(0, place, metrics.unsqueeze(0))
 
     history = torch.zeros(room, kinds)
-    body = _trace(one_more, done, *start, history, count, *columns)  # by itself: a loop lets no gradient be taken
+    body = _trace(one_more, done, *start, history, count, *others)  # by itself: a loop lets no gradient be taken
     constants = _lift_constants(body)
 
     def is_left(done: Tensor, *others: Tensor) -> Tensor:
@@ -219,7 +221,7 @@ def _loop(
         # a loop is kept in the cache on disk only where somebody answers for its key, so all that it does is in there
         "unsafe_marked_cacheable_functions": {"torch.ops.higher_order.while_loop": _digest(body)},
     }
-    arguments: list[Any] = [count, *start, *columns, *constants]
+    arguments: list[Any] = [count, *start, *others, *constants]
     return _trace(steps, *arguments), arguments, constants, options
 
 

@@ -67,24 +67,30 @@ def sequence_table(weights: Tensor, length: int) -> tuple[Tensor, Tensor]:
     return table, weights.flatten()[table] * ~filling
 
 
-def minibatch_rows(permutation: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
+def minibatch_rows(permutations: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
     """Deal shuffled rows out to the fewest minibatches of one static size, as evenly as they go.
 
     Args:
-        permutation: (rows,) the rows' numbers in shuffled order.
+        permutations: (…, rows) the rows' numbers in shuffled order, for each epoch.
         batch_size: Rows a minibatch has room for.
 
     Returns:
-        Row numbers and weights, each (minibatches, batch_size). Every row stands in exactly one place with weight 1;
-        places left over repeat a row with weight 0, and no two minibatches differ by more than one row that counts.
+        Row numbers and weights, each (…, minibatches, batch_size). In each epoch every row stands in exactly one place
+        with weight 1; places left over repeat a row with weight 0, and no two minibatches differ by more than one row
+        that counts.
     """
-    rows = len(permutation)
+    rows = permutations.shape[-1]
     count = -(-rows // batch_size)
-    places = count * batch_size
-    padded = torch.cat((permutation, permutation[:1].expand(places - rows)))
-    weights = torch.ones(places)
-    weights[rows:] = 0.0
-    return padded.view(batch_size, count).T.contiguous(), weights.view(batch_size, count).T.contiguous()
+    left_over = count * batch_size - rows
+    padded = torch.cat((permutations, permutations[..., :1].expand(*permutations.shape[:-1], left_over)), -1)
+    weights = torch.ones_like(padded, dtype=torch.float32)
+    weights[..., rows:] = 0.0
+    return _by_turns(padded, batch_size), _by_turns(weights, batch_size)
+
+
+def _by_turns(places: Tensor, batch_size: int) -> Tensor:
+    """(…, minibatches · batch_size) → (…, minibatches, batch_size), one entry to each minibatch and then the next."""
+    return places.view(*places.shape[:-1], batch_size, -1).transpose(-1, -2).contiguous()
 
 
 def gather_minibatches(rollout: Minibatch, places: Tensor, weights: Tensor) -> Minibatch:
