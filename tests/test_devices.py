@@ -14,8 +14,9 @@ from torch.utils._pytree import tree_leaves
 
 from ppo_cli.agent.core import Agent
 from ppo_cli.algorithm import compiled
+from ppo_cli.algorithm.compiled import EACH_STEP
 from ppo_cli.algorithm.minibatches import Minibatch
-from ppo_cli.algorithm.ppo import EACH_STEP, Coefficients
+from ppo_cli.algorithm.ppo import Coefficients
 from ppo_cli.config import ContinuousConfig, NetworkConfig, PPOConfig
 from ppo_cli.seeding import Globals, kept_globals, seed_globals
 from ppo_cli.spec import ActionPart, ObsPart, Spec

@@ -98,8 +98,8 @@ class Learner:
         full = -(-sequences // (config.batch_size // length))
         row = policy.row_size * np.dtype(policy.row_dtype).itemsize
         self._rows_at_once = max(config.batch_size, AT_ONCE // row)
-        self._room = min(full, self._rows_at_once // config.batch_size)
-        self._update_steps = accelerated(step, compiled, self._room, policy.device)
+        room = min(full, self._rows_at_once // config.batch_size)
+        self._update_steps = accelerated(step, compiled, room, policy.device)
         self.updates = 0
         first_moment, second_moment = torch.zeros_like(policy.parameters), torch.zeros_like(policy.parameters)
         self.set_state(LearnerState(policy.parameters, first_moment, second_moment))
@@ -229,7 +229,7 @@ class Learner:
             parts = []
             for places, weights, *some in zip(*columns, strict=True):
                 batches = minibatches.gather_minibatches(rollout, places, weights)
-                state, metrics = self._take_steps(state, batches, some, constants)
+                state, metrics = self._update_steps(state, batches, Coefficients(*some, *constants))
                 parts.append(metrics)
             history.append(metrics := torch.cat(parts))
             epochs += len(metrics) // count
@@ -250,16 +250,6 @@ class Learner:
             weights = weights.unsqueeze(-1) * table_weights[sequences]
         device = self.policy.device
         return table[sequences].flatten(2).flatten(0, 1).to(device), weights.flatten(2).flatten(0, 1).to(device)
-
-    def _take_steps(
-        self, state: LearnerState, batches: Minibatch, sizes: Sequence[Tensor], constants: Sequence[Tensor]
-    ) -> tuple[LearnerState, Tensor]:
-        """Gradient steps in turn, as many at once as a program takes; the state after them, and their metrics."""
-        history = []
-        for *batch, step_size, eps in zip(*(torch.split(part, self._room) for part in (*batches, *sizes)), strict=True):
-            state, metrics = self._update_steps(state, Minibatch(*batch), Coefficients(step_size, eps, *constants))
-            history.append(metrics)
-        return state, torch.cat(history)
 
     def _constants(self) -> Sequence[Tensor]:
         """The coefficients that are the same for all gradient steps of an update, a number each."""

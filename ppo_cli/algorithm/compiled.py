@@ -20,24 +20,24 @@ from ppo_cli.algorithm import ppo, programs
 from ppo_cli.algorithm.adam import LearnerState
 from ppo_cli.algorithm.cuda_graph import Replayed, record_cuda
 from ppo_cli.algorithm.minibatches import Minibatch
-from ppo_cli.algorithm.ppo import EACH_STEP, Coefficients, UpdateStep, UpdateSteps
+from ppo_cli.algorithm.ppo import Coefficients, UpdateStep, UpdateSteps
 from ppo_cli.algorithm.programs import Program
 from ppo_cli.algorithm.recording import Recording, record
 
 log = logging.getLogger("ppo_cli")
 
 STATES, FIELDS = len(LearnerState._fields), len(Minibatch._fields)
-COLUMNS = FIELDS + EACH_STEP
-"""Of a minibatch's and the coefficients' tensors, those that have an entry for each step."""
+EACH_STEP = 2
+"""So many coefficients, the first, differ from step to step: Adam's."""
 
 
 def run_steps(step: UpdateStep) -> UpdateSteps:
     """One call of ``step`` after another."""
 
     def update_steps(state: LearnerState, batches: Minibatch, coefs: Coefficients) -> tuple[LearnerState, Tensor]:
-        given, history = (*batches, *coefs), []
-        for entries in zip(*(column.unbind(0) for column in given[:COLUMNS]), strict=True):
-            state, metrics = step(state, *_batch((*entries, *given[COLUMNS:])))
+        columns, history = (*batches, *coefs[:EACH_STEP]), []
+        for entries in zip(*(column.unbind(0) for column in columns), strict=True):
+            state, metrics = step(state, *_batch((*entries, *coefs[EACH_STEP:])))
             history.append(metrics)
         return state, torch.stack(history)
 
@@ -70,11 +70,13 @@ class Compiled:
     def __call__(self, state: LearnerState, batches: Minibatch, coefs: Coefficients) -> tuple[LearnerState, Tensor]:
         """As :func:`run_steps` does."""
         if self._steps is None:
-            self._steps = self._prepare(state, (*batches, *coefs))
+            self._steps = self._prepare(state, batches, coefs)
         return self._steps(state, batches, coefs)
 
-    def _prepare(self, state: LearnerState, given: Sequence[Tensor]) -> UpdateSteps:
-        filled = [*(_filled_up(column[: self._room], self._room) for column in given[:COLUMNS]), *given[COLUMNS:]]
+    def _prepare(self, state: LearnerState, batches: Minibatch, coefs: Coefficients) -> UpdateSteps:
+        room = self._room
+        filled = [_filled_up(column[:room], room) for column in (*batches, *coefs[:EACH_STEP])]
+        filled += _repeated(coefs[EACH_STEP:], room)
         seen = _look_at(self._step, state, filled)
         program = None if seen is None else _kept(seen, state, filled)
         if program is not None:
@@ -100,15 +102,14 @@ def _in_parts(program: Program, room: int) -> UpdateSteps:
     """The steps by as many calls of a program as its room makes necessary."""
 
     def update_steps(state: LearnerState, batches: Minibatch, coefs: Coefficients) -> tuple[LearnerState, Tensor]:
-        columns, fixed = (*batches, *coefs[:EACH_STEP]), coefs[EACH_STEP:]
-        count, history = len(columns[0]), []
-        for start in range(0, count, room):
-            part = columns if count == room else [column[start : start + room] for column in columns]
-            taken = min(room, count - start)
-            *after, metrics = program(torch.tensor(taken), *state, *(_filled_up(each, room) for each in part), *fixed)
+        fixed, history = _repeated(coefs[EACH_STEP:], room), []
+        columns = (torch.split(column, room) for column in (*batches, *coefs[:EACH_STEP]))
+        for part in zip(*columns, strict=True):
+            count = len(part[0])
+            *after, metrics = program(torch.tensor(count), *state, *(_filled_up(each, room) for each in part), *fixed)
             state = LearnerState(*after)
-            history.append(metrics if taken == room else metrics[:taken])
-        return state, history[0] if len(history) == 1 else torch.cat(history)
+            history.append(metrics[:count])
+        return state, torch.cat(history)
 
     return update_steps
 
@@ -120,6 +121,11 @@ def _filled_up(column: Tensor, room: int) -> Tensor:
     return torch.cat((column, column.new_zeros(room - len(column), *column.shape[1:])))
 
 
+def _repeated(numbers: Sequence[Tensor], room: int) -> Sequence[Tensor]:
+    """A column for each number: a program takes columns alone."""
+    return torch.stack(list(numbers)).unsqueeze(1).repeat(1, room).unbind()
+
+
 def _look_at(step: UpdateStep, state: LearnerState, filled: Sequence[Tensor]) -> Recording | None:
     """What a step does with the first minibatch; ``None`` where that tells too little of it, or it fails."""
 
@@ -127,8 +133,7 @@ def _look_at(step: UpdateStep, state: LearnerState, filled: Sequence[Tensor]) ->
         after, metrics = step(LearnerState(*tensors[:STATES]), *_batch(tensors[STATES:]))
         return *after, metrics
 
-    arguments = [*(part.detach().clone() for part in state), *(column[0].clone() for column in filled[:COLUMNS])]
-    arguments += [number.clone() for number in filled[COLUMNS:]]
+    arguments = [*(part.detach().clone() for part in state), *(column[0].clone() for column in filled)]
     try:
         return record(first, arguments, (*state, *filled))
     except Exception as error:  # which the compiler is not kept from trying
@@ -194,18 +199,18 @@ def _loop(
 
     # what is traced may not be given one tensor twice, nor two views of one
     done, count = torch.tensor(0), torch.tensor(0)
-    start, others = [torch.empty_like(part) for part in state], [torch.empty_like(tensor) for tensor in filled]
-    room, kinds = len(filled[0]), len(ppo.LOSS_METRICS)
+    start, columns = [torch.empty_like(part) for part in state], [torch.empty_like(column) for column in filled]
+    room, kinds = len(columns[0]), len(ppo.LOSS_METRICS)
 
     def one_more(done: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
-        now, history, given = others[:STATES], others[STATES], others[STATES + 2 :]
+        now, history, columns = others[:STATES], others[STATES], others[STATES + 2 :]
         place = done.view(1)
-        here = [column.index_select(0, place).squeeze(0) for column in given[:COLUMNS]]
-        after, metrics = step(LearnerState(*now), *_batch([*here, *given[COLUMNS:]]))
+        here = [column.index_select(0, place).squeeze(0) for column in columns]
+        after, metrics = step(LearnerState(*now), *_batch(here))
         return done + 1, *after, history.index_copy(0, place, metrics.unsqueeze(0))
 
     history = torch.zeros(room, kinds)
-    body = _trace(one_more, done, *start, history, count, *others)  # by itself: a loop lets no gradient be taken
+    body = _trace(one_more, done, *start, history, count, *columns)  # by itself: a loop lets no gradient be taken
     constants = _lift_constants(body)
 
     def is_left(done: Tensor, *others: Tensor) -> Tensor:
@@ -221,7 +226,7 @@ def _loop(
         # a loop is kept in the cache on disk only where somebody answers for its key, so all that it does is in there
         "unsafe_marked_cacheable_functions": {"torch.ops.higher_order.while_loop": _digest(body)},
     }
-    arguments: list[Any] = [count, *start, *others, *constants]
+    arguments: list[Any] = [count, *start, *columns, *constants]
     return _trace(steps, *arguments), arguments, constants, options
 
 

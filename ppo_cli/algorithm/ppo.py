@@ -26,13 +26,10 @@ LOSS_METRICS = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fract
 
 
 class Coefficients(NamedTuple):
-    """What schedules, sweeps and Adam change, as 0-dimensional tensors so that a new value compiles nothing anew.
-
-    The first :data:`EACH_STEP` differ from one gradient step to the next, the others from one update to the next.
-    """
+    """What schedules, sweeps and Adam change, as 0-dimensional tensors so that a new value compiles nothing anew."""
 
     step_size: Tensor  # of Adam, bias correction included; see adam_sizes
-    eps: Tensor  # Adam's epsilon, likewise
+    eps: Tensor  # Adam's epsilon, likewise; these two differ from step to step, what follows from update to update
     clip_ratio: Tensor
     clip_low: Tensor  # 1 − clip_ratio
     clip_high: Tensor  # 1 + clip_ratio
@@ -40,9 +37,6 @@ class Coefficients(NamedTuple):
     value_coef: Tensor
     entropy_coef: Tensor
     max_grad_norm: Tensor
-
-
-EACH_STEP = 2
 
 
 class Surrogate(NamedTuple):
@@ -70,8 +64,7 @@ UpdateStep = Callable[[LearnerState, Minibatch, Coefficients], tuple[LearnerStat
 """One gradient step; the tensor holds the :data:`LOSS_METRICS` in their order."""
 
 UpdateSteps = Callable[[LearnerState, Minibatch, Coefficients], tuple[LearnerState, Tensor]]
-"""Gradient steps in turn: minibatches, metrics and the first :data:`EACH_STEP` coefficients have one more axis, the
-first, which counts them."""
+"""Gradient steps in turn: minibatches, Adam's sizes and metrics have one more axis, the first, which counts them."""
 
 
 def estimate_advantages(
