@@ -508,6 +508,8 @@ def test_minibatches_hold_each_row_once_evenly_and_have_one_shape(rows: int, bat
     assert set(places.flatten().tolist()) <= set(permutation.tolist())
     counts = weights.sum(1)
     assert counts.max() - counts.min() <= 1
+    together = minibatches.minibatch_rows(torch.stack((permutation.flip(0), permutation)), batch_size)
+    assert all(torch.equal(part[1], alone) for part, alone in zip(together, (places, weights), strict=True))
 
 
 def test_dealt_minibatches_hold_every_row_once_with_even_shares_and_normalized_advantages() -> None:
