@@ -68,11 +68,13 @@ def main() -> None:
     arguments = parser.parse_args()
     field = scaling() if arguments.work == "scaling" else contenders(arguments.work)
     field = [one for one in field if any(part in one.name for part in arguments.only.split(","))]
-    pairs = {}
+    others: dict[str, Contender] = {}
     if arguments.than is not None:
         tree = arguments.than.resolve()
-        pairs = {f"{one.name}, other commit": one for one in field if one.side == "ours"}
-        field += [replace(one, name=name, tree=tree) for name, one in pairs.items()]
+        others = {
+            one.name: replace(one, name=f"{one.name}, other commit", tree=tree) for one in field if one.side == "ours"
+        }
+        field = [each for one in field for each in (one, others.get(one.name)) if each is not None]
     measured = (
         Measurement("steps_per_second", "steps/s", higher_is_better=True),
         Measurement("collecting", "collecting, µs a step", higher_is_better=False),
@@ -80,11 +82,11 @@ def main() -> None:
         Measurement("peak_mib", "peak MiB", higher_is_better=False),
     )
     results = compare(f"throughput-{arguments.work}", field, measured, _command, arguments.rounds)
-    for name, one in pairs.items():
-        rounds = list(zip(results[one.name], results[name], strict=True))
+    for name, other in others.items():
+        rounds = list(zip(results[name], results[other.name], strict=True))
         a_step = statistics.median(theirs["steps_per_second"] / own["steps_per_second"] for own, theirs in rounds)
         collecting = statistics.median(own["collecting"] / theirs["collecting"] for own, theirs in rounds)
-        print(f"{one.name} against the other commit: a step in all {a_step:.2f}, collecting {collecting:.2f}")
+        print(f"{name} against the other commit: a step in all {a_step:.2f}, collecting {collecting:.2f}")
 
 
 def _command(contender: Contender, _round: int) -> list[str]:
