@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -78,6 +79,12 @@ def machine() -> str:
         names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
         model = f"{names[0]}, {len(names)} cores" if names else model
     return f"{model}; Python {platform.python_version()}, torch {torch.__version__}"
+
+
+def processor_of_children() -> float:
+    """Processor seconds of all that has ended; a sweep's jobs count once the server that they were forked from ends."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _run(arguments: list[str], tree: Path) -> dict[str, float]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -19,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.compare import HERE, machine
+from benchmarks.compare import HERE, machine, processor_of_children
 from benchmarks.sweep_throughput import words
 
 MODULE = """
@@ -42,15 +41,15 @@ def took(tree: Path, compiled: bool, steps: int) -> list[float]:
     with tempfile.TemporaryDirectory() as place:
         Path(place, "stamp.py").write_text(MODULE)
         typed = [*words(steps), f"compile={str(compiled).lower()}", "callbacks=[stamp:Stamp]"]
-        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.time()
+        before, began = processor_of_children(), time.time()
         environment = {**os.environ, "PYTHONPATH": str(tree), "BEGAN": str(began)}
         command = [sys.executable, "-m", "ppo_cli", *typed]
         done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
-        wall, after = time.time() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+        wall, processor = time.time() - began, processor_of_children() - before
         if done.returncode != 0:
             sys.exit(done.stderr)
         first = json.loads(Path(place, "stamp").read_text())
-    return [*first, wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime]
+    return [*first, wall, processor]
 
 
 def main() -> None:

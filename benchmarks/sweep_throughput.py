@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.compare import HERE, machine
+from benchmarks.compare import HERE, machine, processor_of_children
 from benchmarks.throughput import W1
 
 SEEDS, JOBS = 8, 2
@@ -45,7 +44,7 @@ def measured(tree: Path, commands: list[list[str]]) -> Took:
     """Run commands of one clone at once, each in a folder of its own, to the end of the last."""
     with tempfile.TemporaryDirectory() as folder:
         processes = []
-        before, began = _processor(), time.perf_counter()
+        before, began = processor_of_children(), time.perf_counter()
         for number, command in enumerate(commands):
             place = Path(folder, str(number))
             place.mkdir()
@@ -55,16 +54,10 @@ def measured(tree: Path, commands: list[list[str]]) -> Took:
                 streams = {"stdout": output, "stderr": subprocess.STDOUT}
                 processes.append(subprocess.Popen(whole, cwd=place, env=environment, **streams))
         codes = [process.wait() for process in processes]
-        took = Took(time.perf_counter() - began, _processor() - before)
+        took = Took(time.perf_counter() - began, processor_of_children() - before)
         if any(codes):
             sys.exit("\n".join(Path(folder, str(number), "output").read_text() for number in range(len(commands))))
     return took
-
-
-def _processor() -> float:
-    """Of all that has ended; what jobs take counts when the server that they were forked from does."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 def at_once(tree: Path, steps: int) -> Took:
