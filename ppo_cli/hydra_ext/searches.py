@@ -150,7 +150,7 @@ def _check_values(folder: SearchFolder) -> None:
         raise ConfigError(list(problems))
     draws = np.random.default_rng(0)
     for _ in range(TRIED):
-        drawn = {one.key: _drawn(one, draws) for one in folder.space}
+        drawn = {one.key: one.random(draws) for one in folder.space}
         base = folder.base(drawn).config
         settings = fitted(folder.space, drawn, base)
         try:
@@ -164,15 +164,6 @@ def _check_values(folder: SearchFolder) -> None:
 def _lost(dimension: Dimension) -> Problem:
     what = f"{dimension.key} has keys or values that search.json cannot keep"
     return Problem(what, "texts as keys, and finite numbers")
-
-
-def _drawn(dimension: Dimension, draws: np.random.Generator) -> Any:
-    if dimension.choices:
-        return dimension.choices[int(draws.integers(len(dimension.choices)))]
-    if dimension.whole:
-        count = int((dimension.high - dimension.low) // (dimension.step or 1)) + 1
-        return int(dimension.low + int(draws.integers(count)) * (dimension.step or 1))
-    return float(draws.uniform(dimension.low, dimension.high))
 
 
 def unfit(launcher: Launcher, options: SweepConfig) -> list[Problem]:

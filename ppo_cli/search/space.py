@@ -11,6 +11,7 @@ from ppo_cli.config import TrainConfig
 from ppo_cli.plain import to_plain
 
 if TYPE_CHECKING:
+    import numpy as np
     from optuna.distributions import BaseDistribution
 
 
@@ -75,6 +76,15 @@ class Dimension:
             if not inside:
                 return
             yield from inside
+
+    def random(self, draws: np.random.Generator) -> Any:
+        """Any of the values, with no regard to logarithms."""
+        if self.choices:
+            return self.choices[int(draws.integers(len(self.choices)))]
+        if self.whole:
+            count = int((self.high - self.low) // (self.step or 1)) + 1
+            return int(self.low + int(draws.integers(count)) * (self.step or 1))
+        return float(draws.uniform(self.low, self.high))
 
     def ends(self) -> tuple[Any, ...]:
         """The values to check before anything is run: all choices, or both ends."""
