@@ -42,17 +42,15 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Dots:
-    """A picture.
+class Picture:
+    """What all pictures have that need no script.
 
     Attributes:
-        title: What it shows.
+        title: What it shows, and how to read it.
         alt: The same in words for those who do not see it.
         width, height: In units of its own.
-        ticks: Of the axis of scores: place and label.
-        labels: Of groups, or of a setting's values: place and text.
-        dots: The seeds.
-        bars: The means.
+        ticks: Of the axis of scores or values: place and label.
+        labels: Of groups, trials, or a setting's values: place and text.
     """
 
     title: str
@@ -61,6 +59,17 @@ class Dots:
     height: float
     ticks: tuple[tuple[float, str], ...]
     labels: tuple[tuple[float, str], ...]
+
+
+@dataclass(frozen=True)
+class Dots(Picture):
+    """Scores.
+
+    Attributes:
+        dots: The seeds.
+        bars: The means.
+    """
+
     dots: tuple[Dot, ...]
     bars: tuple[Bar, ...]
 

@@ -17,6 +17,7 @@ from ppo_cli.report.page.dots import (
     PANEL_LEFT,
     PANEL_TOP,
     PANEL_WIDTH,
+    Picture,
     Scale,
     apart,
     axis,
@@ -57,26 +58,15 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """Marks between two axes.
+class Marks(Picture):
+    """Trials between two axes.
 
     Attributes:
-        title: What it shows, and how to read it.
-        alt: The same in words for those who do not see it.
-        width, height: In units of its own.
-        ticks: Of the axis of values: place and label.
-        labels: Below: place and text.
         marks: The trials.
         line: A path, such as of the best so far; empty for none.
         bars: Medians of choices: their places, and what they are.
     """
 
-    title: str
-    alt: str
-    width: float
-    height: float
-    ticks: tuple[tuple[float, str], ...]
-    labels: tuple[tuple[float, str], ...]
     marks: tuple[Mark, ...]
     line: str
     bars: tuple[tuple[float, float, str], ...]
@@ -99,8 +89,8 @@ class SearchView:
     search: Search
     name: str
     about: str
-    history: Picture | None
-    slices: tuple[Picture, ...]
+    history: Marks | None
+    slices: tuple[Marks, ...]
     drawn: int
     importance: tuple[Bar, ...]
     alt_of_importance: str
@@ -129,7 +119,7 @@ def search_view(search: Search, level: float) -> SearchView:
     )
 
 
-def history(search: Search) -> Picture | None:
+def history(search: Search) -> Marks | None:
     """The value of each trial over its number, and the best so far; ``None`` where no trial has a value."""
     drawn = search.trials[-MOST_DRAWN:]
     known = [trial.value for trial in drawn if trial.value is not None]
@@ -146,7 +136,7 @@ def history(search: Search) -> Picture | None:
     whole = [mark for mark in numbers if mark.is_integer() and first <= mark <= last]
     best = search.best_so_far()
     told = f"The best is trial {best[-1].number} with {believed.value(search, best[-1].value)}." if best else ""
-    return Picture(
+    return Marks(
         title=f"Axis: {believed.measure(search)}, as the search believed.{_aside(search, drawn, known)}",
         alt=f"Values of {len(drawn)} trials over their numbers, from {believed.value(search, min(known))} to "
         f"{believed.value(search, max(known))}. {told} The table of trials has the numbers.",
@@ -208,7 +198,7 @@ def _scale(search: Search, known: Sequence[float], start: float, end: float, mos
     return marks, lambda value: min(greatest, max(least, scale(value)))
 
 
-def slices(search: Search) -> Iterator[Picture]:
+def slices(search: Search) -> Iterator[Marks]:
     """A panel a setting that was searched, the most important first: the value over it."""
     every = believed.finished(search)[:MOST_SLICED]
     pruned = [trial for trial in search.trials if trial.state == PRUNED and trial.value is not None]
@@ -235,7 +225,7 @@ def slices(search: Search) -> Iterator[Picture]:
             if found:
                 middle = median(found)
                 bars.append((x, scale(middle), f"{key}={short(value)}: median {believed.value(search, middle)}"))
-        yield Picture(
+        yield Marks(
             title=f"{key} (log)" if space.log else key,
             alt=f"Values of {len(marks)} trials over {key}, {_range(space)}.",
             width=PANEL_WIDTH,
