@@ -26,9 +26,10 @@ from run_folders import make_run, make_sweep
 from ppo_cli.report.build import build
 from ppo_cli.report.model import Curve
 from ppo_cli.report.options import ReportConfig
-from ppo_cli.report.page.charts import DIAGNOSTICS, Arrays, packed, thinned
+from ppo_cli.report.page.charts import Arrays, packed, thinned
 from ppo_cli.report.page.dots import by_group, by_setting
 from ppo_cli.report.page.render import as_html
+from ppo_cli.report.scores import DIAGNOSTICS
 
 GOOD, BAD = [100.0, 102, 104, 106, 108], [50.0, 52, 54, 56, 58]
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&amp;\"'{{ 7 * 7 }}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ppo_cli.loggers.curves import BLUE, GREEN, GREY, GRID, INK, ORANGE, PURPLE, SKY, VERMILION, thousands
 from ppo_cli.report.model import Group, Report, Section
-from ppo_cli.report.verdict import share
+from ppo_cli.report.verdict import measure, share
 from ppo_cli.runs.files import write_atomically
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _draw_curves(axes: Axes, section: Section, named: Sequence[Group], others: S
             marker="o" if len(curve.at) == 1 else "",
         )  # fmt: skip
     axes.set_xlabel("environment steps", size=9, color=GREY)
-    axes.set_ylabel(_measure(section), size=9, color=GREY, parse_math=False)
+    axes.set_ylabel(measure(section), size=9, color=GREY, parse_math=False)
     what = f"interquartile mean, {share(report.level)} interval, seeds"
     what += f"; grey: {len(others)} others" if others else ""
     axes.set_title(what, loc="right", size=8, color=GREY)
@@ -97,7 +97,7 @@ def _draw_seeds(axes: Axes, section: Section, named: Sequence[Group], report: Re
     axes.set_yticks([])
     axes.set_ylim(-0.5, len(named) - 0.5)
     what = "final" if report.score == "final" else "mean height of"
-    axes.set_xlabel(f"{what} {_measure(section)}", size=9, color=GREY, parse_math=False)
+    axes.set_xlabel(f"{what} {measure(section)}", size=9, color=GREY, parse_math=False)
 
 
 def _style(axes: Axes, steps: bool = True) -> None:
@@ -117,11 +117,6 @@ def _style(axes: Axes, steps: bool = True) -> None:
 def _label(group: Group) -> str:
     name = group.name if len(group.name) <= LONGEST_NAME else f"{group.name[: LONGEST_NAME - 1]}…"
     return f"{name}  (n = {len(group.seeds)})"
-
-
-def _measure(section: Section) -> str:
-    names = {"eval/episode_return_mean": "evaluation return", "rollout/episode_return_mean": "training return"}
-    return names.get(section.metric, section.metric)
 
 
 def write_pictures(report: Report, png: Path, svg: Path) -> None:

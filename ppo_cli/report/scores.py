@@ -16,14 +16,14 @@ from ppo_cli.report.statistics import Array
 CURVE_POINTS, DIAGNOSTIC_POINTS = 100, 60
 MOST_POINTS, LEAST_POINTS, ALL_POINTS = 300, 40, 24_000
 """Points of a seed's curve that are kept: at most and at least, and of all seeds together."""
-DIAGNOSTICS = (
-    "train/approx_kl",
-    "train/clip_fraction",
-    "train/explained_variance",
-    "train/entropy",
-    "train/value_loss",
-)
-"""Metrics that tell how learning went, not how well."""
+DIAGNOSTICS = {
+    "train/approx_kl": ("approximate KL", "how far an update moves the policy; healthy from 0.003 to 0.03"),
+    "train/clip_fraction": ("clip fraction", "share of transitions out of the clip range; healthy from 0.05 to 0.3"),
+    "train/explained_variance": ("explained variance", "how well the value predicts returns; rises towards 1"),
+    "train/entropy": ("entropy (nats)", "how much the policy still explores; falls slowly"),
+    "train/value_loss": ("value loss", "error of the value; falls early, then follows the returns"),
+}
+"""Metrics that tell how learning went, not how well: their names, and what is healthy, as in ``docs/metrics.md``."""
 
 Points = tuple[Array, Array]
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 
 from ppo_cli.report.comparing import seeds_to_decide, tests_in_all
-from ppo_cli.report.model import BETTER, TOO_FEW, WORSE, Gate, Group, Pair
-from ppo_cli.report.options import ReportConfig
+from ppo_cli.report.model import BETTER, TOO_FEW, WORSE, Gate, Group, Pair, Section
+from ppo_cli.report.options import EVAL_METRIC, TRAINING_METRIC, ReportConfig
 from ppo_cli.report.statistics import Interval
 
 MOST_TOLD = 5
@@ -15,6 +15,12 @@ MOST_TOLD = 5
 MOST_NAMED = 2
 UNLIKE, MANY = 3.0, 10
 """Standard deviations that are so many times as large, in groups of fewer seeds, are warned of."""
+MEASURES = {EVAL_METRIC: "evaluation return", TRAINING_METRIC: "training return"}
+
+
+def measure(section: Section) -> str:
+    """The metric as people say it."""
+    return MEASURES.get(section.metric, section.metric)
 
 
 def number(value: float | None) -> str:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ppo_cli.report.model import Curve, Group, Numbers, Report, Section
-from ppo_cli.report.verdict import number, share
+from ppo_cli.report.scores import DIAGNOSTICS
+from ppo_cli.report.verdict import measure, number, share
 
 MOST_DRAWN, MOST_DIAGNOSED = 40, 12
 """Groups of a section that are drawn, the best first: in all charts, and in those of diagnostics."""
@@ -19,19 +20,6 @@ CURVE_POINTS, DIAGNOSTIC_POINTS, SEED_POINTS = 6_000, 8_000, 20_000
 LEAST_POINTS, MOST_POINTS = 20, 300
 DIGITS, LEVELS = 12, 2**16 - 1
 """Digits of steps; levels of all else between its least and its greatest, which no eye tells apart."""
-
-DIAGNOSTICS = {
-    "train/approx_kl": ("approximate KL", "how far an update moves the policy; healthy from 0.003 to 0.03"),
-    "train/clip_fraction": ("clip fraction", "share of transitions out of the clip range; healthy from 0.05 to 0.3"),
-    "train/explained_variance": ("explained variance", "how well the value predicts returns; rises towards 1"),
-    "train/entropy": ("entropy (nats)", "how much the policy still explores; falls slowly"),
-    "train/value_loss": ("value loss", "error of the value; falls early, then follows the returns"),
-}
-"""What the metrics are called, and what a healthy run shows, as in ``docs/metrics.md``."""
-MEASURES = {
-    "eval/episode_return_mean": "evaluation return",
-    "rollout/episode_return_mean": "training return",
-}
 
 
 @dataclass(frozen=True)
@@ -98,11 +86,6 @@ def drawn(section: Section) -> tuple[Group, ...]:
     return section.groups[:MOST_DRAWN]
 
 
-def measure(section: Section) -> str:
-    """The metric as people say it."""
-    return MEASURES.get(section.metric, section.metric)
-
-
 class Charts:
     """Makes the charts of a report."""
 
@@ -163,7 +146,7 @@ class Charts:
         """A chart a diagnostic metric that a group has."""
         groups = section.groups[:MOST_DIAGNOSED]
         for count, metric in enumerate(dict.fromkeys(name for group in groups for name in group.diagnostics)):
-            title, hint = DIAGNOSTICS.get(metric, (metric, ""))
+            title, hint = DIAGNOSTICS[metric]
             found = [
                 self._curve(group.diagnostics[metric], self._diagnostic_points) if metric in group.diagnostics else None
                 for group in groups
@@ -172,7 +155,7 @@ class Charts:
             yield Chart(
                 key=f"{place}-diagnostic-{count}",
                 title=title,
-                hint=f"{metric}: {hint}" if hint else "",
+                hint=f"{metric}: {hint}",
                 alt=f"{title} over environment steps, mean of seeds, for {drawn_groups} groups.",
                 switches=False,
                 timed=False,

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from ppo_cli.loggers.curves import thousands
 from ppo_cli.report.model import Group, Section
-from ppo_cli.report.page.charts import drawn, measure
+from ppo_cli.report.page.charts import drawn
 from ppo_cli.report.settings import in_order, short
-from ppo_cli.report.verdict import between, number, share
+from ppo_cli.report.verdict import between, measure, number, share
 
 WIDTH, ROW, FOOT, EDGE = 1000, 52, 40, 26
 PANEL_WIDTH, PANEL_HEIGHT, PANEL_LEFT, PANEL_FOOT, PANEL_TOP = 250, 190, 52, 34, 14
