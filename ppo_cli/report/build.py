@@ -209,10 +209,10 @@ def _scored(runs: Sequence[Run], side: str, metric: str, told: ReportConfig, lef
 
 def _section(one: Planned, told: ReportConfig, left: Sequence[LeftOut]) -> tuple[Section, list[Command]]:
     same = [other for other in left if other.run is not None and other.run.env == one.env]
-    groups, pairs, profile_at = compare(one.groups, one.keys, one.metric, told, same)
     runs = [run for own in one.sides.values() for run in own]
     budgets = {run.budget for run in runs}
     span = scores.area_span(runs, one.metric)
+    groups, pairs, profile_at = compare(one.groups, one.keys, one.metric, span, told, same)
     within = [key for key in differing([run for run in runs if run.program == OWN]) if key not in one.keys]
     section = Section(
         env=one.env,

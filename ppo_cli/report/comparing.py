@@ -52,7 +52,12 @@ def grouped(sides: Mapping[str, Sequence[Run]], keys: Sequence[str]) -> list[Run
 
 
 def compare(
-    found: Sequence[Runs], keys: Sequence[str], metric: str, told: ReportConfig, left: Sequence[LeftOut]
+    found: Sequence[Runs],
+    keys: Sequence[str],
+    metric: str,
+    span: tuple[float, float],
+    told: ReportConfig,
+    left: Sequence[LeftOut],
 ) -> tuple[tuple[Group, ...], tuple[Pair, ...], Array]:
     """The groups, the best first, their comparisons, and the scores at which profiles are taken.
 
@@ -60,11 +65,11 @@ def compare(
         found: The groups' runs.
         keys: The settings that make groups.
         metric: What scores come from.
+        span: As from :func:`scores.area_span`.
         told: The options.
         left: What is left out of the same environment.
     """
-    everyone = [run for one in found for run in one.runs]
-    span, points = scores.area_span(everyone, metric), scores.points_kept(len(everyone))
+    points = scores.points_kept(sum(len(one.runs) for one in found))
     seeds = {
         id(one): tuple(
             scores.score(run, metric, told.score, told.last, span, told.threshold, points)
