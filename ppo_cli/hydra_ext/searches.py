@@ -29,7 +29,7 @@ from ppo_cli.search.study import missing
 from ppo_cli.search_config import GROWING, SearchConfig, wrong_search
 from ppo_cli.sweep.engines import missing as launcher_missing
 from ppo_cli.sweep.extend import is_setting, with_settings
-from ppo_cli.sweep.jobs import SweepFolder, is_kept, read_sweep
+from ppo_cli.sweep.jobs import SweepFolder, check_sweep, is_kept, read_sweep
 from ppo_cli.sweep_config import SweepConfig
 from ppo_cli.validation import wrong_values
 
@@ -194,7 +194,7 @@ def resumed_search(folder: Path, line: CommandLine, command: str) -> SearchRecor
     from ppo_cli.sweep.start import alone
 
     folder = folder.expanduser().absolute()
-    read_sweep(folder)  # or there is nothing that could be anybody's alone
+    check_sweep(folder)  # or there is nothing that could be anybody's alone
     with alone(folder):
         sweep, found = read_sweep(folder), read_search(folder)
         options, set_options, problems = options_of(line.options, sweep.options)

@@ -23,7 +23,7 @@ from ppo_cli.runs.resume import NAMES, find_saved, modules_to_name
 from ppo_cli.sweep.engines import missing
 from ppo_cli.sweep.extend import changed, each, is_setting, new_axes, new_jobs, union
 from ppo_cli.sweep.grouped import best_job
-from ppo_cli.sweep.jobs import Axis, Job, SweepFolder, add_jobs, read_sweep
+from ppo_cli.sweep.jobs import Axis, Job, SweepFolder, add_jobs, check_sweep, read_sweep
 from ppo_cli.sweep.view import FINISHED, PRUNED, JobView
 from ppo_cli.sweep.watch import Watched
 from ppo_cli.sweep_config import SweepConfig
@@ -65,7 +65,7 @@ def resumed_sweep(folder: Path, line: CommandLine, command: str) -> SweepRecord 
     from ppo_cli.sweep.start import alone, run_sweep
 
     folder = folder.expanduser().absolute()
-    read_sweep(folder)  # or there is nothing that could be anybody's alone
+    check_sweep(folder)  # or there is nothing that could be anybody's alone
     with alone(folder):
         sweep = read_sweep(folder)
         options, set_options, problems = options_of(line.options, sweep.options)

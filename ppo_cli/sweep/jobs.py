@@ -168,6 +168,20 @@ def clear_claims(folder: Path) -> None:
             give_up(path)
 
 
+def check_sweep(folder: Path) -> None:
+    """See that there is a sweep in a folder.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    if not (folder / SWEEP_FILE).is_file():
+        what = f"{shown(folder)} holds no sweep: there is no {SWEEP_FILE} in it"
+        one = (
+            f"ppo-train resume={shown(folder)}" if (folder / "summary.json").is_file() else "resume=<a sweep's folder>"
+        )
+        raise CheckpointError(Problem(what, one))
+
+
 def read_sweep(folder: Path) -> SweepFolder:
     """The sweep in a folder, with all of its jobs.
 
@@ -175,12 +189,7 @@ def read_sweep(folder: Path) -> SweepFolder:
         CheckpointError: if there is none, or a file of it cannot be read.
     """
     folder = folder.expanduser().absolute()
-    if not (folder / SWEEP_FILE).is_file():
-        what = f"{shown(folder)} holds no sweep: there is no {SWEEP_FILE} in it"
-        one = (
-            f"ppo-train resume={shown(folder)}" if (folder / "summary.json").is_file() else "resume=<a sweep's folder>"
-        )
-        raise CheckpointError(Problem(what, one))
+    check_sweep(folder)
     content = _read(folder / SWEEP_FILE)
     jobs = sorted((read_job(path.parent) for path in folder.glob(f"*/{JOB_FILE}")), key=lambda job: job.number)
     try:
