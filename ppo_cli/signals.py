@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -27,6 +27,28 @@ class Stop:
 
 
 @contextmanager
+def handlers_kept(numbers: Collection[int] = ENDING) -> Iterator[None]:
+    """Whoever hears signals hears them again afterwards, but for what is not of Python and cannot be put back."""
+    before = {number: who for number in numbers if (who := signal.getsignal(number)) is not None}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def heard_by(
+    handler: Callable[[int, FrameType | None], None] | signal.Handlers, numbers: Collection[int]
+) -> Iterator[None]:
+    """Have signals heard by a handler, and afterwards by whom they were heard before."""
+    with handlers_kept(numbers):
+        for number in numbers:
+            signal.signal(number, handler)
+        yield
+
+
+@contextmanager
 def stoppable(stop: Callable[[], None]) -> Iterator[Stop]:
     """Call ``stop`` at the first signal; the same signal once more acts at once, but for SIGHUP.
 
@@ -39,7 +61,7 @@ def stoppable(stop: Callable[[], None]) -> Iterator[Stop]:
         yield asked
         return
     usual = {signal.SIGINT: signal.default_int_handler}
-    previous = {}
+    mine = [number for number in ENDING if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)]
 
     def on_signal(number: int, _: FrameType | None) -> None:
         asked.signal = number
@@ -49,11 +71,5 @@ def stoppable(stop: Callable[[], None]) -> Iterator[Stop]:
         stop()  # before the message, which may have nowhere left to go
         log.warning("stopping after this iteration; %s stops at once", again)
 
-    for number in ENDING:
-        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
-            previous[number] = signal.signal(number, on_signal)
-    try:
+    with heard_by(on_signal, mine):
         yield asked
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -7,6 +7,7 @@ import json
 import signal
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ppo_cli.config import EnvConfig, TrainConfig
 from ppo_cli.envs.backends import _kept_apart
 from ppo_cli.errors import CheckpointError, ConfigError, Problem, RunError
 from ppo_cli.runs.lock import is_locked, locked
+from ppo_cli.signals import ENDING, handlers_kept
 from ppo_cli.sweep import local, resources
 from ppo_cli.sweep.attempts import Attempt, read_attempts, reason_of, record, standing
 from ppo_cli.sweep.engine import Ended
@@ -28,7 +30,7 @@ from ppo_cli.sweep.resources import Gpus
 from ppo_cli.sweep.scheduler import Scheduler
 from ppo_cli.sweep.shares import divide
 from ppo_cli.sweep.start import alone
-from ppo_cli.sweep.stopping import Asked
+from ppo_cli.sweep.stopping import Asked, stoppable
 from ppo_cli.sweep.view import JobView
 from ppo_cli.sweep.watch import MOST_POINTS, Curve, Watched
 from ppo_cli.sweep_config import SweepConfig
@@ -370,6 +372,25 @@ def test_a_signal_stops_and_a_second_kills(tmp_path: Path) -> None:
     views, engine = scheduled(tmp_path, {0: [None]}, asked=asked)
     assert engine.log == []  # which nothing had begun yet
     assert views[0].state == "waiting"
+
+
+def heard() -> dict[int, Any]:
+    return {number: signal.getsignal(number) for number in ENDING}
+
+
+def test_whoever_heard_signals_before_hears_them_again() -> None:
+    before = heard()
+    with suppress(ZeroDivisionError), local.signals_ignored():
+        assert {*heard().values()} == {signal.SIG_IGN}
+        raise ZeroDivisionError
+    assert heard() == before
+    with stoppable(above_all=True) as asked:
+        signal.raise_signal(signal.SIGTERM)
+    assert asked.signal == signal.SIGTERM
+    assert heard() == before
+    with handlers_kept():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    assert heard() == before
 
 
 def test_a_program_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

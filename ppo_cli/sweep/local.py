@@ -14,7 +14,7 @@ from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from ppo_cli.signals import ENDING
+from ppo_cli.signals import ENDING, heard_by
 from ppo_cli.sweep.child import Order, main
 from ppo_cli.sweep.engine import Ended
 from ppo_cli.sweep.jobs import Job
@@ -53,12 +53,8 @@ def warm_up() -> None:
 def signals_ignored() -> Iterator[None]:
     """What is started inside never hears of a signal that ends a run: a group may get those as a whole."""
     known = [number for number in ENDING if signal.getsignal(number) is not None]
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in known}
-    try:
+    with heard_by(signal.SIG_IGN, known):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @dataclass

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ppo_cli import cores
 from ppo_cli.errors import Problem, RunError
 from ppo_cli.launchers import Ray
 from ppo_cli.runs.lock import is_locked
-from ppo_cli.signals import ENDING
+from ppo_cli.signals import handlers_kept
 from ppo_cli.sweep.engine import Ended
 from ppo_cli.sweep.errand import Errand, do, errand
 from ppo_cli.sweep.jobs import Job
@@ -147,21 +145,10 @@ def _connect(address: str | None) -> None:
     try:
         if colon and port.isdecimal():  # where nobody is, Ray itself waits for ever, and hears no signal
             socket.create_connection((host, int(port)), timeout=CONNECT_WITHIN).close()
-        with _same_handlers():
+        with handlers_kept():  # Ray would hear SIGTERM itself
             ray.init(**(own if address is None else {"address": address}), **quiet)
     except Exception as error:  # of many kinds
         what = f"Ray cannot be reached (address={'null' if address is None else address}): {error}"
         raise RunError(
             Problem(" ".join(what.split()), "hydra.launcher.address=<host:port>, or null"), "No Ray"
         ) from error
-
-
-@contextmanager
-def _same_handlers() -> Iterator[None]:
-    """Have signals heard by whom they were heard before; Ray would hear SIGTERM itself."""
-    before = {number: signal.getsignal(number) for number in ENDING}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

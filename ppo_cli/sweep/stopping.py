@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from ppo_cli.signals import ENDING
+from ppo_cli.signals import ENDING, heard_by
 
 
 class Asked:
@@ -39,9 +39,5 @@ def stoppable(above_all: bool = False) -> Iterator[Asked]:
     usual = (signal.SIG_DFL, signal.default_int_handler)
     found = {number: signal.getsignal(number) for number in ENDING}
     mine = [number for number, who in found.items() if who in usual or (above_all and who is not signal.SIG_IGN)]
-    previous = {number: signal.signal(number, on_signal) for number in mine}
-    try:
+    with heard_by(on_signal, mine):
         yield asked
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
