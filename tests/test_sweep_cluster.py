@@ -24,7 +24,7 @@ from ppo_cli.launchers import LAUNCHERS, Ray, Slurm, Submitit
 from ppo_cli.runs.files import write_json
 from ppo_cli.sweep import requeue, slurm, slurm_task
 from ppo_cli.sweep.attempts import Attempt, read_attempts, record, standing
-from ppo_cli.sweep.errand import Errand
+from ppo_cli.sweep.errand import Errand, Errands
 from ppo_cli.sweep.jobs import Job, add_jobs, read_sweep
 from ppo_cli.sweep.shares import Shares, divide
 from ppo_cli.sweep.stopping import Asked
@@ -370,7 +370,7 @@ def test_a_sweep_is_one_array_that_outlives_its_command(cluster: Path) -> None:
     launcher = Slurm(timeout_min=89.5, mem_gb=1.5, partition="long", additional_parameters={"mail-type": "END"})
 
     def engine() -> slurm.OnSlurm:
-        return slurm.OnSlurm(sweep, jobs, launcher, Shares(1, 1, []), SweepConfig(), {0: (), 1: ()}, "ppo-train")
+        return slurm.OnSlurm(sweep, jobs, launcher, 1, Errands(1, SweepConfig(), {0: (), 1: ()}, "ppo-train"))
 
     first = engine()
     for job in jobs:
@@ -409,7 +409,7 @@ def test_what_slurm_does_not_take_is_told(cluster: Path) -> None:
     job = Job(0, "", {}, TrainConfig(), cluster / "sweep" / "0_x")
     job.folder.parent.mkdir()
     add_jobs([job])
-    engine = slurm.OnSlurm(cluster / "sweep", [job], Slurm(), Shares(1, 1, []), SweepConfig(), {0: ()}, "ppo-train")
+    engine = slurm.OnSlurm(cluster / "sweep", [job], Slurm(), 1, Errands(1, SweepConfig(), {0: ()}, "ppo-train"))
     engine.start(job)
     with pytest.raises(RunError, match=r"could not be submitted: .*invalid partition specified"):
         engine.poll(0.0)

@@ -67,15 +67,18 @@ def make_engine(
     Raises:
         RunError: if it cannot be had.
     """
-    if isinstance(launcher, Submitit):
-        from ppo_cli.sweep.slurm import OnSlurm
+    if not isinstance(launcher, Submitit | Ray):
+        return Local(shares.n_jobs, shares.cores, Gpus(shares.gpus, options.jobs_per_gpu), named, command)
+    from ppo_cli.sweep.errand import Errands
 
-        return OnSlurm(folder, left, launcher, shares, options, named, command)
+    errands = Errands(shares.cores, options, named, command)
     if isinstance(launcher, Ray):
         from ppo_cli.sweep.on_ray import OnRay
 
-        return OnRay(launcher, shares, options, named, command)
-    return Local(shares.n_jobs, shares.cores, Gpus(shares.gpus, options.jobs_per_gpu), named, command)
+        return OnRay(launcher, shares.n_jobs, errands)
+    from ppo_cli.sweep.slurm import OnSlurm
+
+    return OnSlurm(folder, left, launcher, shares.n_jobs, errands)
 
 
 def left_to_scheduler(launcher: Launcher, options: SweepConfig) -> SweepConfig:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,10 +44,27 @@ class Errand:
     search: tuple[str, ...]
 
 
-def errand(job: Job, named: tuple[str, ...], command: str, cores: int | None, options: SweepConfig) -> Errand:
-    """A job as it is sent from here."""
-    search = tuple(place for place in sys.path if place)
-    return Errand(job.folder, named, command, cores, options.retries, options.job_timeout, Path.cwd(), search)
+@dataclass(frozen=True)
+class Errands:
+    """What the jobs of a sweep are sent with.
+
+    Attributes:
+        cores: How many processor cores each may count on; ``None`` for all.
+        options: How jobs are run.
+        named: For each job, keys of the settings whose modules, which are the user's, were named.
+        command: The command line, for the record.
+    """
+
+    cores: int | None
+    options: SweepConfig
+    named: Mapping[int, Collection[str]]
+    command: str
+
+    def of(self, job: Job) -> Errand:
+        """A job as it is sent from here."""
+        named, search = tuple(self.named[job.number]), tuple(place for place in sys.path if place)
+        within = self.options.retries, self.options.job_timeout
+        return Errand(job.folder, named, self.command, self.cores, *within, Path.cwd(), search)
 
 
 def do(errand: Errand, asked: Asked) -> str:

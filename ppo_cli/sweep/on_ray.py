@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ppo_cli import cores
@@ -15,11 +15,9 @@ from ppo_cli.launchers import Ray
 from ppo_cli.runs.lock import is_locked
 from ppo_cli.signals import handlers_kept
 from ppo_cli.sweep.engine import Ended
-from ppo_cli.sweep.errand import Errand, do, errand
+from ppo_cli.sweep.errand import Errand, Errands, do
 from ppo_cli.sweep.jobs import Job
-from ppo_cli.sweep.shares import Shares
 from ppo_cli.sweep.stopping import stoppable
-from ppo_cli.sweep_config import SweepConfig
 
 if TYPE_CHECKING:
     import ray
@@ -38,26 +36,16 @@ class OnRay:
 
     Args:
         launcher: Where Ray is, and what a job takes of it.
-        shares: How many run at a time, and with how many cores.
-        options: How jobs are run.
-        named: For each job, keys of the settings whose modules, which are the user's, were named.
-        command: The command line, for the record.
+        n_jobs: How many run at a time.
+        errands: What they are sent with.
 
     Raises:
         RunError: if there is no Ray to be had.
     """
 
-    def __init__(
-        self,
-        launcher: Ray,
-        shares: Shares,
-        options: SweepConfig,
-        named: Mapping[int, Collection[str]],
-        command: str,
-    ) -> None:
-        self.n_jobs, self.note = shares.n_jobs, ""
-        self._launcher, self._cores, self._options = launcher, shares.cores, options
-        self._named, self._command = named, command
+    def __init__(self, launcher: Ray, n_jobs: int, errands: Errands) -> None:
+        self.n_jobs, self.note = n_jobs, ""
+        self._launcher, self._errands = launcher, errands
         self._there: dict[int, ray.ObjectRef[str]] = {}
         _connect(launcher.address)
 
@@ -75,10 +63,9 @@ class OnRay:
 
         gpus = self._launcher.num_gpus
         if gpus is None:
-            gpus = 1 / self._options.jobs_per_gpu if job.config.device.startswith("cuda") else 0
+            gpus = 1 / self._errands.options.jobs_per_gpu if job.config.device.startswith("cuda") else 0
         remote = ray.remote(num_cpus=self._launcher.num_cpus, num_gpus=gpus, max_retries=self._launcher.max_retries)
-        sent = errand(job, tuple(self._named[job.number]), self._command, self._cores, self._options)
-        self._there[job.number] = remote(task).options(name=f"job {job.number}").remote(sent)
+        self._there[job.number] = remote(task).options(name=f"job {job.number}").remote(self._errands.of(job))
 
     def has_begun(self, job: Job) -> bool:
         """Whether a process is at its folder."""

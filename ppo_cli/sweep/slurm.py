@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,13 +21,11 @@ from ppo_cli.runs.files import write_json
 from ppo_cli.runs.lock import is_locked
 from ppo_cli.runs.summary import now
 from ppo_cli.sweep.engine import Ended
-from ppo_cli.sweep.errand import errand
+from ppo_cli.sweep.errand import Errands
 from ppo_cli.sweep.jobs import Job
 from ppo_cli.sweep.local import signals_ignored
 from ppo_cli.sweep.resources import visible_gpus
-from ppo_cli.sweep.shares import Shares
 from ppo_cli.sweep.slurm_task import Task
-from ppo_cli.sweep_config import SweepConfig
 
 if TYPE_CHECKING:
     import submitit
@@ -56,25 +54,13 @@ class OnSlurm:
         folder: The sweep's folder, which all machines see.
         jobs: Those that are not finished; what an earlier command submitted of them may be there still.
         launcher: What Slurm is asked for.
-        shares: How many run at a time, and with how many cores.
-        options: How jobs are run.
-        named: For each job, keys of the settings whose modules, which are the user's, were named.
-        command: The command line, for the record.
+        n_jobs: How many run at a time.
+        errands: What they are sent with.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        jobs: Sequence[Job],
-        launcher: Submitit,
-        shares: Shares,
-        options: SweepConfig,
-        named: Mapping[int, Collection[str]],
-        command: str,
-    ) -> None:
-        self.n_jobs, self.note = shares.n_jobs, ""
-        self._folder, self._launcher, self._cores, self._options = folder, launcher, shares.cores, options
-        self._named, self._command = named, command
+    def __init__(self, folder: Path, jobs: Sequence[Job], launcher: Submitit, n_jobs: int, errands: Errands) -> None:
+        self.n_jobs, self.note = n_jobs, ""
+        self._folder, self._launcher, self._errands = folder, launcher, errands
         self._local = not isinstance(launcher, Slurm)
         self._to_submit: list[Job] = []
         self._to_cancel: list[int] = []
@@ -148,12 +134,9 @@ class OnSlurm:
         jobs, self._to_submit = self._to_submit, []
         if not jobs:
             return
-        errands = [
-            errand(job, tuple(self._named[job.number]), self._command, self._cores, self._options) for job in jobs
-        ]
         try:
             with signals_ignored():  # what is started here is not to end with a terminal
-                submitted = self._executor(jobs).map_array(Task(), errands)
+                submitted = self._executor(jobs).map_array(Task(), [self._errands.of(job) for job in jobs])
         except Exception as error:  # submitit's own, and what comes of commands that are not there
             what = f"the jobs could not be submitted: {' '.join(str(error).split())}"
             fix = f"ppo-train -m resume={shown(self._folder)} with another hydra.launcher.…="
