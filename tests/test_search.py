@@ -20,8 +20,8 @@ from ppo_cli.config import NetworkConfig, TrainConfig
 from ppo_cli.errors import CheckpointError, RunError
 from ppo_cli.hydra_ext.searches import names
 from ppo_cli.hydra_ext.task import SearchRecord
+from ppo_cli.modules import modules_to_name
 from ppo_cli.runs.lock import locked
-from ppo_cli.runs.resume import modules_to_name
 from ppo_cli.search.folder import Base, SearchFolder, preset_values
 from ppo_cli.search.scores import Medians, by_place
 from ppo_cli.search.space import Dimension, fitted

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from ppo_cli.hydra_ext import schema
 from ppo_cli.hydra_ext.app import composed_run
 from ppo_cli.hydra_ext.argv import CommandLine, is_resume
 from ppo_cli.hydra_ext.compose import parsed
+from ppo_cli.modules import modules_again, modules_to_name
 from ppo_cli.sweep.jobs import SWEEP_FILE
 from ppo_cli.trackers import is_tracking
 
@@ -62,7 +62,7 @@ def own_run(line: CommandLine) -> tuple[Path, dict[str, Any]] | None:
     Raises:
         ConfigError: if the folder that the command names holds a run with other settings.
     """
-    from ppo_cli.runs.resume import KEYS, modules_to_name, newest_of
+    from ppo_cli.runs.resume import newest_of
     from ppo_cli.runs.summary import fingerprint, read_summary
 
     config, _, folder = composed_run(line, "train")
@@ -78,9 +78,9 @@ def own_run(line: CommandLine) -> tuple[Path, dict[str, Any]] | None:
         if summary is not None and summary.get("request") != fingerprint(config):
             what = f"{named} holds a run with other settings than these"
             raise ConfigError(Problem(what, f"ppo-train resume={named}, or another folder"))
-    names = [KEYS.get(name, name) for name in modules_to_name(config)]
-    names += [key for key, _, _ in walk(config) if is_tracking(key)]  # which may be others than the run had so far
-    return None if found is None else (found, {name: attrgetter(name)(config) for name in names})
+    again = modules_again(config, modules_to_name(config))
+    again |= {key: value for key, value, _ in walk(config) if is_tracking(key)}  # others, maybe, than it had so far
+    return None if found is None else (found, again)
 
 
 def changes(line: CommandLine) -> dict[str, Any]:

@@ -21,8 +21,8 @@ from ppo_cli.hydra_ext.search_words import Words
 from ppo_cli.hydra_ext.sweep_words import options_of
 from ppo_cli.hydra_ext.task import SearchRecord
 from ppo_cli.launchers import Launcher, Ray, name_of
+from ppo_cli.modules import NAMES, modules_to_name
 from ppo_cli.plain import put, to_plain
-from ppo_cli.runs.resume import NAMES, modules_to_name
 from ppo_cli.search.folder import Base, SearchFolder, preset_values, read_search
 from ppo_cli.search.space import COMPARED, RULES, Dimension, fitted, value_of
 from ppo_cli.search.study import missing

@@ -24,6 +24,7 @@ from ppo_cli.hydra_ext.search_words import search_of, sorted_words, space_words
 from ppo_cli.hydra_ext.sweep_words import grid, options_of
 from ppo_cli.hydra_ext.task import SweepRecord, Task
 from ppo_cli.launchers import Launcher
+from ppo_cli.modules import modules_to_name
 from ppo_cli.places import shown
 from ppo_cli.plain import to_plain
 from ppo_cli.search_config import KEYS, SearchConfig, is_about_search
@@ -77,7 +78,6 @@ class Sweep(Sweeper):
 
     def _run(self, sweep: SweepFolder, options: SweepConfig, jobs: list[tuple[Job, list[str]]]) -> None:
         from ppo_cli.hydra_ext.sweeps import modules_of
-        from ppo_cli.runs.resume import modules_to_name
         from ppo_cli.sweep.start import run_sweep
 
         with self._begun(sweep.folder):

@@ -19,7 +19,8 @@ from ppo_cli.hydra_ext.resumption import plain_value
 from ppo_cli.hydra_ext.sweep_words import axis_of, options_of
 from ppo_cli.hydra_ext.task import SweepRecord
 from ppo_cli.launchers import Launcher
-from ppo_cli.runs.resume import NAMES, find_saved, modules_to_name
+from ppo_cli.modules import NAMES, check_modules_named, modules_again, modules_to_name
+from ppo_cli.runs.resume import find_saved
 from ppo_cli.sweep.engines import missing
 from ppo_cli.sweep.extend import changed, each, is_setting, new_axes, new_jobs, union
 from ppo_cli.sweep.grouped import best_job
@@ -142,7 +143,6 @@ def _planned(
         ConfigError: names everything that is wrong.
     """
     from ppo_cli.sweep.checking import Checker
-    from ppo_cli.sweep.job import check_named
 
     axes = new_axes(sweep, asked.axes)
     altered, unbegun, left = [], [], []
@@ -164,7 +164,7 @@ def _planned(
     added = new_jobs(dataclasses.replace(sweep, jobs=tuple(current.values())), axes, keys) if keys else []
     for job in added:
         asked.named[job.number] = _named_alike(job, asked.named, sweep.jobs)
-    each([*(job for job, _ in left), *added], lambda job: check_named(job, asked.named.get(job.number, ())))
+    each([*(job for job, _ in left), *added], lambda job: _check_modules(job, asked.named.get(job.number, set())))
     begun_and_changed = [job for job, begun in left if begun and job in altered]
     each(begun_and_changed, lambda job: _check_changes(job, asked.named.get(job.number, set())))
     checker = Checker(sweep.folder, options, launcher)
@@ -185,7 +185,9 @@ def _named_alike(job: Job, named: Mapping[int, set[str]], others: Sequence[Job])
     }
 
 
-def _check_changes(job: Job, named: set[str]) -> None:
-    from ppo_cli.sweep.job import modules_again
+def _check_modules(job: Job, named: set[str]) -> None:
+    check_modules_named(job.config, modules_again(job.config, named))
 
+
+def _check_changes(job: Job, named: set[str]) -> None:
     find_saved(job.folder, {**job.changes, **modules_again(job.config, named)})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from ppo_cli.config import TrainConfig, own_modules
+from ppo_cli.modules import modules_to_name
 from ppo_cli.places import shown
 from ppo_cli.plain import to_plain
 
@@ -129,8 +130,6 @@ def resumed(run: Path | str, changes: dict[str, Any], command: str) -> Outcome:
 
 def _named(config: TrainConfig) -> tuple[list[str], list[str]]:
     """What ppo-eval and ppo-train must be told of the user's own modules."""
-    from ppo_cli.runs.resume import modules_to_name
-
     found = own_modules(config), modules_to_name(config)
     evaluating, resuming = ([f"{key}={value}" for key, value in names.items()] for names in found)
     return evaluating, resuming

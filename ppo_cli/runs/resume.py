@@ -10,6 +10,7 @@ from typing import Any
 
 from ppo_cli.config import ARGUMENTS, TrainConfig, old_names, own_modules, show, walk
 from ppo_cli.errors import CheckpointError, ConfigError, Problem
+from ppo_cli.modules import check_modules_named
 from ppo_cli.plain import changes_as_data, from_plain, put, to_plain
 from ppo_cli.renames import check_agreed, warn
 from ppo_cli.runs.checkpoint import load_checkpoint
@@ -22,10 +23,6 @@ from ppo_cli.trackers import is_tracking
 FIXED = ("env.", "network.", "continuous.", "normalize_")
 """Beginnings of settings that what was learnt so far depends on."""
 FIXED_KEYS = ("seed", "num_envs", "buffer_size", "output_dir", "init_from", "resume")
-KEYS = {"env": "env.id", "network": "network.module"}
-"""The settings behind what is typed of the user's modules, where they are called otherwise."""
-NAMES = {setting: name for name, setting in KEYS.items()}
-"""The other way round."""
 FREE = ("network.sequence_length", "continuous.resample_every", "env.restart_crashed", "env.start_timeout")
 
 
@@ -94,7 +91,7 @@ def find_saved(run: str | os.PathLike[str], changes: dict[str, Any]) -> Saved:
         problems = [Problem(f"{source}: {problem.what}", problem.fix) for problem in error.problems]
         raise CheckpointError(problems) from error
     config = _changed(before, changes)
-    _check_named(before, changes)
+    check_modules_named(before, changes, "the run's ")
     learnt = {key: value for key, value in changes.items() if not is_tracking(key)}
     changed = {key: show(value) for key, value in learnt.items() if _differs(before, key, value)}
     if content is not None:
@@ -181,16 +178,6 @@ def _changed(before: TrainConfig, changes: dict[str, Any]) -> TrainConfig:
     return config
 
 
-def modules_to_name(config: TrainConfig) -> dict[str, str]:
-    """The settings that name modules of the user's, which ``resume`` imports only if they are typed again."""
-    named = own_modules(config)
-    named |= {"objective": config.objective} if ":" in config.objective else {}
-    named |= {"logger": show(config.logger)} if ":" in show(config.logger) else {}
-    named |= {"callbacks": show(config.callbacks)} if config.callbacks else {}
-    named |= {"reward_transform": config.reward_transform} if config.reward_transform is not None else {}
-    return {"env.wrappers" if key == "wrappers" else key: value for key, value in named.items()}
-
-
 def _saved(before: TrainConfig, key: str) -> Any:
     """What a setting was."""
     holder = _holder(key)
@@ -265,21 +252,6 @@ def _forget_lost_best(
     parted = changed or any(one["changes"] and one["step"] >= progress.step for one in summary.get("resumed") or [])
     if parted and config.keep_best and CheckpointStore(run_dir).step_of_best() != progress.best_step:
         run["progress"] |= {"best_return": None, "best_training_return": None, "best_step": None}
-
-
-def _check_named(config: TrainConfig, changes: dict[str, Any]) -> None:
-    """No code of a module that a file names is run unless the user names it too.
-
-    Raises:
-        ConfigError: says what to name.
-    """
-    problems = [
-        Problem(f"the run's {key}={value} lives in a module, which is imported only if you say so", f"{key}={value}")
-        for key, value in modules_to_name(config).items()
-        if KEYS.get(key, key) not in changes
-    ]
-    if problems:
-        raise ConfigError(problems)
 
 
 def newest_of(config: TrainConfig) -> Path | None:

@@ -7,13 +7,10 @@ import signal
 import traceback
 from collections.abc import Collection
 from contextlib import suppress
-from operator import attrgetter
 from pathlib import Path
-from typing import Any
 
-from ppo_cli.config import TrainConfig
-from ppo_cli.errors import ConfigError, Problem, UserError
-from ppo_cli.runs.resume import KEYS, modules_to_name
+from ppo_cli.errors import ConfigError, UserError
+from ppo_cli.modules import check_modules_named, modules_again
 from ppo_cli.runs.summary import now, read_summary
 from ppo_cli.signals import SIGNALLED
 from ppo_cli.sweep.attempts import OUT_OF_MEMORY, Attempt, read_attempts, record
@@ -62,33 +59,12 @@ def run_or_resume(folder: Path, named: Collection[str], command: str) -> int:
 
 
 def _trained(job: Job, named: Collection[str], command: str) -> TrainResult:
-    check_named(job, named)
+    again = modules_again(job.config, named)
+    check_modules_named(job.config, again)
     if read_summary(job.folder) is not None:
-        return resume(job.folder, {**job.changes, **modules_again(job.config, named)}, command=command, show=False)
+        return resume(job.folder, {**job.changes, **again}, command=command, show=False)
     plan = dataclasses.replace(preflight(job.config), from_preset=job.from_preset)
     return train_planned(plan, job.folder, command, show=False)
-
-
-def check_named(job: Job, named: Collection[str]) -> None:
-    """See that no module of the user's is imported that this command does not name.
-
-    Raises:
-        ConfigError: says what to name.
-    """
-    problems = [
-        Problem(f"{key}={value} lives in a module, which is imported only if you say so", f"{key}={value}")
-        for key, value in modules_to_name(job.config).items()
-        if key not in named
-    ]
-    if problems:
-        raise ConfigError(problems)
-
-
-def modules_again(config: TrainConfig, named: Collection[str]) -> dict[str, Any]:
-    """The settings that name modules of the user's, as they have to be given again to go on."""
-    own = modules_to_name(config)
-    keys = [KEYS.get(key, key) for key in own if key in named]
-    return {key: attrgetter(key)(config) for key in keys}
 
 
 def told(error: BaseException) -> str:
