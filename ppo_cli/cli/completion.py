@@ -19,6 +19,7 @@ from ppo_cli.launchers import LAUNCHERS
 from ppo_cli.loggers.metrics import COLUMNS
 from ppo_cli.places import conf_dir
 from ppo_cli.report.options import ReportConfig, RunsConfig
+from ppo_cli.runs.names import MULTIRUN_FILE, SCHEDULED_FILES, SUMMARY_FILE
 from ppo_cli.search_config import SearchConfig
 from ppo_cli.streams import plain
 from ppo_cli.sweep_config import OPTIONS, SweepConfig
@@ -136,7 +137,7 @@ def _values(kind: type[Any], key: str, value: str, before: list[str]) -> Iterato
         return
     if key in ("resume", "checkpoint", "init_from"):
         yield from ("auto",) if key == "resume" else ()
-        yield from _runs(value, before, "step_*.pt" if key == "resume" else "*.pt")
+        yield from _runs(value, before, SCHEDULED_FILES if key == "resume" else "*.pt")
         return
     if key in ("output_dir", "output"):
         yield from _folders(value)
@@ -216,7 +217,7 @@ def _through(value: str, files: str = "") -> Iterator[str]:
     for entry in _entries(parent):
         path = f"{parent}{entry.name}"
         if entry.is_dir():
-            yield path if (Path(entry.path) / "summary.json").is_file() else f"{path}/"
+            yield path if (Path(entry.path) / SUMMARY_FILE).is_file() else f"{path}/"
         elif fnmatch(entry.name, files):
             yield path
 
@@ -226,8 +227,8 @@ def _run_folders(root: str, sweeps: bool) -> Iterator[str]:
     for group in _entries(root):
         for run in _entries(group.path):
             path = f"{group.name}/{run.name}"
-            is_sweep = os.path.exists(f"{run.path}/multirun.yaml")  # noqa: PTH110 - thousands of them, in no time
-            if is_sweep == sweeps and (sweeps or os.path.exists(f"{run.path}/summary.json")):  # noqa: PTH110
+            is_sweep = os.path.exists(f"{run.path}/{MULTIRUN_FILE}")  # noqa: PTH110 - thousands of them, in no time
+            if is_sweep == sweeps and (sweeps or os.path.exists(f"{run.path}/{SUMMARY_FILE}")):  # noqa: PTH110
                 yield path
             elif is_sweep:
                 yield from (f"{path}/{job.name}" for job in _entries(run.path) if job.is_dir())

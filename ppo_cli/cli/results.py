@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ppo_cli.cli.frame import PLAIN_WIDTH, console, one_line
 from ppo_cli.errors import CheckpointError, Problem, RunError, UserError
 from ppo_cli.places import shown
+from ppo_cli.runs.names import CHECKPOINTS_FOLDER, CURVES_FILE, LOG_FILE, SCHEDULED_FILES
 from ppo_cli.signals import SIGNALLED
 from ppo_cli.streams import plain
 
@@ -64,7 +65,7 @@ def show_run(outcome: Outcome) -> int:
         "best return": _number(result.best_return),
         "folder": str(folder),
     }
-    plot = folder / "curves.png"
+    plot = folder / CURVES_FILE
     if plot.is_file():
         rows["plot"] = str(plot)
     with suppress(CheckpointError):  # where it has saved none
@@ -72,7 +73,7 @@ def show_run(outcome: Outcome) -> int:
         rows["evaluate it"] = shlex.join(["ppo-eval", f"checkpoint={folder}", *outcome.named])
     again = ["ppo-train", f"resume={folder}", *outcome.named_again]
     if stopped:
-        scheduled = any((folder / "checkpoints").glob("step_*.pt"))
+        scheduled = any((folder / CHECKPOINTS_FOLDER).glob(SCHEDULED_FILES))
         rows["go on with it" if scheduled else "begin it again"] = shlex.join(again)
     _print_rows(rows)
     return SIGNALLED + result.signal if result.signal is not None else 0
@@ -118,7 +119,7 @@ def _failure(outcome: Outcome) -> UserError:
 
 def _log(outcome: Outcome) -> str:
     """Where the traceback lies."""
-    log = outcome.run_dir / "train.log"
+    log = outcome.run_dir / LOG_FILE
     return f"the traceback in {log}" if log.is_file() else "HYDRA_FULL_ERROR=1 shows the traceback"
 
 

@@ -12,6 +12,7 @@ from ppo_cli.cli.frame import console
 from ppo_cli.cli.results import UNLIMITED, line_printer, show_rows
 from ppo_cli.config import show
 from ppo_cli.places import shown
+from ppo_cli.runs.names import PRESET_FILE, REPORT_FOLDER
 from ppo_cli.signals import SIGNALLED
 from ppo_cli.streams import plain, printable
 from ppo_cli.sweep.view import FAILED, FINISHED, PRUNED, RUNNING
@@ -72,8 +73,6 @@ def _finished(outcome: SearchOutcome) -> bool:
 
 def _what_to_type(record: SearchRecord, folder: Path) -> Iterator[tuple[str, str]]:
     """What there is to do now, each with its name."""
-    from ppo_cli.search.folder import PRESET_FILE, REPORT_FOLDER
-
     outcome = record.outcome
     if _won(outcome):
         train = shlex.join(["ppo-train", f"preset={folder / PRESET_FILE}", *record.named])

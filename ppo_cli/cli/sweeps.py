@@ -13,6 +13,7 @@ from ppo_cli.cli.frame import console
 from ppo_cli.cli.results import UNLIMITED, line_printer, show_rows
 from ppo_cli.loggers.text import MISSING, number
 from ppo_cli.places import shown
+from ppo_cli.runs.names import RESULTS_FILE
 from ppo_cli.signals import SIGNALLED
 from ppo_cli.streams import plain, printable
 from ppo_cli.sweep.grouped import SEED, Group, best_job, group_over_seeds
@@ -124,7 +125,7 @@ def next_steps(
 ) -> dict[str, str]:
     """Where the results lie and what to type next."""
     rows = {}
-    results = folder / "results.csv"
+    results = folder / RESULTS_FILE
     if results.is_file():
         rows["results"] = str(results)
     best = best_job(views)

@@ -22,6 +22,7 @@ from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.hydra_ext import files
 from ppo_cli.hydra_ext.keys import GROUPS
 from ppo_cli.places import is_file, is_there, preset_path
+from ppo_cli.runs.names import PRESET_FILE
 from ppo_cli.trackers import TRACKERS
 
 _GROUP, _ENV = "preset/", "env/"
@@ -228,7 +229,7 @@ def _missing(name: str) -> Problem:
 
 def _settings_in(folder: Path) -> Iterator[Path]:
     """Files of settings that a folder has: a search's best, any other, or what a run was made of."""
-    yield from (path for path in (folder / "best.yaml", *sorted(folder.glob("*.yaml"))) if path.is_file())
+    yield from (path for path in (folder / PRESET_FILE, *sorted(folder.glob("*.yaml"))) if path.is_file())
     yield from (path for path in (folder / ".hydra" / "config.yaml",) if path.is_file())
 
 

@@ -15,7 +15,7 @@ from ppo_cli.hydra_ext.app import composed_run
 from ppo_cli.hydra_ext.argv import CommandLine, is_resume
 from ppo_cli.hydra_ext.compose import parsed
 from ppo_cli.modules import modules_again, modules_to_name
-from ppo_cli.sweep.jobs import SWEEP_FILE
+from ppo_cli.runs.names import SWEEP_FILE
 from ppo_cli.trackers import is_tracking
 
 AUTO = "auto"

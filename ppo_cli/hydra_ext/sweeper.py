@@ -27,6 +27,7 @@ from ppo_cli.launchers import Launcher
 from ppo_cli.modules import modules_to_name
 from ppo_cli.places import shown
 from ppo_cli.plain import to_plain
+from ppo_cli.runs.names import MULTIRUN_FILE
 from ppo_cli.search_config import KEYS, SearchConfig, is_about_search
 from ppo_cli.sweep.engines import missing
 from ppo_cli.sweep.grid import swept
@@ -137,7 +138,7 @@ class Sweep(Sweeper):
         folder.mkdir(parents=True, exist_ok=True)
         with alone(folder):
             try:
-                with (folder / "multirun.yaml").open("x", encoding="utf-8") as file:  # of several, one makes it
+                with (folder / MULTIRUN_FILE).open("x", encoding="utf-8") as file:  # of several, one makes it
                     OmegaConf.save(self._config, file)
             except FileExistsError as error:
                 name = shown(folder)

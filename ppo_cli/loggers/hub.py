@@ -13,6 +13,7 @@ from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.loggers.base import Logger, RunInfo
 from ppo_cli.loggers.lines import PlainLines
 from ppo_cli.loggers.metrics import Metrics
+from ppo_cli.runs.names import CURVES_FILE, METRICS_FILE, TENSORBOARD_FOLDER
 
 
 class LoggerHub:
@@ -91,11 +92,11 @@ def make_loggers(config: TrainConfig, run_dir: Path, terminal: bool, changed: bo
     if "csv" in config.logger:
         from ppo_cli.loggers.csv import CsvLogger
 
-        loggers.append(CsvLogger(run_dir / "metrics.csv"))
+        loggers.append(CsvLogger(run_dir / METRICS_FILE))
     if "tensorboard" in config.logger:
         from ppo_cli.loggers.tensorboard import TensorBoardLogger
 
-        loggers.append(TensorBoardLogger(run_dir / "tensorboard"))
+        loggers.append(TensorBoardLogger(run_dir / TENSORBOARD_FOLDER))
     if "wandb" in config.logger:
         from ppo_cli.loggers.wandb import WandbLogger
 
@@ -107,7 +108,7 @@ def make_loggers(config: TrainConfig, run_dir: Path, terminal: bool, changed: bo
     loggers += [own_logger(name)(run_dir) for name in config.logger if ":" in name]
     from ppo_cli.loggers.curves import CurvesLogger
 
-    loggers.append(CurvesLogger(run_dir / "curves.png"))
+    loggers.append(CurvesLogger(run_dir / CURVES_FILE))
     return loggers
 
 

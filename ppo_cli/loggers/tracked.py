@@ -9,6 +9,7 @@ from typing import Any
 from ppo_cli.config import TrainConfig, show, walk
 from ppo_cli.loggers.base import RunInfo
 from ppo_cli.runs.files import write_json
+from ppo_cli.runs.names import MULTIRUN_FILE
 from ppo_cli.trackers import is_tracking
 
 KEPT = "trackers.json"
@@ -27,7 +28,7 @@ def texts(config: TrainConfig) -> dict[str, str]:
 
 def sweep_of(run_dir: Path) -> str | None:
     """The name of the sweep that a run belongs to: the nearest folder above it that holds a ``multirun.yaml``."""
-    return next((folder.name for folder in run_dir.parents if (folder / "multirun.yaml").is_file()), None)
+    return next((folder.name for folder in run_dir.parents if (folder / MULTIRUN_FILE).is_file()), None)
 
 
 def title(run: RunInfo) -> str:

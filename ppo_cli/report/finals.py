@@ -10,8 +10,9 @@ from typing import NamedTuple
 from ppo_cli.report.believed import to_go_on
 from ppo_cli.report.reading import LeftOut
 from ppo_cli.report.records import UnusableError
-from ppo_cli.report.search_file import FILE, read_search
+from ppo_cli.report.search_file import read_search
 from ppo_cli.report.searches import Search
+from ppo_cli.runs.names import SEARCH_FILE
 
 TRIAL = "trial"
 """The state of what is left out because a search has chosen by its score."""
@@ -46,7 +47,7 @@ def part(folders: Sequence[Path]) -> Parted:
         except UnusableError as error:
             if error.state == "foreign":
                 found.runs.extend(own)
-                found.left.append(LeftOut(named / FILE, "foreign", f"{error}; the runs beside it are compared"))
+                found.left.append(LeftOut(named / SEARCH_FILE, "foreign", f"{error}; the runs beside it are compared"))
             else:
                 reason = f"{error}; its runs are left out, for nothing tells finals from trials"
                 found.left.append(LeftOut(named, error.state, reason, count=len(own)))

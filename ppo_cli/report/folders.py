@@ -9,16 +9,27 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ppo_cli.errors import ConfigError, Problem
+from ppo_cli.runs.names import (
+    CHECKPOINTS_FOLDER,
+    JOB_FILE,
+    METRICS_FILE,
+    MULTIRUN_FILE,
+    REPORT_FOLDER,
+    SUMMARY_FILE,
+    SWEEP_FILE,
+    TENSORBOARD_FOLDER,
+    VIDEO_FOLDER,
+)
 
 DEEPEST = 8
 """Levels below a named folder that are searched."""
-JOB_FILE, SWEEP_FILES = "job.json", ("sweep.json", "multirun.yaml")
-RUN_FILES = ("summary.json", "metrics.csv", JOB_FILE)
-OWN_FOLDERS = ("checkpoints", "tensorboard", "video")
+SWEEP_FILES = (SWEEP_FILE, MULTIRUN_FILE)
+RUN_FILES = (SUMMARY_FILE, METRICS_FILE, JOB_FILE)
+OWN_FOLDERS = (CHECKPOINTS_FOLDER, TENSORBOARD_FOLDER, VIDEO_FOLDER)
 """What a run makes in its folder."""
-OWN_OF_SWEEP = ("report",)
+OWN_OF_SWEEP = (REPORT_FOLDER,)
 """What a search makes in the folder of its sweep."""
-RUN_SIGNS = (*RUN_FILES, "checkpoints")
+RUN_SIGNS = (*RUN_FILES, CHECKPOINTS_FOLDER)
 """By which a run's folder is known, however far it came."""
 
 

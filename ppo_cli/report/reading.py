@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ppo_cli.report.options import STATES
 from ppo_cli.report.records import BEYOND, OWN, Record, UnusableError, last_reason
 from ppo_cli.report.statistics import Array
+from ppo_cli.runs.names import METRICS_FILE
 
 FINISHED = "finished"
 STEP, ELAPSED = "step", "time/elapsed"
@@ -83,7 +84,7 @@ def with_curves(run: Record, columns: Iterable[str]) -> Run:
     """
     if run.status != FINISHED:
         raise UnusableError(run.status if run.status in STATES else "broken", _why(run))
-    curves, notes = _read_curves(run.folder / "metrics.csv", list(columns))
+    curves, notes = _read_curves(run.folder / METRICS_FILE, list(columns))
     kept = {item.name: getattr(run, item.name) for item in dataclasses.fields(Record)}
     return Run(**kept, curves=curves, notes=notes)
 

@@ -12,6 +12,7 @@ from ppo_cli.config import ARGUMENTS, TrainConfig, show
 from ppo_cli.plain import to_plain, up_to_date
 from ppo_cli.report.options import STATES
 from ppo_cli.runs.lock import is_locked
+from ppo_cli.runs.names import ATTEMPTS_FILE, CHECKPOINTS_FOLDER, JOB_FILE, SUMMARY_FILE
 from ppo_cli.runs.standing import state_of
 from ppo_cli.streams import printable
 from ppo_cli.trackers import is_tracking
@@ -69,7 +70,7 @@ def read_summary_file(folder: Path) -> dict[str, Any]:
     Raises:
         UnusableError: if there is none, or it is damaged.
     """
-    path = folder / "summary.json"
+    path = folder / SUMMARY_FILE
     try:
         content = json.loads(path.read_bytes().decode("utf-8"))
     except FileNotFoundError:
@@ -89,14 +90,14 @@ def _without_summary(folder: Path) -> UnusableError:
     try:
         if is_locked(folder):
             return UnusableError("running", "is about to begin")
-        kept = folder / "checkpoints"
+        kept = folder / CHECKPOINTS_FOLDER
         state, reason = last_attempt(folder)
         before = state_of(None, False, state)
         if before == "failed":
             return UnusableError("failed", f"failed before it began: {reason or 'see its output.log'}")
         if before == "pruned":
             return UnusableError("pruned", "was pruned before it began")
-        if (folder / "job.json").is_file() or (kept.is_dir() and not any(kept.iterdir())):
+        if (folder / JOB_FILE).is_file() or (kept.is_dir() and not any(kept.iterdir())):
             return UnusableError("waiting", "has not begun")
         if kept.is_dir():
             return UnusableError("broken", "has no summary.json")
@@ -179,7 +180,7 @@ def text(value: Any) -> str:
 def last_attempt(folder: Path) -> tuple[str | None, str | None]:
     """How a job's last process ended, and why, as far as a sweep has written that down."""
     try:
-        last = json.loads((folder / "attempts.json").read_text(encoding="utf-8"))["attempts"][-1]
+        last = json.loads((folder / ATTEMPTS_FILE).read_text(encoding="utf-8"))["attempts"][-1]
         state, reason = last.get("state"), last.get("reason")
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None, None

@@ -10,9 +10,10 @@ from typing import Any
 from ppo_cli.report.records import BEYOND, MOST_CHARACTERS, MOST_STEPS, UnusableError, text
 from ppo_cli.report.searches import INTERRUPTED, METRICS, RUNNING, STATES, Final, Search, Space, Trial
 from ppo_cli.runs.lock import is_locked
+from ppo_cli.runs.names import SEARCH_FILE
 from ppo_cli.streams import printable
 
-FILE, FORMAT = "search.json", 1
+FORMAT = 1
 
 
 class _WrongError(Exception):
@@ -26,28 +27,28 @@ def read_search(folder: Path) -> Search | None:
         UnusableError: if the file is damaged or of a later version (``broken``), or somebody else's (``foreign``).
     """
     try:
-        content = json.loads((folder / FILE).read_bytes().decode("utf-8"))
+        content = json.loads((folder / SEARCH_FILE).read_bytes().decode("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise UnusableError("broken", f"{FILE} cannot be read: {error.strerror}") from error
+        raise UnusableError("broken", f"{SEARCH_FILE} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise UnusableError("broken", f"{FILE} is not UTF-8") from error
+        raise UnusableError("broken", f"{SEARCH_FILE} is not UTF-8") from error
     except (ValueError, RecursionError) as error:
-        raise UnusableError("broken", f"{FILE} is empty or cut off, and no JSON") from error
+        raise UnusableError("broken", f"{SEARCH_FILE} is empty or cut off, and no JSON") from error
     if not isinstance(content, dict) or not {"format", "trials", "space"} & content.keys():
-        raise UnusableError("foreign", f"{FILE} is not of ppo-train's searches")
+        raise UnusableError("foreign", f"{SEARCH_FILE} is not of ppo-train's searches")
     kept = content.get("format")
     if isinstance(kept, int) and not isinstance(kept, bool) and kept > FORMAT:
-        raise UnusableError("broken", f"{FILE} was written by a later version (format {str(kept)[:20]})")
+        raise UnusableError("broken", f"{SEARCH_FILE} was written by a later version (format {str(kept)[:20]})")
     try:
         if kept != FORMAT or isinstance(kept, bool):
             raise _WrongError("format")
         return _search(folder, content)
     except _WrongError as error:
-        raise UnusableError("broken", f"{FILE} is damaged: {error} is missing or wrong") from error
+        raise UnusableError("broken", f"{SEARCH_FILE} is damaged: {error} is missing or wrong") from error
     except RecursionError as error:
-        raise UnusableError("broken", f"{FILE} is damaged: it is nested too deep") from error
+        raise UnusableError("broken", f"{SEARCH_FILE} is damaged: it is nested too deep") from error
 
 
 def _search(folder: Path, content: dict[str, Any]) -> Search:

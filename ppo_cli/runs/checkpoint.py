@@ -18,6 +18,7 @@ from torch import Tensor
 from ppo_cli.errors import CheckpointError, Problem, shortened
 from ppo_cli.runs.files import write_atomically
 from ppo_cli.runs.formats import FORMAT_VERSION, current
+from ppo_cli.runs.names import BEST_FILE, CHECKPOINTS_FOLDER, LAST_FILE, SCHEDULED_FILES
 
 KIND = "ppo-cli checkpoint"
 
@@ -70,11 +71,11 @@ def find_checkpoint(path: str | os.PathLike[str], key: str = "checkpoint") -> Pa
             raise CheckpointError(Problem(f"{found} does not exist", f"{key}=<a run's folder or a .pt file>"))
     except OSError as error:
         raise CheckpointError(Problem(f"{found} cannot be read: {error}", "a path that can be read")) from error
-    candidates = [folder / name for folder in (found / "checkpoints", found) for name in ("best.pt", "last.pt")]
+    candidates = [folder / name for folder in (found / CHECKPOINTS_FOLDER, found) for name in (BEST_FILE, LAST_FILE)]
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    others = sorted(found.glob("checkpoints/step_*.pt"), key=lambda path: path.stat().st_mtime)
+    others = sorted(found.glob(f"{CHECKPOINTS_FOLDER}/{SCHEDULED_FILES}"), key=lambda path: path.stat().st_mtime)
     fix = f"{key}={others[-1]}" if others else f"{key}=<the folder of a run that has saved one>"
     raise CheckpointError(Problem(f"the folder {found} holds no checkpoints/best.pt or checkpoints/last.pt", fix))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.places import shown
+from ppo_cli.runs.names import CHECKPOINTS_FOLDER, SUMMARY_FILE
 
 STAMP_VARIABLE = "PPO_CLI_STAMP"
 """Environment variable that holds a command's stamp, so that worker processes agree on it."""
@@ -47,7 +48,7 @@ def new_run_dir(output_dir: str, env_id: str) -> Path:
 
 def holds_run(folder: Path) -> bool:
     """Whether a run has been here, however far it came."""
-    return any((folder / name).exists() for name in ("summary.json", "checkpoints"))
+    return any((folder / name).exists() for name in (SUMMARY_FILE, CHECKPOINTS_FOLDER))
 
 
 def claim(folder: Path) -> None:
@@ -59,7 +60,7 @@ def claim(folder: Path) -> None:
     check_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        (folder / "checkpoints").mkdir()
+        (folder / CHECKPOINTS_FOLDER).mkdir()
     except FileExistsError:
         check_free(folder)
 
@@ -78,5 +79,5 @@ def check_free(folder: Path) -> None:
 def give_up(folder: Path) -> None:
     """Take a claim back, and with it the folder if nothing was written there."""
     with suppress(OSError):
-        (folder / "checkpoints").rmdir()
+        (folder / CHECKPOINTS_FOLDER).rmdir()
         folder.rmdir()

@@ -15,6 +15,7 @@ from ppo_cli.plain import changes_as_data, from_plain, put, to_plain
 from ppo_cli.renames import check_agreed, warn
 from ppo_cli.runs.checkpoint import load_checkpoint
 from ppo_cli.runs.folder import slug
+from ppo_cli.runs.names import CHECKPOINTS_FOLDER, SUMMARY_FILE
 from ppo_cli.runs.progress import Progress, read_run
 from ppo_cli.runs.store import CheckpointStore
 from ppo_cli.runs.summary import as_json, fingerprint, now, read_summary
@@ -121,24 +122,24 @@ def _settings(
     """
     latest = summary.get("config")
     if content is None:
-        return latest, source / "summary.json"
+        return latest, source / SUMMARY_FILE
     own = (content["run"] or {}).get("config")
     if source.is_dir() and isinstance(latest, dict) and latest != as_json(own):
-        return latest, source / "summary.json"
+        return latest, source / SUMMARY_FILE
     return own, source
 
 
 def _locate(named: Path) -> tuple[Path, Path | None, dict[str, Any] | None, list[str]]:
     """Folder, checkpoint, its content, and what was passed over, for a path."""
     if named.is_dir():
-        run_dir = named.parent if named.name == "checkpoints" and read_summary(named.parent) is not None else named
+        run_dir = named.parent if named.name == CHECKPOINTS_FOLDER and read_summary(named.parent) is not None else named
         return (run_dir, *CheckpointStore(run_dir).newest_good())
     if not named.is_file():
         raise CheckpointError(Problem(f"{named} does not exist", "resume=<the folder of a run>"))
     folder = named.parent
     store = CheckpointStore(folder.parent)
     scheduled = store.scheduled()
-    if folder.name != "checkpoints" or named.name not in [path.name for path in scheduled]:
+    if folder.name != CHECKPOINTS_FOLDER or named.name not in [path.name for path in scheduled]:
         runs = [path for path in (folder, folder.parent) if read_summary(path) is not None]
         if not runs:
             load_checkpoint(named)  # says so if it is none

@@ -12,6 +12,7 @@ from typing import Any
 
 from ppo_cli.errors import CheckpointError
 from ppo_cli.runs.checkpoint import load_checkpoint, save_checkpoint
+from ppo_cli.runs.names import BEST_FILE, CHECKPOINTS_FOLDER, LAST_FILE, METRICS_FILE, SCHEDULED_FILES
 from ppo_cli.runs.progress import read_run
 
 _SCHEDULED = re.compile(r"step_(\d+)\.pt")
@@ -29,7 +30,7 @@ class CheckpointStore:
     """
 
     def __init__(self, run_dir: Path, keep_last: int | None = None) -> None:
-        self.folder = run_dir / "checkpoints"
+        self.folder = run_dir / CHECKPOINTS_FOLDER
         self._keep_last = keep_last
 
     def save(self, name: str, agent: dict[str, Any], run: dict[str, Any]) -> Path:
@@ -41,7 +42,7 @@ class CheckpointStore:
     def save_scheduled(self, step: int, digits: int, agent: dict[str, Any], run: dict[str, Any]) -> Path:
         """Write the checkpoint of a step, make it the last one too, and let the oldest go."""
         path = self.save(f"step_{step:0{digits}d}.pt", agent, run)
-        self._link(path, self.folder / "last.pt")
+        self._link(path, self.folder / LAST_FILE)
         self.prune()
         return path
 
@@ -65,7 +66,8 @@ class CheckpointStore:
 
     def scheduled(self) -> list[Path]:
         """The files a run can go on from, oldest first."""
-        return sorted((path for path in self.folder.glob("step_*.pt") if _SCHEDULED.fullmatch(path.name)), key=_step)
+        found = self.folder.glob(SCHEDULED_FILES)
+        return sorted((path for path in found if _SCHEDULED.fullmatch(path.name)), key=_step)
 
     def newest_good(self) -> tuple[Path | None, dict[str, Any] | None, list[str]]:
         """The newest scheduled checkpoint that can be read, what it holds, and why newer ones cannot."""
@@ -81,7 +83,7 @@ class CheckpointStore:
 
     def step_of_best(self) -> float | None:
         """The step ``best.pt`` was saved at; ``None`` if there is none, and beyond all others if it cannot be read."""
-        path = self.folder / "best.pt"
+        path = self.folder / BEST_FILE
         return _progress_of(path) if path.is_file() else None
 
     def rewind_to(self, path: Path | None, changed: bool) -> None:
@@ -101,14 +103,14 @@ class CheckpointStore:
         step = -1 if path is None else _step(path)
         newer = [old for old in self.scheduled() if _step(old) > step]
         if newer or changed or path is None:
-            others = (self.folder / name for name in ("best.pt", "last.pt"))
+            others = (self.folder / name for name in (BEST_FILE, LAST_FILE))
             newer += [old for old in others if old.is_file() and _progress_of(old) > step]
         if not newer:
             return
         replaced = self._new_folder()
         for old in newer:
             old.replace(replaced / old.name)
-        metrics = self.folder.parent / "metrics.csv"
+        metrics = self.folder.parent / METRICS_FILE
         if metrics.is_file():
             shutil.copy2(metrics, replaced)
 

@@ -13,7 +13,8 @@ from ppo_cli.report.build import build
 from ppo_cli.report.files import check_output, write
 from ppo_cli.report.model import Report
 from ppo_cli.report.options import ReportConfig
-from ppo_cli.search.folder import PRESET_FILE, REPORT_FOLDER, SearchFolder
+from ppo_cli.runs.names import PRESET_FILE, REPORT_FOLDER
+from ppo_cli.search.folder import SearchFolder
 from ppo_cli.search.preset import write_preset
 from ppo_cli.search.study import Study
 from ppo_cli.search.trial import Finalist

@@ -13,13 +13,13 @@ from ppo_cli.errors import CheckpointError, ConfigError, Problem
 from ppo_cli.places import shown
 from ppo_cli.plain import from_plain, to_plain
 from ppo_cli.runs.files import write_json
+from ppo_cli.runs.names import SEARCH_FILE
 from ppo_cli.search import space
 from ppo_cli.search.space import Dimension
 from ppo_cli.search_config import SearchConfig
 from ppo_cli.sweep.extend import LEAVES
 
 FORMAT = 1
-SEARCH_FILE, PRESET_FILE, REPORT_FOLDER = "search.json", "best.yaml", "report"
 FRESH = 1000
 """The first of the fresh seeds; those of trials begin at 0."""
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from ppo_cli.runs.files import write_json
 from ppo_cli.runs.lock import is_locked
+from ppo_cli.runs.names import ATTEMPTS_FILE, CHECKPOINTS_FOLDER, SCHEDULED_FILES
 from ppo_cli.runs.standing import state_of
 from ppo_cli.runs.summary import read_summary
 from ppo_cli.sweep.view import FAILED
 
-ATTEMPTS_FILE = "attempts.json"
 OUT_OF_MEMORY = "ran out of memory"
 
 
@@ -61,7 +61,7 @@ def record(folder: Path, number: int, attempt: Attempt) -> None:
 
 def _newest_checkpoint(folder: Path) -> int:
     """The step of the newest one that a run can go on from, by its name."""
-    steps = [path.stem.removeprefix("step_") for path in (folder / "checkpoints").glob("step_*.pt")]
+    steps = [path.stem.removeprefix("step_") for path in (folder / CHECKPOINTS_FOLDER).glob(SCHEDULED_FILES)]
     return max([int(step) for step in steps if step.isdecimal()], default=0)
 
 

@@ -15,10 +15,10 @@ from ppo_cli.places import shown
 from ppo_cli.plain import from_plain, to_plain
 from ppo_cli.runs.files import write_json
 from ppo_cli.runs.folder import claim, give_up, slug
+from ppo_cli.runs.names import JOB_FILE, SUMMARY_FILE, SWEEP_FILE
 from ppo_cli.runs.summary import now
 
 FORMAT = 1
-SWEEP_FILE, JOB_FILE = "sweep.json", "job.json"
 
 
 @dataclass(frozen=True)
@@ -176,9 +176,7 @@ def check_sweep(folder: Path) -> None:
     """
     if not (folder / SWEEP_FILE).is_file():
         what = f"{shown(folder)} holds no sweep: there is no {SWEEP_FILE} in it"
-        one = (
-            f"ppo-train resume={shown(folder)}" if (folder / "summary.json").is_file() else "resume=<a sweep's folder>"
-        )
+        one = f"ppo-train resume={shown(folder)}" if (folder / SUMMARY_FILE).is_file() else "resume=<a sweep's folder>"
         raise CheckpointError(Problem(what, one))
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ppo_cli.runs.files import write_atomically
+from ppo_cli.runs.names import BEST_FILE, CHECKPOINTS_FOLDER, RESULTS_FILE
 from ppo_cli.sweep.view import JobView, told
 from ppo_cli.sweep.watch import Watched
 
-RESULTS_FILE = "results.csv"
 BEFORE = ("number", "folder")
 AFTER = ("state", "reason", "seed", "step", "final_return", "best_return", "wall_time", "best_checkpoint")
 
@@ -50,7 +50,7 @@ class Results:
 
 def _row(one: Watched) -> dict[str, Any]:
     view, summary = one.view, one.now.summary
-    best = Path("checkpoints", "best.pt")
+    best = Path(CHECKPOINTS_FOLDER, BEST_FILE)
     return {
         **{key: told(value) for key, value in one.job.swept.items()},
         "number": view.number,

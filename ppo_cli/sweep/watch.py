@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ppo_cli.runs.names import METRICS_FILE
 from ppo_cli.runs.summary import now
 from ppo_cli.sweep.attempts import standing
 from ppo_cli.sweep.jobs import Job
@@ -92,7 +93,7 @@ class Watched:
         self.gave_row = False  # whether it has since it was last started
         self.overdue: str | None = None  # why it was told to stop, if it was
         self.given_up: str | None = None  # why it was told to stop where it was no failure
-        self._curve = Curve(job.folder / "metrics.csv", column)
+        self._curve = Curve(job.folder / METRICS_FILE, column)
         self._view: JobView | None = None
         self.look_again()
 

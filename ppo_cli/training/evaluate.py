@@ -22,6 +22,7 @@ from ppo_cli.places import kept_folder
 from ppo_cli.plain import as_data, from_plain
 from ppo_cli.runs.checkpoint import find_checkpoint, load_checkpoint
 from ppo_cli.runs.files import write_json
+from ppo_cli.runs.names import CHECKPOINTS_FOLDER, VIDEO_FOLDER
 from ppo_cli.runs.progress import success_rate
 from ppo_cli.training.play import Episodes, play
 from ppo_cli.validation import validate
@@ -86,7 +87,7 @@ def run_eval(config: EvalConfig) -> EvalResult:
     if seed == "run":
         episodes, seed, deterministic = _own_evaluation(path, payload["run"])
         _check_repeats(config, episodes, deterministic)
-    film = Film(_run_folder(path).absolute() / "video") if config.video else None
+    film = Film(_run_folder(path).absolute() / VIDEO_FOLDER) if config.video else None
     with intra_op_threads(train_config.threads if isinstance(train_config.threads, int) else 1), kept_folder():
         played = play(
             agent.policy,
@@ -203,7 +204,7 @@ def _summarise(played: Episodes, seed: int, deterministic: bool, path: Path, vid
 
 
 def _run_folder(checkpoint: Path) -> Path:
-    return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
+    return checkpoint.parent.parent if checkpoint.parent.name == CHECKPOINTS_FOLDER else checkpoint.parent
 
 
 def _write(result: EvalResult) -> EvalResult:

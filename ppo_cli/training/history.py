@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ppo_cli.loggers.csv import read_rows
 from ppo_cli.loggers.metrics import Metrics
+from ppo_cli.runs.names import METRICS_FILE
 from ppo_cli.runs.resume import Saved
 
 log = logging.getLogger("ppo_cli")
@@ -15,7 +16,7 @@ log = logging.getLogger("ppo_cli")
 
 def rows_so_far(run_dir: Path, saved: Saved) -> Sequence[Metrics]:
     """The rows up to the checkpoint."""
-    rows = read_rows(run_dir / "metrics.csv", saved.progress.step)
+    rows = read_rows(run_dir / METRICS_FILE, saved.progress.step)
     # an iteration that was skipped before its first step has the step of the one before it
     history = [row for row in rows if (row["iteration"] or 0) <= saved.progress.iteration]
     if "csv" in saved.config.logger and len(history) < saved.progress.iteration:
