@@ -31,11 +31,12 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
     [
         (3, 64 * 64, 64, 3),
         ("auto", 64 * 64, 64, 1),
-        ("auto", 256 * 256, 64, 6),  # 4,194,304
-        ("auto", 256 * 256, 32, 1),
-        ("auto", 64 * 64, 2048, 6),
-        ("auto", 2_000_000, 2, 6),  # 4,000,000 exactly
-        ("auto", 1_999_999, 2, 1),
+        ("auto", 256 * 256, 64, 1),  # 4,194,304
+        ("auto", 64 * 64, 2048, 2),  # 8,388,608
+        ("auto", 4_000_000, 2, 2),  # 8,000,000 exactly
+        ("auto", 3_999_999, 2, 1),
+        ("auto", 4_000_000, 5, 5),
+        ("auto", 4_000_000, 60, 6),
     ],
 )
 def test_threads_follow_the_largest_product(
@@ -45,7 +46,7 @@ def test_threads_follow_the_largest_product(
     chosen, reason = choose_threads(wanted, work, batch_size)
     assert chosen == threads
     assert ("as asked" in reason) == (wanted != "auto")
-    assert ("multiplications" in reason) == (threads == 6)
+    assert ("multiplications" in reason) == (wanted == "auto" and threads > 1)
 
 
 def test_threads_are_set_inside_the_block_only() -> None:

@@ -122,6 +122,12 @@ REFUSED = {
         "fail_fast=soon is not",
     ),
     "no rows to wait for": (["-m", "seed=0,1", "job_timeout=5", "logger=tensorboard"], "waits for rows", "logger=csv"),
+    "a value twice": (["-m", "seed=0,1", "lr=0.1,1e-1,0.2"], "lr=0.1 stands more than once", "lr=0.1,0.2"),
+    "a pair twice": (
+        ["-m", "zip=[seed,lr]", "seed=0,1,0", "lr=0.1,0.2,0.1"],
+        "seed=0 with lr=0.1 stands more than once",
+        "seed=0,1 lr=0.1,0.2",
+    ),
     "nothing swept over": (["-m", "env=glob(Nothing*)"], "the sweep has no jobs", "seed=0,1,2"),
     "a misspelt option": (["-m", "seed=0,1", "njobs=2"], "Did you mean n_jobs?", "n_jobs=2"),
     "keys that JSON changes": (["-m", "seed=0,1", "env.kwargs={1:2}"], "job.json cannot keep", "texts as keys"),

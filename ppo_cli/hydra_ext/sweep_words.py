@@ -12,7 +12,7 @@ from ppo_cli.config import TrainConfig, type_hints
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.hydra_ext import schema
 from ppo_cli.hydra_ext.resumption import plain_value
-from ppo_cli.sweep.grid import Choice, combinations, zipped
+from ppo_cli.sweep.grid import Choice, combinations, same, zipped
 from ppo_cli.sweep.jobs import Axis
 from ppo_cli.sweep_config import OPTIONS, SweepConfig, wrong_options
 
@@ -62,7 +62,11 @@ def grid(parser: OverridesParser, words: Sequence[str], together: Sequence[str])
     if empty:
         what = f"the sweep has no jobs: {', '.join(empty)} stands for nothing"
         raise ConfigError(Problem(what, "ppo-train -m seed=0,1,2"))
-    return Grid(found, zipped(axes, together))
+    axes = zipped(axes, together)
+    repeated = [problem for axis in axes if (problem := _repeated(axis)) is not None]
+    if repeated:
+        raise ConfigError(repeated)
+    return Grid(found, axes)
 
 
 def axis_of(key: str, override: Override) -> Axis:
@@ -71,6 +75,21 @@ def axis_of(key: str, override: Override) -> Axis:
     texts = tuple((Transformer.str(element),) for element in elements)
     values = tuple((schema.fitted(TrainConfig, key, plain_value(element)),) for element in elements)
     return Axis((key,), texts, values)
+
+
+def _repeated(axis: Axis) -> Problem | None:
+    """What is wrong with values that stand more than once: the same job twice would count as two."""
+    own = [same(dict(zip(axis.keys, values, strict=True))) for values in axis.values]
+    first = [own.index(value) for value in own]
+    twice = dict.fromkeys(place for number, place in enumerate(first) if place != number)
+    if not twice:
+        return None
+    named = " and ".join(
+        " with ".join(map("=".join, zip(axis.keys, axis.texts[place], strict=True))) for place in twice
+    )
+    once = [axis.texts[place] for place in dict.fromkeys(first)]
+    fix = " ".join(f"{key}={','.join(texts)}" for key, texts in zip(axis.keys, zip(*once, strict=True), strict=True))
+    return Problem(f"{named} stands more than once, and a job that is run again tells nothing new", fix)
 
 
 def _wrong_sweep(key: str, override: Override) -> Problem | None:

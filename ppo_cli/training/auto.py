@@ -41,7 +41,7 @@ def choose_checkpoint_every(config: TrainConfig) -> tuple[int | str | None, str]
 class Costs(NamedTuple):
     """Fixed constants behind ``auto``; ``python -m benchmarks.update_cost`` measures them."""
 
-    threading_pays: int  # multiplications in the largest layer's product of a minibatch from which threads help
+    thread_pays: int  # multiplications in the largest layer's product of a minibatch that keep a thread busy
     compile_seconds: float  # to compile the gradient step with nothing cached
     saved_seconds: float  # by a compiled gradient step over an eager one: dispatch, whatever the network's size
     compile_seconds_more: float  # per step of a recurrent layer's sequence
@@ -57,7 +57,7 @@ COMPILES_SINCE = (2, 13)
 
 
 COSTS = Costs(
-    threading_pays=4_000_000,
+    thread_pays=4_000_000,
     compile_seconds=24.0,
     saved_seconds=0.8e-3,
     compile_seconds_more=2.0,
@@ -73,8 +73,9 @@ def choose_threads(wanted: int | str, work: int, batch_size: int) -> tuple[int, 
     if isinstance(wanted, int):
         return wanted, "as asked"
     largest = work * batch_size
-    if largest >= COSTS.threading_pays:
-        return torch.get_num_threads(), f"{largest:,} multiplications in the largest layer"
+    busy = min(torch.get_num_threads(), largest // COSTS.thread_pays)
+    if busy > 1:
+        return busy, f"{largest:,} multiplications in the largest layer"
     return 1, "small products gain nothing from waiting for a second thread"
 
 
