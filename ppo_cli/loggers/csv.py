@@ -11,7 +11,7 @@ from typing import Any
 
 from ppo_cli.loggers.base import RunInfo
 from ppo_cli.loggers.metrics import COLUMNS, Metrics
-from ppo_cli.runs.files import write_atomically
+from ppo_cli.runs.files import read_file, write_atomically
 
 
 class CsvLogger:
@@ -57,7 +57,7 @@ def read_rows(path: Path, last_step: int) -> list[Metrics]:
     reports it was there.
     """
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = read_file(path).decode("utf-8", "replace")
     except FileNotFoundError:
         return []
     whole = text[: text.rfind("\n") + 1]  # what follows the last line's end was cut off

@@ -16,6 +16,7 @@ from ppo_cli.loggers.base import RunInfo
 from ppo_cli.loggers.metrics import Metrics
 from ppo_cli.loggers.text import Pace, duration, number
 from ppo_cli.places import shown
+from ppo_cli.runs.files import check_regular
 from ppo_cli.runs.names import LOG_FILE
 from ppo_cli.streams import plain
 
@@ -98,6 +99,7 @@ def run_logging(run_dir: Path, *, to_stdout: bool) -> Iterator[None]:
         run_dir: The run's folder; it exists.
         to_stdout: Whether to print the messages.
     """
+    check_regular(run_dir / LOG_FILE)
     file = _File(run_dir / LOG_FILE, encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     level = LOGGER.level

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from ppo_cli.config import TrainConfig, show, walk
 from ppo_cli.loggers.base import RunInfo
-from ppo_cli.runs.files import write_json
+from ppo_cli.runs.files import read_json, write_json
 from ppo_cli.runs.names import MULTIRUN_FILE
 from ppo_cli.trackers import is_tracking
 
@@ -51,7 +50,7 @@ def keep(run_dir: Path, key: str, value: Any) -> None:
 def kept(run_dir: Path) -> dict[str, Any]:
     """All that is kept; nothing where the file cannot be read."""
     try:
-        found = json.loads((run_dir / KEPT).read_text(encoding="utf-8"))
+        found = read_json(run_dir / KEPT)
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

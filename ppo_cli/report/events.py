@@ -9,6 +9,7 @@ import numpy as np
 
 from ppo_cli.report.reading import diverged
 from ppo_cli.report.statistics import Array
+from ppo_cli.runs.files import check_regular
 
 MOST_TAGS = 200
 
@@ -18,9 +19,11 @@ def read_events(paths: Sequence[Path]) -> dict[str, tuple[Array, Array, Array]]:
 
     Raises:
         ValueError: if there is nothing to be read.
+        OSError: if a file is none that can be opened.
     """
     found: dict[str, list[tuple[float, float, float]]] = {}
     for path in paths:
+        check_regular(path)
         for tag, step, value, time in _scalars(path):
             if tag in found or len(found) < MOST_TAGS:
                 found.setdefault(tag, []).append((step, value, time))

@@ -19,6 +19,7 @@ from ppo_cli.report.options import EVAL_METRIC, TRAINING_METRIC
 from ppo_cli.report.reading import ELAPSED, FINISHED, STEP, Run, diverged, number
 from ppo_cli.report.records import PROGRAM, UnusableError
 from ppo_cli.report.statistics import Array
+from ppo_cli.runs.files import read_file
 
 SB3, CLEANRL, TENSORBOARD, CSV = "Stable-Baselines3", "CleanRL", "TensorBoard", "csv"
 EPISODES = 100
@@ -139,7 +140,7 @@ def _series(path: Path) -> tuple[Series, str, str | None]:
 
 def _csv(path: Path) -> Series:
     """The columns of a csv file with a header."""
-    text = path.read_bytes().decode("utf-8-sig", "replace")
+    text = read_file(path).decode("utf-8-sig", "replace")
     rows = list(csv.reader(text[: text.rfind("\n") + 1].split("\n")[:-1]))
     if not rows:
         raise ValueError("the file is empty")
@@ -169,7 +170,7 @@ def _monitors(paths: Sequence[Path]) -> tuple[Series, str | None]:
     """Training returns from the monitors of all environments, which hold each episode, and the environment's id."""
     episodes, env = [], None
     for path in paths:
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+        lines = read_file(path).decode("utf-8", "replace").split("\n")[:-1]
         head = sum(line.startswith("#") for line in lines[:1])
         about = _said_of_itself(path.name, lines[0]) if head else {}
         env = env or (str(about["env_id"]) if about.get("env_id") not in (None, "None") else None)
@@ -197,7 +198,7 @@ def _said_of_itself(name: str, line: str) -> dict[str, Any]:
 
 def _evaluations(path: Path) -> Series:
     """Evaluations as Stable-Baselines3's callback keeps them: returns of some episodes at some steps."""
-    with np.load(path, allow_pickle=False) as content:
+    with np.load(io.BytesIO(read_file(path)), allow_pickle=False) as content:
         steps, returns = content["timesteps"].astype(float), content["results"].astype(float)
     if returns.ndim != 2 or len(steps) != len(returns):
         raise ValueError("timesteps and results of unlike length")

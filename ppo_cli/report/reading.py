@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ppo_cli.report.options import STATES
 from ppo_cli.report.records import BEYOND, OWN, Record, UnusableError, last_reason
 from ppo_cli.report.statistics import Array
+from ppo_cli.runs.files import read_file
 from ppo_cli.runs.names import METRICS_FILE
 
 FINISHED = "finished"
@@ -103,7 +104,7 @@ def _why(run: Record) -> str:
 def _read_curves(path: Path, columns: Sequence[str]) -> tuple[dict[str, Array], tuple[str, ...]]:
     """The columns of a ``metrics.csv`` that it has, in the order of steps, and what was passed over."""
     try:
-        text = path.read_bytes().decode("utf-8-sig", "replace")
+        text = read_file(path).decode("utf-8-sig", "replace")
     except FileNotFoundError:
         raise UnusableError("broken", "has no metrics.csv (logger without csv?)") from None
     except OSError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from ppo_cli.config import ARGUMENTS, TrainConfig, show
 from ppo_cli.plain import to_plain, up_to_date
 from ppo_cli.report.options import STATES
+from ppo_cli.runs.files import read_json
 from ppo_cli.runs.lock import is_locked
 from ppo_cli.runs.names import ATTEMPTS_FILE, CHECKPOINTS_FOLDER, JOB_FILE, SUMMARY_FILE
 from ppo_cli.runs.standing import state_of
@@ -72,7 +72,7 @@ def read_summary_file(folder: Path) -> dict[str, Any]:
     """
     path = folder / SUMMARY_FILE
     try:
-        content = json.loads(path.read_bytes().decode("utf-8"))
+        content = read_json(path)
     except FileNotFoundError:
         raise _without_summary(folder) from None
     except OSError as error:
@@ -180,7 +180,7 @@ def text(value: Any) -> str:
 def last_attempt(folder: Path) -> tuple[str | None, str | None]:
     """How a job's last process ended, and why, as far as a sweep has written that down."""
     try:
-        last = json.loads((folder / ATTEMPTS_FILE).read_text(encoding="utf-8"))["attempts"][-1]
+        last = read_json(folder / ATTEMPTS_FILE)["attempts"][-1]
         state, reason = last.get("state"), last.get("reason")
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None, None

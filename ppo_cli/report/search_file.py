@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 from ppo_cli.report.records import BEYOND, MOST_CHARACTERS, MOST_STEPS, UnusableError, text
 from ppo_cli.report.searches import INTERRUPTED, METRICS, RUNNING, STATES, Final, Search, Space, Trial
+from ppo_cli.runs.files import read_json
 from ppo_cli.runs.lock import is_locked
 from ppo_cli.runs.names import SEARCH_FILE
 from ppo_cli.streams import printable
@@ -27,7 +27,7 @@ def read_search(folder: Path) -> Search | None:
         UnusableError: if the file is damaged or of a later version (``broken``), or somebody else's (``foreign``).
     """
     try:
-        content = json.loads((folder / SEARCH_FILE).read_bytes().decode("utf-8"))
+        content = read_json(folder / SEARCH_FILE)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ppo_cli.errors import CheckpointError, Problem, shortened
-from ppo_cli.runs.files import write_atomically
+from ppo_cli.runs.files import read_file, write_atomically
 from ppo_cli.runs.formats import FORMAT_VERSION, current
 from ppo_cli.runs.names import BEST_FILE, CHECKPOINTS_FOLDER, LAST_FILE, SCHEDULED_FILES
 
@@ -144,7 +144,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         CheckpointError: if the file is damaged, no checkpoint, of another version, or holds anything but plain data.
     """
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except OSError as error:
         raise CheckpointError(Problem(f"{path} cannot be read: {error.strerror}", "a file that can be read")) from error
     if not content:

@@ -1,9 +1,11 @@
-"""Writing files so that a crash at any instant leaves the previous one."""
+"""Writing files so that a crash at any instant leaves the previous one, and reading them so that nothing hangs."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -31,6 +33,40 @@ def _flush_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def check_regular(path: Path) -> None:
+    """See that what is there can be opened: a pipe keeps whoever opens it waiting, and a device may never end.
+
+    Raises:
+        OSError: if it is a pipe, a socket or a device.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
+def read_file(path: Path) -> bytes:
+    """All that a file holds.
+
+    Raises:
+        OSError: if there is none, or it cannot be read; what is no regular file is not opened.
+    """
+    check_regular(path)
+    return path.read_bytes()
+
+
+def read_json(path: Path) -> Any:
+    """What a file of :func:`write_json` holds.
+
+    Raises:
+        OSError: as for :func:`read_file`.
+        ValueError: if it is no JSON.
+    """
+    return json.loads(read_file(path).decode("utf-8"))
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

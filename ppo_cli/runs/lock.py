@@ -14,6 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ppo_cli.errors import Problem, RunError
+from ppo_cli.runs.files import check_regular, read_file
 from ppo_cli.runs.summary import read_summary
 
 if sys.platform != "win32":
@@ -89,6 +90,7 @@ def _acquired(lock: FileLock, run_dir: Path) -> bool:
 
 def _try_out(path: Path) -> None:
     """Raise what the file system says of locks, before filelock finds a way of its own around it."""
+    check_regular(path)
     if sys.platform != "win32":
         with path.open("a") as file, suppress(BlockingIOError, PermissionError):  # held, in the two ways to say it
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -138,7 +140,7 @@ def _here() -> tuple[str, str]:
 def _holder(plate: Path) -> tuple[str, str] | None:
     """Host and process that a plate names; ``None`` if there is none, or it says nothing yet."""
     try:
-        host, pid = plate.read_text(encoding="utf-8").split()
+        host, pid = read_file(plate).decode("utf-8").split()
     except (OSError, ValueError):
         return None
     return host, pid

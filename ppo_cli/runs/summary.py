@@ -15,7 +15,7 @@ from typing import Any
 
 from ppo_cli.config import TrainConfig
 from ppo_cli.plain import as_first_saved, to_plain, up_to_date
-from ppo_cli.runs.files import write_json
+from ppo_cli.runs.files import read_json, write_json
 from ppo_cli.runs.names import SUMMARY_FILE
 from ppo_cli.trackers import TRACKERS
 
@@ -40,7 +40,7 @@ def as_json(settings: Any) -> Any:
 def read_summary(run_dir: Path) -> dict[str, Any] | None:
     """What ``summary.json`` says, its settings up to date; ``None`` if there is none that can be read."""
     try:
-        content = json.loads((run_dir / SUMMARY_FILE).read_text(encoding="utf-8"))
+        content = read_json(run_dir / SUMMARY_FILE)
     except (OSError, ValueError):
         return None
     if not isinstance(content, dict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from ppo_cli.config import TrainConfig
 from ppo_cli.errors import CheckpointError, ConfigError, Problem
 from ppo_cli.places import shown
 from ppo_cli.plain import from_plain, to_plain
-from ppo_cli.runs.files import write_json
+from ppo_cli.runs.files import read_json, write_json
 from ppo_cli.runs.names import SEARCH_FILE
 from ppo_cli.search import space
 from ppo_cli.search.space import Dimension
@@ -93,7 +92,7 @@ def read_search(folder: Path) -> SearchFolder:
     """
     path = folder / SEARCH_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         if content["format"] > FORMAT:
             what = f"{shown(path)} was written by a later version of ppo-cli"
             raise CheckpointError(Problem(what, "pip install -U ppo-cli"))

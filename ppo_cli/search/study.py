@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ppo_cli.errors import CheckpointError, Problem
 from ppo_cli.places import shown
+from ppo_cli.runs.files import read_file
 from ppo_cli.search.space import Dimension
 from ppo_cli.search_config import SearchConfig
 
@@ -169,7 +170,7 @@ def mend(path: Path) -> None:
         CheckpointError: if a line before the end cannot be read.
     """
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except FileNotFoundError:
         return
     except OSError as error:

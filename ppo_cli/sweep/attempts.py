@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ppo_cli.runs.files import write_json
+from ppo_cli.runs.files import read_json, write_json
 from ppo_cli.runs.lock import is_locked
 from ppo_cli.runs.names import ATTEMPTS_FILE, CHECKPOINTS_FOLDER, SCHEDULED_FILES
 from ppo_cli.runs.standing import state_of
@@ -46,7 +45,7 @@ class Attempt:
 def read_attempts(folder: Path) -> list[Attempt]:
     """All that have ended, the first first; none where the file cannot be read."""
     try:
-        content = json.loads((folder / ATTEMPTS_FILE).read_text(encoding="utf-8"))
+        content = read_json(folder / ATTEMPTS_FILE)
         return [Attempt(**one) for one in content["attempts"]]
     except (OSError, ValueError, KeyError, TypeError):
         return []

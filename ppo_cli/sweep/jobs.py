@@ -13,7 +13,7 @@ from ppo_cli.errors import CheckpointError, ConfigError, Problem
 from ppo_cli.launchers import LAUNCHERS, Launcher, name_of
 from ppo_cli.places import shown
 from ppo_cli.plain import from_plain, to_plain
-from ppo_cli.runs.files import write_json
+from ppo_cli.runs.files import read_json, write_json
 from ppo_cli.runs.folder import claim, give_up, slug
 from ppo_cli.runs.names import JOB_FILE, SUMMARY_FILE, SWEEP_FILE
 from ppo_cli.runs.summary import now
@@ -205,7 +205,7 @@ def read_sweep(folder: Path) -> SweepFolder:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         if content["format"] > FORMAT:
             what = f"{shown(path)} was written by a later version of ppo-cli"
             raise CheckpointError(Problem(what, "pip install -U ppo-cli"))

@@ -14,8 +14,9 @@ from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from ppo_cli.runs.files import check_regular
 from ppo_cli.signals import ENDING, heard_by
-from ppo_cli.sweep.child import Order, main
+from ppo_cli.sweep.child import OUTPUT_FILE, Order, main
 from ppo_cli.sweep.engine import Ended
 from ppo_cli.sweep.jobs import Job
 from ppo_cli.sweep.resources import Gpus, available_memory, peak_memory
@@ -114,6 +115,7 @@ class Local:
 
     def start(self, job: Job) -> None:
         """Start a process for it."""
+        check_regular(job.folder / OUTPUT_FILE)
         gpu = self._gpus.take() if job.config.device == "cuda" else None
         theirs, ours = connection.Pipe(duplex=False)
         order = Order(job.folder, tuple(self._named[job.number]), self._command, self._cores, gpu, self._deaf)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import signal
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ppo_cli.errors import Problem, RunError
 from ppo_cli.launchers import Slurm, Submitit
 from ppo_cli.places import shown
-from ppo_cli.runs.files import write_json
+from ppo_cli.runs.files import read_json, write_json
 from ppo_cli.runs.lock import is_locked
 from ppo_cli.runs.summary import now
 from ppo_cli.sweep.engine import Ended
@@ -180,7 +179,7 @@ class OnSlurm:
         found: dict[int, Submitted] = {}
         for job in jobs:
             with suppress(OSError, ValueError, KeyError):
-                known = json.loads((job.folder / SUBMITTED_FILE).read_text(encoding="utf-8"))
+                known = read_json(job.folder / SUBMITTED_FILE)
                 if known["local"] == self._local:
                     kind = submitit.LocalJob if self._local else submitit.SlurmJob
                     found[job.number] = Submitted(job.folder, kind(self._folder / FILES, known["job_id"]))

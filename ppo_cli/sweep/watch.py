@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ppo_cli.runs.files import check_regular
 from ppo_cli.runs.names import METRICS_FILE
 from ppo_cli.runs.summary import now
 from ppo_cli.sweep.attempts import standing
@@ -45,6 +46,7 @@ class Curve:
                 self._inode = now.st_ino
             if now.st_size == self._offset:
                 return False
+            check_regular(self._path)
             with self._path.open("rb") as file:
                 file.seek(self._offset)
                 added = file.read()

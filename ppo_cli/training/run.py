@@ -167,7 +167,8 @@ def _run(job: Job, show: bool) -> TrainResult:
                     log.info("%s", news)
             return _watched(job, live)
     except OSError as error:  # of the log
-        what = f"{shown(job.run_dir)} cannot be written: {error.strerror or error}"
+        place = Path(error.filename or job.run_dir)
+        what = f"{shown(place)} cannot be written: {error.strerror or error}"
         raise RunError(Problem(what, "a folder that can be written, with room")) from error
 
 
