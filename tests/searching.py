@@ -74,6 +74,7 @@ class Instant:
         curve: A job's curve.
         failing: Why a job fails at its second row; ``None`` if it does not.
         stop_after: Rows after which everything is gone, as after SIGKILL; ``None`` for never.
+        problems: What went wrong beside a job's training.
     """
 
     def __init__(
@@ -82,9 +83,11 @@ class Instant:
         curve: Curve = straight,
         failing: Callable[[Job], str | None] = lambda _: None,
         stop_after: int | None = None,
+        problems: Callable[[Job], list[str]] = lambda _: [],
     ) -> None:
         self.n_jobs, self.note = n_jobs, ""
         self._curve, self._failing, self._left = curve, failing, stop_after
+        self._problems = problems
         self._running: dict[int, Job] = {}
         self._stopping: set[int] = set()
         self.started: list[str] = []
@@ -143,8 +146,14 @@ class Instant:
     def _summary(self, job: Job, status: str) -> None:
         content: dict[str, Any] = {"status": status, "total_timesteps": TOTAL, "step": self._rows(job) * EVERY}
         content |= {"env": job.config.env.id, "seed": job.config.seed, "started": "2026-11-20T00:00:00+00:00"}
-        content |= {"wall_time": 1.0, "config": as_json(to_plain(job.config)), "command": LINE, "problems": []}
+        content |= {
+            "wall_time": 1.0,
+            "config": as_json(to_plain(job.config)),
+            "command": LINE,
+            "problems": self._problems(job),
+        }
         content |= {"versions": {}, "git_commit": None, "resumed": [], "final_return": 1.0, "best_return": 1.0}
+        content |= {"problems": self._problems(job)}
         (job.folder / "summary.json").write_text(json.dumps(content))
 
     def stop(self, number: int) -> None:

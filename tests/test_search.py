@@ -318,6 +318,24 @@ def test_what_is_told_where_something_failed(
     assert (code, "search.trials=6" in out, "go on with it" in out) == (1, 0, 1)
 
 
+def test_what_went_wrong_beside_the_training_is_told_as_of_a_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search = SearchConfig("optuna", trials=3, seeds=1, top=1, fresh_seeds=1)
+    for name, numbers in (("one", [1]), ("several", [1, 3])):
+        begin(tmp_path / name, search)
+        engine = Instant(problems=lambda job, own=numbers: ["no server"] if job.number in own else [])
+        outcome = go_on(tmp_path / name, engine, monkeypatch)
+        assert show_search(SearchRecord(outcome, [], [])) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if " met with a problem: no server" in line]
+    where = "(problems in summary.json, {}/1_trial-1_seed-0)"
+    assert all(line.startswith("job 1 (trial=1 lr=") for line in lines)
+    assert [line.partition("no server")[2] for line in lines] == [
+        f" {where.format(tmp_path / 'one')}",
+        f", and so did 1 more {where.format(tmp_path / 'several')}",
+    ]
+
+
 def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     search = SearchConfig("optuna", trials=3, seeds=1, top=1, fresh_seeds=1)
     begin(tmp_path / "search", search)

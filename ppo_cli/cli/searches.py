@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ppo_cli.cli.frame import console
 from ppo_cli.cli.results import UNLIMITED, line_printer, show_rows
+from ppo_cli.cli.sweeps import say_beside
 from ppo_cli.config import show
 from ppo_cli.places import shown
 from ppo_cli.runs.names import PRESET_FILE, REPORT_FOLDER
@@ -43,6 +44,7 @@ def show_search(record: SearchRecord) -> int:
         for run in trial.fresh:
             if run.state == FAILED:
                 say(f"trial {trial.number} failed with fresh seed {run.job.config.seed}: {printable(run.reason or '')}")
+    say_beside(say, outcome.sweep.views)
     if _over(outcome) and not _finished(outcome):
         say("no trial came to its end, so there is no winner")
     elif outcome.finalists and outcome.finalists[0].whole and not _won(outcome):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,8 +51,7 @@ def show_groups(
     for view in views:
         if view.state == FAILED or (view.state == INTERRUPTED and view.reason is not None):
             say(trouble(view))
-    if any(view.problems for view in views):
-        say(beside(views))
+    say_beside(say, views)
     out.print()
     rows = next_steps(views, folder, named, named_again, left)
     show_rows(say, rows)
@@ -112,12 +111,14 @@ def trouble(view: JobView) -> str:
     return f"{where} {view.state} at step {view.step:,}{reason} ({shown(view.folder)})"
 
 
-def beside(views: Sequence[JobView]) -> str:
-    """What went wrong beside the training of jobs, such as a tracker that failed: the first in full, and how many."""
-    first, *others = [view for view in views if view.problems]
+def say_beside(say: Callable[[str], None], views: Sequence[JobView]) -> None:
+    """Say what went wrong beside the training of jobs, as where a tracker fails: the first in full, and how many."""
+    met = [view for view in views if view.problems]
+    if not met:
+        return
+    first, more = met[0], f", and so did {len(met) - 1} more" if len(met) > 1 else ""
     told = f"job {first.number} ({printable(first.label)}) met with a problem: {printable(first.problems[0])}"
-    more = f", and so did {len(others)} more" if others else ""
-    return f"{told}{more} (problems in summary.json, {shown(first.folder)})"
+    say(f"{told}{more} (problems in summary.json, {shown(first.folder)})")
 
 
 def next_steps(
