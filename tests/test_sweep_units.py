@@ -249,6 +249,7 @@ class Engine:
         self.log: list[str] = []
         self.queued: set[int] = set()
         self.adopted: set[int] = set()
+        self.until = time.monotonic() + 30
 
     def room(self, job: Job) -> bool:
         return len(self.on) < self.n_jobs
@@ -267,6 +268,7 @@ class Engine:
 
     def poll(self, seconds: float) -> Sequence[Ended]:
         time.sleep(0.001)
+        assert time.monotonic() < self.until, "nothing ends"
         over = [number for number in self.on if self.ends[number][0] is not None]
         self.on = [number for number in self.on if number not in over]
         return [Ended(number, self.ends[number].pop(0)) for number in over]
@@ -339,6 +341,41 @@ def test_a_job_without_rows_is_stopped_and_then_killed(tmp_path: Path, monkeypat
     assert engine.log == ["start 0", "stop 0", "kill 0"]
     assert (views[0].state, views[0].reason) == ("failed", "no new row for 0.05 s")
     assert [one.exit for one in read_attempts(views[0].folder)] == [-9]
+
+
+class GivesUp:
+    """Makes jobs, and gives each up at its first row."""
+
+    def __init__(self, jobs: Sequence[Watched]) -> None:
+        self.left, self.ended = list(jobs), []
+
+    def next(self) -> Watched | None:
+        if not self.left:
+            return None
+        one = self.left.pop(0)
+        (one.job.folder / "metrics.csv").write_text("iteration,step\n1,64\n")
+        return one
+
+    def looked(self, one: Watched) -> str | None:
+        return f"below the median at step {one.view.step}"
+
+    def over(self, one: Watched) -> None:
+        self.ended.append((one.state, one.reason))
+
+
+@pytest.mark.parametrize("job_timeout", [None, 0.01])
+def test_a_job_that_is_given_up_and_does_not_stop_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job_timeout: float | None
+) -> None:
+    monkeypatch.setattr("ppo_cli.sweep.scheduler.LAST_PATIENCE", 0.05)
+    jobs = [Job(number, "", {"seed": number}, TrainConfig(), tmp_path / f"{number}_x") for number in (0, 1)]
+    add_jobs(jobs)
+    watched, engine = [Watched(job) for job in jobs], Engine(1, {0: [None], 1: [-11, -11]})
+    source, options = GivesUp(watched), SweepConfig(job_timeout=job_timeout, retries=1, fail_fast=1)
+    Scheduler(tmp_path, watched, engine, options, Seen(), Asked(), source=source).run()
+    assert engine.log == ["start 0", "stop 0", "kill 0", "start 1", "start 1"]  # it failed at nothing, nor tries again
+    assert source.ended[0] == ("pruned", "below the median at step 64")
+    assert [one.exit for one in read_attempts(jobs[0].folder)] == [-9]
 
 
 def test_a_job_in_a_queue_waits_and_may_be_withdrawn(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from ppo_cli.sweep_config import SweepConfig
 TICK = 0.2  # seconds between two looks
 LOOK_AT_OTHERS_EVERY = 1.0  # seconds between two looks at jobs that other processes are at
 PATIENCE = 10.0  # seconds that a job without new rows has to save and stop
+LAST_PATIENCE = 120.0  # seconds that one which is given up has: its iteration may be long, and trackers take a minute
 
 
 @dataclass(frozen=True)
@@ -208,18 +209,22 @@ class Scheduler:
             del self._kill_at[number]
             self._engine.kill(number)
         limit = self._options.job_timeout
-        if limit is None or one.overdue or time.monotonic() - one.moved_at <= limit:
+        if limit is None or one.overdue or one.given_up or time.monotonic() - one.moved_at <= limit:
             return
         one.overdue = f"no new row for {limit:g} s"
-        self._kill_at[number] = time.monotonic() + PATIENCE
-        self._engine.stop(number)
+        self._stop(number, PATIENCE)
 
     def _look_whether_worth_it(self, number: int, one: Watched) -> None:
         if self._source is None or one.overdue or one.given_up:
             return
         one.given_up = self._source.looked(one)
         if one.given_up:
-            self._engine.stop(number)
+            self._stop(number, LAST_PATIENCE)
+
+    def _stop(self, number: int, patience: float) -> None:
+        """Have a job save and stop; one that has not by then is killed, or it would hold its place for ever."""
+        self._kill_at[number] = time.monotonic() + patience
+        self._engine.stop(number)
 
     def _ended(self, ended: Ended) -> None:
         one = self._running[ended.number]
@@ -231,8 +236,9 @@ class Scheduler:
         if one.overdue is not None and not (said and known[-1].state == FINISHED):
             spoke = known[-1] if said else self._unsaid(one, ended)
             _keep(one, replace(spoke, state=FAILED, reason=one.overdue))
-        elif one.given_up is not None and said and known[-1].state == INTERRUPTED:
-            _keep(one, replace(known[-1], state=PRUNED, reason=one.given_up))
+        elif one.given_up is not None and (not said or known[-1].state == INTERRUPTED):
+            spoke = known[-1] if said else self._unsaid(one, ended)
+            _keep(one, replace(spoke, state=PRUNED, reason=one.given_up))
         elif not said and not never_begun:
             _keep(one, self._unsaid(one, ended), max(len(known), one.now.attempts))
         self._over(one, ended.code)
