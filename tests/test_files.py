@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from composing import composed, refused
-from console import run
+from console import Train, run
 from test_conf import write
 
 from ppo_cli.config import EvalConfig, TrainConfig
 from ppo_cli.errors import ConfigError
 from ppo_cli.hydra_ext import app, argv, resumption, schema
 from ppo_cli.hydra_ext.compose import prepare
+from ppo_cli.plain import to_plain
+from ppo_cli.search_config import KEYS
 
 GLOBAL = "# @package _global_\n"
 WIDE = {"experiment/wide.yaml": GLOBAL + "lr: 0.5\n"}
@@ -79,6 +82,29 @@ def test_one_message_from_the_command(tmp_path: Path) -> None:
     assert answer.code == 2
     assert "Invalid configuration" in answer.err
     assert "experiment/x.yaml, line 3: found duplicate key lr" in answer.words
+
+
+WRONG = (
+    ["--config-dir=.", "+experiment=x"],
+    ["--config-dir=.", "--config-name=mine"],
+    ["lr=-1"],
+    ["batch_size=63"],
+)
+
+
+@pytest.mark.parametrize("words", WRONG, ids=" ".join)
+def test_what_is_shown_is_refused_as_what_is_run(tmp_path: Path, here: Train, words: list[str]) -> None:
+    write(tmp_path, {"experiment/x.yaml": GLOBAL + "lrr: 0.1\n", "mine.yaml": "defaults: [train, _self_]\nlrr: 0.1\n"})
+    shown = here(*words, "--cfg", "job")
+    assert (shown.code, shown.out) == (2, "")
+    assert shown.err == here(*words).err
+
+
+def test_a_run_is_shown_with_its_settings_and_no_others(here: Train) -> None:
+    settings = to_plain(TrainConfig()).keys()
+    assert yaml.safe_load(here("--cfg", "job").out).keys() == settings
+    assert yaml.safe_load(here("--cfg", "job", "search=optuna").out).keys() == {*settings, *KEYS}
+    assert yaml.safe_load(here("--cfg", "all").out).keys() == {*settings, *KEYS, "hydra"}
 
 
 # texts that references come to

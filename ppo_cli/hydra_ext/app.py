@@ -33,7 +33,7 @@ from ppo_cli.hydra_ext.compose import (
 from ppo_cli.hydra_ext.translate import explain
 from ppo_cli.places import conf_dir
 from ppo_cli.runs.folder import STAMP_VARIABLE, check_free, claim, give_up, new_stamp
-from ppo_cli.search_config import is_about_search
+from ppo_cli.search_config import KEYS, is_about_search
 
 if TYPE_CHECKING:
     from ppo_cli.hydra_ext.task import Task
@@ -61,15 +61,35 @@ def hydra_main(line: CommandLine, config_name: str, task: Callable[[Any], Any], 
     Raises:
         ConfigError: if it cannot be composed, or the folder that it is to make cannot be made.
     """
-    if line.shows_composed:
+    words = line.to_hydra()
+    if line.shown_part is not None:
+        words += _check_shown(line, config_name, kind)
+    elif line.shows_composed:
         check_fixed_part(line, config_name, kind)
-    sys.argv = [sys.argv[0], *line.to_hydra()]
+    sys.argv = [sys.argv[0], *words]
     preset_files.composing(line.overrides)
     try:
         with made_by_us():
             hydra.main(config_path=str(conf_dir()), config_name=config_name, **version_base())(task)()
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(explain(error, line.overrides, kind)[0]) from error
+
+
+def _check_shown(line: CommandLine, config_name: str, kind: type[Any]) -> list[str]:
+    """Check a configuration that is to be printed as that of a single command.
+
+    Returns:
+        What to add to the line so that no run is shown with the groups of a search, where there is none.
+
+    Raises:
+        ConfigError: names everything that is wrong.
+    """
+    with _loader(line, config_name, kind) as load:
+        checked(kind, load, line.overrides)
+        choices = load(line.overrides).hydra.runtime.choices
+    if line.shown_part != "job" or any(map(is_about_search, line.overrides)):
+        return []
+    return [f"~{key}" for key in KEYS if choices.get(key) == "none"]
 
 
 @contextmanager

@@ -62,6 +62,11 @@ class CommandLine:
         return any(flag.partition("=")[0] in _COMPOSED for flag in self.flags)
 
     @property
+    def shown_part(self) -> str | None:
+        """The part of the composed configuration that is to be printed: ``job``, ``hydra`` or ``all``."""
+        return next((part for flag, part in pairwise(self.flags) if flag in ("--cfg", "-c")), None)
+
+    @property
     def config_name(self) -> str | None:
         """The configuration to start from, if it is not the packaged one."""
         return next((name for flag, name in pairwise(self.flags) if flag in ("--config-name", "-cn")), None)
