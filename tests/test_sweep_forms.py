@@ -67,6 +67,7 @@ FILES = {
     "hydra: {sweeper: {params: {seed: 'range(3)', gamma: '0.9,0.99'}}}\n",
     "experiment/mode.yaml": f"{GLOBAL}hydra: {{mode: MULTIRUN, sweeper: {{params: {{seed: '1,2'}}}}}}\n",
     "experiment/plain.yaml": f"{GLOBAL}lr: 0.02\nn_jobs: 2\n",
+    "experiment/hunt.yaml": f"{GLOBAL}defaults: [{{override /search: optuna}}]\nlr: 0.03\n",
     "experiment/bad.yaml": f"{GLOBAL}n_jobs: 0\nfail_fast: soon\n",
 }
 
@@ -115,6 +116,7 @@ REFUSED = {
         "a file has hydra.sweeper.params (seed, gamma)",
         "ppo-train -m",
     ),
+    "a search in a file without -m": (["+experiment=hunt"], "a file has search=optuna", "ppo-train -m"),
     "a mode in a file": (["+experiment=mode", "resume=auto"], "resume=auto is for a single run", "resume=<the sweep's"),
     "options in a file": (
         ["-m", "+experiment=bad", "seed=0,1"],
@@ -151,6 +153,8 @@ def test_a_plain_file_may_speak_of_sweeps(tmp_path: Path, here: Train) -> None:
     tiny = ("total_timesteps=64", "buffer_size=64", "batch_size=64", "num_envs=1", "epochs=1", "eval_every=null")
     answer = here("--config-dir=.", "+experiment=plain", "hydra.run.dir=run", *tiny)
     assert answer.code == 0, answer.err
+    hunted = here("--config-dir=.", "+experiment=hunt", "search=none", "hydra.run.dir=other", *tiny)
+    assert hunted.code == 0, hunted.err
     assert "n_jobs" not in json.loads((tmp_path / "run/summary.json").read_text())["config"]
 
 

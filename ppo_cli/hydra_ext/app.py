@@ -125,7 +125,7 @@ def plan_run(line: CommandLine, config_name: str) -> tuple[Plan, RunFolder] | No
         ConfigError: names everything that is wrong.
     """
     again = shlex.join(["ppo-train", "-m", *line.typed])
-    about = [*line.options, *filter(is_about_search, line.overrides)]
+    about = [*line.options, *(word for word in line.overrides if is_about_search(word) and not word.endswith("=none"))]
     problems = [Problem(f"{word} is about several runs, and this is one", again) for word in about]
     try:
         config, from_preset, folder = composed_run(line, config_name)
@@ -137,6 +137,9 @@ def plan_run(line: CommandLine, config_name: str) -> tuple[Plan, RunFolder] | No
         names = ", ".join(map(str, folder.params))
         what = f"a file has hydra.sweeper.params ({names}), which is a sweep, and this would be one run without them"
         problems.append(Problem(what, f"{again}, or hydra.sweeper.params=null for one run"))
+    if folder.search is not None and not about:
+        what = f"a file has search={folder.search}, which makes many runs, and this would be one without it"
+        problems.append(Problem(what, f"{again}, or search=none for one run"))
     if problems:
         raise ConfigError(problems)
     if config.resume is not None and not any(map(is_resume, line.overrides)):

@@ -121,6 +121,7 @@ class RunFolder(NamedTuple):
     new_each_time: bool  # whether its name holds the time of the command, so that no two commands share it
     is_sweep: bool  # whether a file makes a sweep of it, whose jobs have folders of their own
     params: dict[str, Any]  # what a file would have a sweep try
+    search: str | None  # by what a file would have it searched
 
 
 def run_folder(load: Loader, overrides: Sequence[str]) -> RunFolder:
@@ -129,12 +130,14 @@ def run_folder(load: Loader, overrides: Sequence[str]) -> RunFolder:
     Raises:
         ConfigError: if it has no name.
     """
-    own = load(list(overrides)).hydra
+    whole = load(list(overrides))
+    own = whole.hydra
     check_named("hydra.run.dir", own.run.dir)
     text = OmegaConf.to_container(own.run, resolve=False)["dir"]  # type: ignore[call-overload,index]
     stamped = any(f"${{{name}:" in text for name in ("ppo.stamp", "now"))
     params = dict(own.sweeper.get("params") or {})
-    return RunFolder(Path(own.run.dir), stamped, str(own.mode).endswith("MULTIRUN"), params)
+    search = (whole.get("search") or {}).get("name")
+    return RunFolder(Path(own.run.dir), stamped, str(own.mode).endswith("MULTIRUN"), params, search)
 
 
 def check_named(key: str, folder: str) -> None:
