@@ -203,6 +203,19 @@ def test_environments_are_gymnasiums_and_those_of_ones_own_files(here: Path) -> 
     assert "env=FrozenLake-v1" in words_for("ppo-train env=Frozen")  # of which there is no file
 
 
+def test_what_a_plus_adds_is_offered_with_its_files(here: Path) -> None:
+    (here / "mine" / "experiment").mkdir(parents=True)
+    (here / "mine" / "experiment" / "long.yaml").touch()
+    (here / "mine" / "robot").mkdir()
+    assert words_for("ppo-train +exp") == ["+experiment="]
+    packaged = words_for("ppo-train +experiment=")
+    assert "+experiment=lr_and_seeds" in packaged
+    own = "ppo-train --config-dir mine"
+    assert words_for(f"{own} +experiment=") == sorted([*packaged, "+experiment=long"])
+    assert words_for(f"{own} +ro") == ["+robot="]
+    assert words_for("ppo-train exp") == words_for("ppo-train +hydra=") == words_for("ppo-eval +exp") == []
+
+
 def test_runs_are_offered_from_where_they_are_kept(here: Path) -> None:
     make_runs(here / "elsewhere")
     assert words_for("ppo-train output_dir=elsewhere resume=else")[-1] == "resume=elsewhere/multirun/2026_c/1_lr-2"

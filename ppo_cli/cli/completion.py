@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ppo_cli.config import EvalConfig, TrainConfig, show, type_hints, walk
-from ppo_cli.hydra_ext.keys import choices, settings
+from ppo_cli.hydra_ext.keys import settings
 from ppo_cli.launchers import LAUNCHERS
 from ppo_cli.loggers.metrics import COLUMNS
 from ppo_cli.places import conf_dir
@@ -119,7 +119,8 @@ def candidates(kind: type[Any], before: list[str], word: str) -> Iterator[str]:
         sign = word[: len(word) - len(word.lstrip("+~"))]
         first = ("delete",) if kind is RunsConfig and not before else ()
         paths = _through(word) if kind in READERS else ()
-        found = (*(f"{sign}{name}=" for name in _keys(kind)), *first, *paths)
+        names = (*_keys(kind), *(_groups(before) if sign == "+" and kind is TrainConfig else ()))
+        found = (*(f"{sign}{name}=" for name in names), *first, *paths)
     else:
         found = (f"{key}={text}" for text in _values(kind, key.lstrip("+~"), value, before))
     yield from (text for text in found if text.startswith(word))
@@ -156,13 +157,23 @@ def _choices(kind: type[Any], key: str, before: list[str], value: str) -> Iterat
         yield from _through(value)
     yield from {"hydra/launcher": LAUNCHERS, "metric": COLUMNS}.get(key, ())
     yield from settings(TrainConfig) if key in ("zip", "by") else ()
-    if key not in choices(kind):
+    if kind is not TrainConfig or key not in _groups(before):
         return
-    named = [folder for flag, folder in pairwise(before) if flag in ("--config-dir", "-cd")]
-    for folder in (conf_dir(), *map(Path, named)):
+    for folder in _config_dirs(before):
         yield from (path.stem for path in (folder / key).glob("*.yaml") if path.stem != "defaults")
     if key == "preset" and value:
         yield from _through(value, "*.yaml")
+
+
+def _config_dirs(before: list[str]) -> list[Path]:
+    named = [folder for flag, folder in pairwise(before) if flag in ("--config-dir", "-cd")]
+    return [conf_dir(), *map(Path, named)]
+
+
+def _groups(before: list[str]) -> list[str]:
+    """The config groups that there are files of, Hydra's own left out; those that a ``+`` adds are among them."""
+    entries = [entry for folder in _config_dirs(before) for entry in _entries(str(folder)) if entry.is_dir()]
+    return [entry.name for entry in entries if entry.name != "hydra"]
 
 
 def _of_type(kind: type[Any], key: str) -> Iterator[str]:
