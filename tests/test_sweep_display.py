@@ -21,7 +21,7 @@ from ppo_cli.cli.frame import console as console_on
 from ppo_cli.cli.sweeps import groups_table, next_steps, show_groups, spread
 from ppo_cli.loggers.repaint import SteadyLive
 from ppo_cli.sweep.columns import Signs, folded, headings
-from ppo_cli.sweep.display import make_display
+from ppo_cli.sweep.display import busy, make_display
 from ppo_cli.sweep.grouped import best_job, group_over_seeds
 from ppo_cli.sweep.lines import EVERY, SweepLines
 from ppo_cli.sweep.remaining import remaining
@@ -30,6 +30,16 @@ from ppo_cli.sweep.view import STATES, JobView, counts, done, percent, steps_per
 
 FOLDER = Path("outputs/multirun/2026-11-26_06-00-00")
 UTF8, ASCII = Signs("utf-8"), Signs("ascii")
+
+
+def test_what_takes_seconds_is_said_in_a_terminal_and_wiped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for moves, expected in ((False, ""), (True, "checking the jobs …|\r\x1b[K")):
+        monkeypatch.setattr("ppo_cli.sweep.display.cursor_moves", lambda moves=moves: moves)
+        with busy("checking the jobs"):
+            print("|" if moves else "", end="")
+        assert capsys.readouterr().out == expected
 
 
 def make_view(number: int = 0, state: str = "waiting", **facts: object) -> JobView:

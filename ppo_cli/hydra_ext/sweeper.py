@@ -187,6 +187,7 @@ class Sweep(Sweeper):
         problems: list[Problem],
     ) -> tuple[list[Axis], list[tuple[Job, list[str]]]]:
         """Compose and check all jobs; problems that several share are told once."""
+        from ppo_cli.sweep.display import busy
         from ppo_cli.sweep.local import warm_up
 
         try:
@@ -196,15 +197,16 @@ class Sweep(Sweeper):
         here = type(launcher) is Launcher
         if here and not options.dry_run and not problems:
             warm_up()
-        # which import PyTorch, for a second in which the server does the same
-        from ppo_cli.sweep.checking import Checker
-        from ppo_cli.sweep.shares import cold_program, divide, settled
-
         sides = list(found.jobs())
-        load = reusing(TrainConfig, self._load)
-        checker = Checker(folder, options, launcher)
-        for number, (choices, words) in enumerate(sides):
-            checker.check(number, " ".join(typed_words(choices)), partial(_composed, load, words))
+        with busy("checking the jobs"):
+            # which import PyTorch, for a second in which the server does the same
+            from ppo_cli.sweep.checking import Checker
+            from ppo_cli.sweep.shares import cold_program, divide, settled
+
+            load = reusing(TrainConfig, self._load)
+            checker = Checker(folder, options, launcher)
+            for number, (choices, words) in enumerate(sides):
+                checker.check(number, " ".join(typed_words(choices)), partial(_composed, load, words))
         plans = checker.plans(problems)
         shares = divide(options, [plan.asked for plan in plans], launcher)
         jobs = []

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ppo_cli.loggers.lines import cursor_moves
 from ppo_cli.sweep.lines import SweepLines
 from ppo_cli.sweep.view import Display
+
+
+@contextmanager
+def busy(what: str) -> Iterator[None]:
+    """Say in a terminal what takes seconds, as long as it does."""
+    if not cursor_moves():
+        yield
+        return
+    print(f"{what} …", end="", flush=True)
+    try:
+        yield
+    finally:
+        print("\r\x1b[K", end="", flush=True)
 
 
 def make_display(folder: Path, n_jobs: int, noun: str = "job") -> Display:
