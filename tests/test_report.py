@@ -306,6 +306,14 @@ class TestGate:
         assert status == code
         assert ("Gate: the new runs are worse" in out) == (code == 3)
 
+    def test_what_a_two_sided_test_cannot_decide_does_not_gainsay_the_gate(self, tmp_path: Path) -> None:
+        new, old = self.sides(tmp_path, BAD[:3], GOOD[:3])
+        gate, *beside = only(new, against=[str(old)], fail_if="worse").sentences
+        assert gate.startswith("Gate: the new runs are worse (one-sided p = 0.05")
+        assert beside[0] == "Two-sided, beside the gate: 1 comparison of new runs with old ones, none decided."
+        assert beside[1].startswith("Too few seeds for a two-sided test: new against old")
+        assert "Nothing can be decided" in " ".join(only(new, against=[str(old)]).sentences)
+
     def test_the_tool_expands_patterns(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -67,9 +67,12 @@ def _headline(groups: Sequence[Group], pairs: Sequence[Pair], told: ReportConfig
         yield "No new group has the settings of an old one: nothing is compared."
         return
     if best.side:
-        yield from _too_few(groups, pairs, told)
+        if not told.fail_if:  # the gate's test is one-sided, so fewer seeds do, and it has said what holds
+            yield from _too_few(groups, pairs, told)
         decided = [pair for pair in pairs if pair.verdict in (BETTER, WORSE)]
-        yield f"{_counted(len(pairs), 'comparison')} of new runs with old ones, {len(decided) or 'none'} decided."
+        beside = "Two-sided, beside the gate: " if told.fail_if else ""
+        counted = f"{_counted(len(pairs), 'comparison')} of new runs with old ones"
+        yield f"{beside}{counted}, {len(decided) or 'none'} decided."
         return
     yield from _too_few(groups, pairs, told)
     others = len(groups) - 1
@@ -128,7 +131,8 @@ def _pair(first: Group, second: Group, pair: Pair, pairs: int, told: ReportConfi
         return (
             f"{first.name} is {pair.verdict} than {second.name} by {size} ({apart}).{_doubt(first, second, pair, told)}"
         )
-    word = "Too few seeds" if pair.verdict == TOO_FEW else "Not decided"
+    few = f"Too few seeds{' for a two-sided test' if told.fail_if else ''}"
+    word = few if pair.verdict == TOO_FEW else "Not decided"
     return f"{word}: {between_both} ({apart}).{_needed(pair, first, second)}"
 
 
