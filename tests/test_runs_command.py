@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from console import run_here
+from rich.console import Console
 from run_folders import make_run, make_sweep
 
 from ppo_cli.cli import runs as command
@@ -47,6 +48,16 @@ def answer(text: str) -> StringIO:
     stream = StringIO(text)
     stream.isatty = lambda: True  # type: ignore[method-assign]
     return stream
+
+
+def listed(folder: Path, width: int) -> list[str]:
+    """The lines of the list of all runs below a folder, in a terminal of so many columns there."""
+    out = Console(file=StringIO(), width=width, force_terminal=True, color_system=None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        command.show(catalogue(["."], RunsConfig()), RunsConfig(), False, out)
+    assert isinstance(out.file, StringIO)
+    return out.file.getvalue().splitlines()
 
 
 class TestList:
@@ -125,6 +136,40 @@ class TestList:
         _, out, _ = run(monkeypatch, capsys, "limit=1")
         assert out.count("│\n") == 1
         assert "3 older ones are not shown" in out
+
+    def test_a_sweep_over_environments_names_what_was_swept_alone(self, tmp_path: Path) -> None:
+        presets: dict[str, dict[str, object]] = {"CartPole-v1": {"network__recurrent": "lstm"}, "Acrobot-v1": {}}
+        for number, (env, lr) in enumerate((env, lr) for env in presets for lr in (1e-3, 10.0)):
+            make_run(tmp_path / "sweep" / str(number), env=env, lr=lr, **presets[env])
+        (tmp_path / "sweep" / "sweep.json").write_text("{}", encoding="utf-8")
+        make_run(tmp_path / "other", env="CartPole-v1", lr=1e-3, batch_size=32)  # differs from the sweep's
+        (line,) = [line for line in listed(tmp_path, 200) if "sweep:" in line]
+        assert " lr=0.001,10 │" in " ".join(line.split())
+
+    def test_jobs_of_one_second_come_by_their_numbers(self, tmp_path: Path) -> None:
+        for number in (0, 2, 10):
+            make_run(tmp_path / "sweep" / f"{number}_lr", facts={"started": "2026-01-01T00:00:00+00:00"})
+        (tmp_path / "sweep" / "sweep.json").write_text("{}", encoding="utf-8")
+        names = [one.folder.name for one in catalogue([str(tmp_path)], RunsConfig())]
+        assert names == ["10_lr", "2_lr", "0_lr"]
+
+    @pytest.mark.parametrize(
+        ("width", "headings"),
+        [
+            (40, "folder"),
+            (80, "state return folder"),
+            (100, "state settings return folder"),
+            (120, "environment state seed settings return folder"),
+            (200, "began environment state seed settings return time size folder"),
+        ],
+    )
+    def test_folders_can_be_copied_at_every_width(self, tmp_path: Path, width: int, headings: str) -> None:
+        places = [f"outputs/CartPole-v1/2026-11-20_00-00-00_0123abc{number}" for number in range(2)]
+        for place, lr in zip(places, (1e-3, 1e-4), strict=True):
+            make_run(tmp_path / place, lr=lr, batch_size=round(1 / lr))
+        head, *lines = [line for line in listed(tmp_path, width) if line[0] in "┃│"]
+        assert head.split() == " ┃ ".join(["", *headings.split(), ""]).split()
+        assert all(any(f"│ {place} │" in line for line in lines) for place in places)
 
     def test_since(self) -> None:
         now = datetime(2026, 5, 10, tzinfo=timezone.utc)

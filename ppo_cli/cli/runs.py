@@ -11,6 +11,9 @@ from ppo_cli.cli.entry import enter
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rich.console import Console
+
+    from ppo_cli.report.catalogue import Entry
     from ppo_cli.report.options import RunsConfig
 
 DELETE, JSON = "delete", "--json"
@@ -50,13 +53,18 @@ def _list(paths: Sequence[str], told: RunsConfig, as_json: bool) -> int:
     from ppo_cli.cli.frame import console
     from ppo_cli.cli.results import UNLIMITED
     from ppo_cli.report.folders import is_sweep
+
+    jobs = told.jobs or any(is_sweep(Path(path)) for path in paths)
+    show(entries, told, jobs, console(sys.stdout, longest=UNLIMITED))
+    return 0
+
+
+def show(entries: Sequence[Entry], told: RunsConfig, jobs: bool, out: Console) -> None:
+    """Print a list of runs; a folder that is wider than the terminal stays whole, so that it can be copied."""
     from ppo_cli.report.listing import render
 
-    out = console(sys.stdout, longest=UNLIMITED)
-    jobs = told.jobs or any(is_sweep(Path(path)) for path in paths)
     for part in render(entries, told, jobs, out.width):
-        out.print(part)
-    return 0
+        out.print(part, crop=False)
 
 
 def _default(paths: Sequence[str]) -> Sequence[str]:

@@ -124,7 +124,14 @@ def catalogue(words: Sequence[str], told: RunsConfig, now: datetime | None = Non
     ]
     keys = _keys(record for _, record, _, _ in records if record is not None)
     found = [_entry(folder, record, state, reason, keys) for folder, record, state, reason in kept]
-    return sorted(found, key=lambda one: (one.started is None, -(one.started.timestamp() if one.started else 0.0)))
+    return sorted(found, key=_newest_first)
+
+
+def _newest_first(one: Entry) -> tuple[bool, float, int]:
+    """What to sort by; jobs of a sweep that began in one second come by their numbers, the last one first."""
+    number = re.match(r"\d{1,9}(?=_|$)", one.folder.name) if one.sweep is not None else None
+    started = 0.0 if one.started is None else one.started.timestamp()
+    return one.started is None, -started, -int(number[0]) if number else 0
 
 
 def _keys(records: Iterable[Record]) -> dict[str, list[str]]:

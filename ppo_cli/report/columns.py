@@ -23,33 +23,39 @@ class Column:
         cells: A cell a row.
         rank: How soon it is left out: the greatest first, 0 never.
         right: Whether its cells stand at the right.
+        folds: Whether long cells go on in a next line where there is no room; others stay whole.
     """
 
     heading: str
     cells: Sequence[Text]
     rank: int = 0
     right: bool = False
+    folds: bool = False
 
     @property
     def width(self) -> int:
         """What its longest cell takes."""
         return max(Text(self.heading).cell_len, *(cell.cell_len for cell in self.cells), 0)
 
+    @property
+    def narrowest(self) -> int:
+        """What it takes at least."""
+        return min(self.width, NARROWEST) if self.folds else self.width
+
 
 def table(columns: Sequence[Column], width: int) -> Table:
-    """The columns that fit into a width, in their order."""
+    """The columns that fit into a width, in their order; it is wider where those that are never left out are."""
     kept = list(columns)
     while _needed(kept) > width and any(column.rank for column in kept):
         kept.remove(max(kept, key=lambda column: column.rank))
-    made = Table()
+    made = Table(width=_needed(kept) if _needed(kept) > width else None)
     for column in kept:
-        narrowest = min(column.width, NARROWEST)
         made.add_column(
             column.heading,
             justify="right" if column.right else "left",
-            no_wrap=column.rank > 0,
+            no_wrap=not column.folds,
             overflow="fold",
-            min_width=narrowest if column.rank == 0 else None,
+            min_width=column.narrowest,
         )
     for row in zip(*(column.cells for column in kept), strict=True):
         made.add_row(*row)
@@ -57,5 +63,5 @@ def table(columns: Sequence[Column], width: int) -> Table:
 
 
 def _needed(columns: Sequence[Column]) -> int:
-    """The width that columns take, those that are never left out folded where they are long."""
-    return 1 + sum(BORDER + (column.width if column.rank else min(column.width, NARROWEST)) for column in columns)
+    """The width that columns take at least."""
+    return 1 + sum(BORDER + column.narrowest for column in columns)

@@ -43,14 +43,14 @@ def render(entries: Sequence[Entry], told: RunsConfig, jobs: bool, width: int) -
 
 
 HEADINGS = (
-    ("began", 4),
-    ("environment", 3),
+    ("began", 6),  # which a folder's name tells, too
+    ("environment", 4),  # as it does this
     ("state", 1),
-    ("seed", 2),
-    ("settings", 5),
+    ("seed", 5),
+    ("settings", 3),
     ("return", 1),
-    ("time", 7),
-    ("size", 6),
+    ("time", 8),
+    ("size", 7),
 )
 """Columns before the folder, and how soon each is left out where there is no room."""
 
@@ -60,9 +60,10 @@ def _table(found: Sequence[Row], width: int) -> Table:
     *cells, folders = zip(*lines, strict=True)
     numbers = ("seed", "return", "time", "size")
     columns = [
-        Column(heading, own, rank, heading in numbers) for (heading, rank), own in zip(HEADINGS, cells, strict=True)
+        Column(heading, own, rank, right=heading in numbers, folds=heading == "settings")
+        for (heading, rank), own in zip(HEADINGS, cells, strict=True)
     ]
-    return table([*columns, Column("folder", folders)], width)
+    return table([*columns, Column("folder", folders)], width)  # which is whole, to be copied from
 
 
 def _run(one: Entry) -> list[Text]:
@@ -75,14 +76,12 @@ def _run(one: Entry) -> list[Text]:
 
 def _sweep(row: Row) -> list[Text]:
     jobs = row.entries
-    told = [job.settings for job in jobs if job.env is not None]
-    keys = [key for key in dict.fromkeys(key for own in told for key in own) if len({own.get(key) for own in told}) > 1]
     returns = [job.final_return for job in jobs if job.final_return is not None]
     seeds = {job.seed for job in jobs if job.seed is not None}
     times = [job.wall_time for job in jobs if job.wall_time is not None]
     started = [job.started for job in jobs if job.started is not None]
     kind, searched = _kind(row)
-    swept = searched or [f"{key}={','.join(in_order({own.get(key, ABSENT) for own in told}))}" for key in keys]
+    swept = searched or [f"{key}={','.join(in_order(values))}" for key, values in _differing(jobs).items()]
     span = f"{_number(min(returns))} to {_number(max(returns))}" if len(set(returns)) > 1 else ""
     cells = [
         _when(min(started, default=None)),
@@ -96,6 +95,24 @@ def _sweep(row: Row) -> list[Text]:
         str(shown(row.folder)),
     ]
     return [Text(cell) for cell in cells]
+
+
+def _differing(jobs: Sequence[Entry]) -> dict[str, set[str]]:
+    """The settings that differ among a sweep's jobs of one environment, with their values there.
+
+    Between environments they differ by presets, too, and a job lists those alone that differ among all runs of its own.
+    """
+    by_env: dict[str, list[dict[str, str]]] = {}
+    for job in jobs:
+        if job.env is not None:
+            by_env.setdefault(job.env, []).append(job.settings)
+    found: dict[str, set[str]] = {}
+    for told in by_env.values():
+        for key in dict.fromkeys(key for own in told for key in own):
+            values = {own.get(key, ABSENT) for own in told}
+            if len(values) > 1:
+                found.setdefault(key, set()).update(values)
+    return found
 
 
 def _kind(row: Row) -> tuple[str, list[str]]:
