@@ -1,4 +1,4 @@
-"""Settings that had another name before: whoever still says the old one is understood, and told the new one."""
+"""Settings that had another name before, or have one elsewhere: whoever says it is understood or told the right one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,44 @@ from typing import Any, TypeVar
 from ppo_cli.errors import ConfigError, Problem
 
 Kind = TypeVar("Kind", bound=type[Any])
+
+ELSEWHERE = {
+    "learning_rate": "lr",
+    "alpha": "lr",
+    "discount": "gamma",
+    "gae_lambda": "lam",
+    "lambda": "lam",
+    "clip_range": "clip_ratio",
+    "clip_coef": "clip_ratio",
+    "clip_param": "clip_ratio",
+    "clip_range_vf": "value_clip",
+    "clip_vloss": "value_clip",
+    "vf_coef": "value_coef",
+    "ent_coef": "entropy_coef",
+    "grad_clip": "max_grad_norm",
+    "desired_kl": "target_kl",
+    "n_steps": "buffer_size",
+    "num_steps": "buffer_size",
+    "horizon": "buffer_size",
+    "minibatch_size": "batch_size",
+    "num_minibatches": "batch_size",
+    "n_epochs": "epochs",
+    "update_epochs": "epochs",
+    "n_envs": "num_envs",
+    "total_steps": "total_timesteps",
+    "norm_obs": "normalize_obs",
+    "norm_reward": "normalize_reward",
+    "eval_freq": "eval_every",
+    "n_eval_episodes": "eval_episodes",
+    "save_freq": "checkpoint_every",
+    "env_id": "env",
+    "gym_id": "env",
+    "hidden_dim": "network.hidden_sizes",
+    "net_arch": "network.hidden_sizes",
+    "activation_fn": "network.activation",
+    "model": "checkpoint",
+}
+"""Names in Stable-Baselines3, CleanRL and other code, and ours."""
 
 
 def told(old: str, new: str, place: str = "") -> str:

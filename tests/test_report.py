@@ -667,7 +667,11 @@ class TestCommand:
             (["a", "margin=3"], "has no effect without fail_if="),
             (["a", "output="], "output= is empty"),
             (["a", "by=lr", "by=gamma"], "by= is given twice"),
-            (["a", "metric=nope"], "has no value of nope"),
+            (["a", "metric=nope"], "no run here has a value of nope; a has rollout/episode_return_mean, "),
+            (["a", "metric=nope"], "metric=auto"),
+            (["a", "metric=train/kl"], "metric=train/approx_kl"),
+            (["a", "metric=rollout/ep_rew_mean"], "metric=rollout/episode_return_mean"),
+            (["a", "by=learning_rate"], "'learning_rate' is called lr here"),
         ],
     )
     def test_what_does_not_fit(

@@ -10,47 +10,9 @@ from typing import Any
 from ppo_cli.config import TrainConfig, old_names, walk
 from ppo_cli.errors import Problem
 from ppo_cli.launchers import LAUNCHERS
-from ppo_cli.renames import told
+from ppo_cli.renames import ELSEWHERE, told
 from ppo_cli.search_config import SearchConfig
 from ppo_cli.sweep_config import OPTIONS
-
-ELSEWHERE = {
-    "learning_rate": "lr",
-    "alpha": "lr",
-    "discount": "gamma",
-    "gae_lambda": "lam",
-    "lambda": "lam",
-    "clip_range": "clip_ratio",
-    "clip_coef": "clip_ratio",
-    "clip_param": "clip_ratio",
-    "clip_range_vf": "value_clip",
-    "clip_vloss": "value_clip",
-    "vf_coef": "value_coef",
-    "ent_coef": "entropy_coef",
-    "grad_clip": "max_grad_norm",
-    "desired_kl": "target_kl",
-    "n_steps": "buffer_size",
-    "num_steps": "buffer_size",
-    "horizon": "buffer_size",
-    "minibatch_size": "batch_size",
-    "num_minibatches": "batch_size",
-    "n_epochs": "epochs",
-    "update_epochs": "epochs",
-    "n_envs": "num_envs",
-    "total_steps": "total_timesteps",
-    "norm_obs": "normalize_obs",
-    "norm_reward": "normalize_reward",
-    "eval_freq": "eval_every",
-    "n_eval_episodes": "eval_episodes",
-    "save_freq": "checkpoint_every",
-    "env_id": "env",
-    "gym_id": "env",
-    "hidden_dim": "network.hidden_sizes",
-    "net_arch": "network.hidden_sizes",
-    "activation_fn": "network.activation",
-    "model": "checkpoint",
-}
-"""Names in Stable-Baselines3, CleanRL and other code, and ours."""
 
 _COUNTED_OTHERWISE = {
     "n_steps": "n_steps × num_envs",

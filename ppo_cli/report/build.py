@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import re
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +21,7 @@ from ppo_cli.report.gate import gated
 from ppo_cli.report.grouping import incomparable, keys_of_groups, known_keys, without_repeats
 from ppo_cli.report.model import Left, Report, Section
 from ppo_cli.report.options import EVAL_METRIC, TRAINING_METRIC, ReportConfig
-from ppo_cli.report.reading import LeftOut, Run, with_curves
+from ppo_cli.report.reading import LeftOut, Run, metrics_of, with_curves
 from ppo_cli.report.records import MOST_CHARACTERS, OWN, UnusableError, read_record
 from ppo_cli.report.searches import Search
 from ppo_cli.report.settings import differing, values
@@ -48,6 +50,7 @@ def build(words: Sequence[str], told: ReportConfig, command: str) -> Report:
     alone = bool(searches) and not told.against  # a search is worth a report before its finals are
     if not runs and not alone:
         raise _nothing(left)
+    _check_metric(runs, told.metric)
     by, problems = known_keys(runs, told.by) if runs else ([], [])
     environments = list(dict.fromkeys(run.env for run in runs))
     planned = [_plan(env, sides, by, told, left, problems) for env in environments]
@@ -133,6 +136,24 @@ def _nothing(left: Sequence[LeftOut]) -> ConfigError:
         more = f"; and {len(left) - MOST_REASONS} more" * (len(left) > MOST_REASONS)
         what = f"{what}: {'; '.join(reasons)}{more}"
     return ConfigError(Problem(what, "ppo-runs, which lists the runs there are"))
+
+
+def _check_metric(runs: Sequence[Run], metric: str) -> None:
+    """See that some run has a value of the metric that was asked for.
+
+    Raises:
+        ConfigError: if none has; names what there is, and what was probably meant.
+    """
+    own = [run for run in runs if run.program == OWN]
+    if metric == "auto" or not own or any(len(run.points(metric)[0]) for run in runs):
+        return
+    there = metrics_of(own[0].folder)
+    words = set(re.split("[/_]", metric))
+    same = [name for name in there if words <= set(re.split("[/_]", name))]  # kl means approx_kl, and lr is more alike
+    close = difflib.get_close_matches(metric, same or there, n=1, cutoff=0.0 if same else 0.6)
+    known = f"; {shown(own[0].folder)} has {', '.join(there)}" if there else ""
+    what = f"no run here has a value of {metric}{known}"
+    raise ConfigError(Problem(what, f"metric={close[0] if close else 'auto'}"))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from ppo_cli.config import TrainConfig, old_names
 from ppo_cli.errors import Problem
+from ppo_cli.renames import ELSEWHERE
 from ppo_cli.report.options import ReportConfig
 from ppo_cli.report.reading import LeftOut, Run
 from ppo_cli.report.records import OWN, PROGRAM
@@ -51,9 +52,12 @@ def known_keys(runs: Sequence[Run], by: Sequence[str]) -> tuple[list[str], list[
     return list(dict.fromkeys(found)), problems
 
 
-def _unknown(name: str, keys: Iterable[str], lasts: dict[str, list[str]]) -> Problem:
+def _unknown(name: str, keys: Collection[str], lasts: dict[str, list[str]]) -> Problem:
     if name in lasts:
         return Problem(f"by={name} may be {' or '.join(lasts[name])}", f"by={lasts[name][0]}")
+    ours = ELSEWHERE.get(name)
+    if ours in keys:
+        return Problem(f"by={name}: {name!r} is called {ours} here", f"by={ours}")
     close = difflib.get_close_matches(name, [*keys, *lasts], n=1)
     fix = f"by={close[0]}" if close else "the same without by=, which groups by all that differs"
     return Problem(f"by={name} is no setting of these runs", fix)

@@ -103,17 +103,7 @@ def _why(run: Record) -> str:
 
 def _read_curves(path: Path, columns: Sequence[str]) -> tuple[dict[str, Array], tuple[str, ...]]:
     """The columns of a ``metrics.csv`` that it has, in the order of steps, and what was passed over."""
-    try:
-        text = read_file(path).decode("utf-8-sig", "replace")
-    except FileNotFoundError:
-        raise UnusableError("broken", "has no metrics.csv (logger without csv?)") from None
-    except OSError as error:
-        raise UnusableError("broken", f"metrics.csv cannot be read: {error.strerror}") from error
-    whole = text[: text.rfind("\n") + 1]  # what follows the last line's end was cut off
-    try:
-        head, *rows = csv.reader(whole.split("\n")[:-1])
-    except (csv.Error, ValueError) as error:
-        raise UnusableError("broken", "metrics.csv is empty or damaged") from error
+    head, rows = _cells(path)
     if STEP not in head:
         raise UnusableError("broken", "metrics.csv has no column step")
     wanted = list(dict.fromkeys([STEP, ELAPSED, *columns]))
@@ -130,6 +120,32 @@ def _read_curves(path: Path, columns: Sequence[str]) -> tuple[dict[str, Array], 
         notes.append(f"{len(table) - len(order)} rows of metrics.csv stand twice or in the wrong place; the last count")
     table = table[order]
     return {name: table[:, index] for index, name in enumerate(wanted)}, tuple(notes)
+
+
+def metrics_of(folder: Path) -> list[str]:
+    """The metrics that a run's ``metrics.csv`` has a value of, in its order.
+
+    Raises:
+        UnusableError: if there is none, or it is damaged.
+    """
+    head, rows = _cells(folder / METRICS_FILE)
+    return [name for place, name in enumerate(head) if "/" in name and any(any(row[place : place + 1]) for row in rows)]
+
+
+def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
+    """The head and the rows of a ``metrics.csv``, as far as its lines are whole."""
+    try:
+        text = read_file(path).decode("utf-8-sig", "replace")
+    except FileNotFoundError:
+        raise UnusableError("broken", "has no metrics.csv (logger without csv?)") from None
+    except OSError as error:
+        raise UnusableError("broken", f"metrics.csv cannot be read: {error.strerror}") from error
+    whole = text[: text.rfind("\n") + 1]  # what follows the last line's end was cut off
+    try:
+        head, *rows = csv.reader(whole.split("\n")[:-1])
+    except (csv.Error, ValueError) as error:
+        raise UnusableError("broken", "metrics.csv is empty or damaged") from error
+    return head, rows
 
 
 def _all_numbers(rows: Sequence[list[str]], places: Sequence[int], width: int) -> Array | None:
