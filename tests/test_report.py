@@ -176,6 +176,18 @@ class TestScores:
         assert (section.area_from, section.area_to) == (333.0, 1000.0)
         assert section.groups[0].mean == pytest.approx(10.0, abs=0.01)
 
+    def test_one_evaluation_a_run_has_no_area(self, tmp_path: Path) -> None:
+        for seed, step in enumerate((900, 1000)):
+            make_run(tmp_path / str(seed), 10.0, seed, rows=1, step=step)
+        found = report(tmp_path)
+        (section,) = found.sections
+        assert (section.area_from, section.area_to, section.groups[0].area) == (None, None, None)
+        assert "Areas are left out" in " ".join(section.notes)
+        assert "Area: left out" in as_markdown(found)
+        assert as_csv(found).splitlines()[1].split(",")[5] == ""
+        with pytest.raises(ConfigError, match="score=final"):
+            report(tmp_path, score="area")
+
     def test_threshold(self, tmp_path: Path) -> None:
         make_run(tmp_path / "a", seed=0, curve=[1.0, 5.0, 3.0, 6.0])
         make_run(tmp_path / "b", seed=1, curve=[1.0, 2.0, 3.0, 4.0])

@@ -196,6 +196,11 @@ def _plan(
             what += f": {'; '.join(reasons)}" if reasons else ""
             problems.append(Problem(what, "ppo-runs, which lists the runs there are"))
         said.append(f"There is no {missing[0]} run of {env} to compare with.")
+    if scores.area_span(runs, metric) is None:
+        what = "there is no stretch of steps over which all runs have a curve"
+        said.append(f"Areas are left out: {what}.")
+        if told.score == "area":
+            problems.append(Problem(f"score=area compares nothing on {env}, for {what}", "score=final"))
     problems += incomparable(env, runs, by, metric, told)
     keys = list(by) or list(dict.fromkeys(key for own in sides.values() for key in keys_of_groups(own)))
     return Planned(env, metric, keys, sides, grouped(sides, keys), [*said, *notes.notes(runs, keys, told)])
@@ -239,8 +244,8 @@ def _section(one: Planned, told: ReportConfig, left: Sequence[LeftOut]) -> tuple
         env=one.env,
         metric=one.metric,
         budget=budgets.pop() if len(budgets) == 1 else None,
-        area_from=span[0],
-        area_to=span[1],
+        area_from=None if span is None else span[0],
+        area_to=None if span is None else span[1],
         threshold=told.threshold,
         groups=groups,
         pairs=pairs,

@@ -55,7 +55,7 @@ def compare(
     found: Sequence[Runs],
     keys: Sequence[str],
     metric: str,
-    span: tuple[float, float],
+    span: scores.Span | None,
     told: ReportConfig,
     left: Sequence[LeftOut],
 ) -> tuple[tuple[Group, ...], tuple[Pair, ...], Array]:
@@ -95,7 +95,7 @@ def _group(
     profile_at: Array,
 ) -> Group:
     settings = dict(zip(keys, one.key, strict=True))
-    own, areas = scores_of(seeds), np.array([seed.area for seed in seeds])
+    own, areas = scores_of(seeds), np.array([seed.area for seed in seeds if seed.area is not None])
     timed = scores.over_seconds(one.runs, metric)
     with_threshold = told.threshold is not None
     return Group(
@@ -109,8 +109,8 @@ def _group(
         iqm_interval=statistics.interval(own, statistics.iqm, told.level),
         std=float(own.std(ddof=1)) if len(own) > 1 else None,
         worst=min(seeds, key=lambda seed: seed.score),
-        area=float(areas.mean()),
-        area_interval=statistics.interval(areas, statistics.mean, told.level),
+        area=float(areas.mean()) if len(areas) else None,
+        area_interval=statistics.interval(areas, statistics.mean, told.level) if len(areas) else None,
         reached=sum(seed.steps_to_threshold is not None for seed in seeds) if with_threshold else None,
         steps_to_threshold=statistics.median_of_censored([seed.steps_to_threshold for seed in seeds]),
         seconds_to_threshold=statistics.median_of_censored([seed.seconds_to_threshold for seed in seeds]),

@@ -9,7 +9,7 @@ from ppo_cli.report import believed
 from ppo_cli.report.model import Group, Report, Section
 from ppo_cli.report.searches import Search
 from ppo_cli.report.table import TITLES, threshold_cells
-from ppo_cli.report.verdict import between, number, p_value, share
+from ppo_cli.report.verdict import between, height, number, p_value, share
 
 MOST_MATRIX = 12
 """Groups up to which the matrix of improvements is readable."""
@@ -56,7 +56,7 @@ def _section(section: Section, report: Report) -> Iterator[str]:
     budget = "" if section.budget is None else f" Budget: {section.budget:,} steps."
     yield _escaped(
         f"Scores: {what} of {section.metric}, intervals of {share(report.level)} by bootstrap over seeds. "
-        f"Area: mean height from step {section.area_from:,.0f} to {section.area_to:,.0f}.{budget}"
+        f"Area: {height(section)}.{budget}"
     )
     yield ""
     yield from _pairs(section, report)

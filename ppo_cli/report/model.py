@@ -23,7 +23,7 @@ class Seed:
         seed: Its seed.
         score: What is compared: ``final`` or ``area``.
         final: Mean of the metric over the end of the run.
-        area: Area under the curve over its length.
+        area: Area under the curve over its length; ``None`` where the section has none.
         last: The metric's last value.
         step: How far it came.
         wall_time: Seconds it took; ``None`` if nothing tells.
@@ -38,7 +38,7 @@ class Seed:
     seed: int
     score: float
     final: float
-    area: float
+    area: float | None
     last: float
     step: int
     wall_time: float | None
@@ -79,7 +79,7 @@ class Group:
         iqm, iqm_interval: Interquartile mean of the scores.
         std: Standard deviation of the scores (n − 1); ``None`` for fewer than two seeds.
         worst: The seed with the least score.
-        area, area_interval: Mean area under the curve.
+        area, area_interval: Mean area under the curve; ``None`` where the section has none.
         reached: How many seeds reached the threshold; ``None`` without one.
         steps_to_threshold: Median over seeds, those that never reached it counted as slowest; ``None`` if it is one of
             those.
@@ -101,7 +101,7 @@ class Group:
     iqm_interval: Interval | None
     std: float | None
     worst: Seed
-    area: float
+    area: float | None
     area_interval: Interval | None
     reached: int | None
     steps_to_threshold: float | None
@@ -183,7 +183,7 @@ class Section:
         env: The environment.
         metric: The column of ``metrics.csv`` that scores come from.
         budget: Steps that the runs were to make; ``None`` where they differ.
-        area_from, area_to: Steps between which areas are taken.
+        area_from, area_to: Steps between which areas are taken; ``None`` where the curves have none in common.
         threshold: As asked for.
         groups: By their mean, the best first.
         pairs: All of them, the better group first; where two sides are compared, a new group and its old one.
@@ -198,8 +198,8 @@ class Section:
     env: str
     metric: str
     budget: int | None
-    area_from: float
-    area_to: float
+    area_from: float | None
+    area_to: float | None
     threshold: float | None
     groups: tuple[Group, ...]
     pairs: tuple[Pair, ...]

@@ -26,6 +26,7 @@ DIAGNOSTICS = {
 """Metrics that tell how learning went, not how well: their names, and what is healthy, as in ``docs/metrics.md``."""
 
 Points = tuple[Array, Array]
+Span = tuple[float, float]
 
 
 def final_score(run: Run, metric: str, last: float) -> float:
@@ -56,28 +57,32 @@ def finite_points(run: Run, metric: str) -> tuple[Array, Array, Array]:
     return steps, values, seconds
 
 
-def area_span(runs: Sequence[Run], metric: str) -> tuple[float, float]:
-    """The steps between which all runs have a curve."""
+def area_span(runs: Sequence[Run], metric: str) -> Span | None:
+    """The steps between which all runs have a curve; ``None`` where there are none, as with one evaluation a run."""
     spans = [finite_points(run, metric)[0][[0, -1]] for run in runs]
-    return float(max(start for start, _ in spans)), float(min(end for _, end in spans))
+    start, end = float(max(start for start, _ in spans)), float(min(end for _, end in spans))
+    return (start, end) if start < end else None
 
 
 def score(
-    run: Run, metric: str, kind: str, last: float, span: tuple[float, float], threshold: float | None, points: int
+    run: Run, metric: str, kind: str, last: float, span: Span | None, threshold: float | None, points: int
 ) -> Seed:
     """One run's scores.
 
     Args:
         run: The run, of which :func:`final_score` is known to exist.
         metric: What is looked at.
-        kind: ``final`` or ``area``: what is compared.
+        kind: ``final`` or ``area``, for which there is a span: what is compared.
         last: As for :func:`final_score`.
         span: As from :func:`area_span`.
         threshold: A value of the metric; ``None`` for none.
         points: Points of its curve to keep.
     """
     steps, values, seconds = finite_points(run, metric)
-    final, area = final_score(run, metric, last), statistics.mean_height(steps, values, *span)
+    final = final_score(run, metric, last)
+    area = None if span is None else statistics.mean_height(steps, values, *span)
+    compared = final if kind == "final" else area
+    assert compared is not None
     reached = None if threshold is None else statistics.first_at_least(values, threshold)
     kept = _thinned(len(steps), points)
     timed = bool(np.isfinite(seconds).all())
@@ -86,7 +91,7 @@ def score(
     return Seed(
         folder=run.folder,
         seed=run.seed,
-        score=final if kind == "final" else area,
+        score=compared,
         final=final,
         area=area,
         last=float(values[-1]),

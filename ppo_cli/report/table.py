@@ -16,7 +16,7 @@ from ppo_cli.report import believed
 from ppo_cli.report.columns import Column, table
 from ppo_cli.report.model import Group, Left, Report, Section
 from ppo_cli.report.searches import Search
-from ppo_cli.report.verdict import between, number, share
+from ppo_cli.report.verdict import between, height, number, share
 
 MOST_GROUPS = 40
 MOST_LEFT = 12
@@ -48,7 +48,7 @@ def _about(section: Section, report: Report) -> str:
     if report.score == "final":
         words.append(f"mean of the last {share(report.last)} of a run" if report.last else "last value of a run")
     else:
-        words.append(f"mean height from step {section.area_from:,.0f} to {section.area_to:,.0f}")
+        words.append(height(section))
     if section.budget is not None:
         words.append(f"{section.budget:,} steps")
     return " · ".join(words)
@@ -67,7 +67,7 @@ def _table(section: Section, report: Report, width: int) -> Table:
         _column("IQM", [number(group.iqm) for group in groups], 6),
         _column("worst seed", worst, 5),
     ]
-    if report.score == "final":
+    if report.score == "final" and section.area_from is not None:
         columns.append(_column("area", [number(group.area) for group in groups], 7))
     if section.threshold is not None:
         steps, times = zip(*(threshold_cells(group) for group in groups), strict=True)

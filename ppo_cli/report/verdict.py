@@ -23,6 +23,13 @@ def measure(section: Section) -> str:
     return MEASURES.get(section.metric, section.metric)
 
 
+def height(section: Section) -> str:
+    """What an area is, which is left out where the curves have no stretch of steps in common."""
+    if section.area_from is None or section.area_to is None:
+        return "left out, for there is no stretch of steps over which all runs have a curve"
+    return f"mean height of the curve from step {section.area_from:,.0f} to {section.area_to:,.0f}"
+
+
 def number(value: float | None) -> str:
     """A score, as short as it is still told apart from its like."""
     if value is None:

@@ -14,7 +14,7 @@ from ppo_cli.report.page.charts import MOST_DIAGNOSED, MOST_DRAWN, Chart, Charts
 from ppo_cli.report.page.dots import Dots, by_group, by_setting
 from ppo_cli.report.page.searching import search_view
 from ppo_cli.report.page.tables import Cell, Chance, Grid
-from ppo_cli.report.verdict import share
+from ppo_cli.report.verdict import height, share
 
 ASSETS = Path(__file__).parent / "assets"
 COLOURS = 7
@@ -119,7 +119,7 @@ def _view(place: int, section: Section, report: Report, charts: Charts) -> View:
 def _about(section: Section, report: Report) -> str:
     """What scores are."""
     if report.score == "area":
-        score = f"mean height of {section.metric} from step {section.area_from:,.0f} to {section.area_to:,.0f}"
+        score = f"{section.metric}, {height(section)}"
     elif report.last:
         score = f"mean of {section.metric} over the last {share(report.last)} of a run"
     else:

@@ -10,7 +10,7 @@ from ppo_cli.loggers.text import duration
 from ppo_cli.report.model import OPEN, TOO_FEW, Group, Report, Section
 from ppo_cli.report.statistics import Interval
 from ppo_cli.report.table import threshold_cells
-from ppo_cli.report.verdict import between, number, p_value, share
+from ppo_cli.report.verdict import between, height, number, p_value, share
 
 MOST_MATRIX, MOST_PAIRS, MOST_RUNS = 20, 200, 1_000
 
@@ -71,7 +71,7 @@ def groups(section: Section, report: Report) -> Grid:
         ("IQM", "interquartile mean"),
         ("std", "standard deviation over seeds"),
         ("worst seed", "least score"),
-        ("area", f"mean height of the curve from step {section.area_from:,.0f} to {section.area_to:,.0f}"),
+        ("area", height(section)),
     ]
     if section.threshold is not None:
         head.append((f"steps to {number(section.threshold)}", "median over seeds of the first time"))
