@@ -81,6 +81,11 @@ class TestGroups:
         assert "pool runs that differ in epochs" in " ".join(section.notes)
         assert section.pooled == {"epochs": ("1", "2")}
 
+    def test_by_what_is_the_same_in_all_runs(self, tmp_path: Path) -> None:
+        section = only(make_sweep(tmp_path / "sweep", {1e-3: GOOD, 1e-4: BAD}), by=["batch_size"])
+        assert section.sentences[1] == "There is nothing to compare it with: its runs do not differ in batch_size."
+        assert "pool runs that differ in lr" in " ".join(section.notes)
+
     @pytest.mark.parametrize(
         ("by", "said"),
         [("lrr", "by=lr"), ("seed", "nothing to average"), ("env", "section of its own"), ("memory", "is no setting")],

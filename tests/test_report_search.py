@@ -211,6 +211,29 @@ class TestBelieved:
         assert search.sentences[2] == "That is the preset, trial 0: nothing that was found is better."
         assert "1 of 2 trials falls short of what was believed." in search.sentences
 
+    @pytest.mark.parametrize(
+        ("held", "said"),
+        [
+            ((0.1, 0.1, 0.1), "On fresh seeds all 3 trials hold the same: none is better than another."),
+            ((0.1, 0.1, 0.0), "On fresh seeds trials 7, 3 hold the same, 0.1, and are the best."),
+            (("never", "never", "never"), "No trial reaches it with all fresh seeds."),
+            ((5.0, 5.0, "never"), "On fresh seeds trials 7, 3 hold the same, 5, and are the best."),
+        ],
+    )
+    def test_no_trial_is_the_best_alone(self, tmp_path: Path, held: tuple[object, ...], said: str) -> None:
+        make_search(tmp_path, 12, (7, 3, 0))
+
+        def tie(content: dict[str, Any]) -> None:
+            if "never" in held:
+                content.update(metric="steps", direction="minimize", threshold=1e3)
+            for final, one in zip(content["finals"], held, strict=True):
+                final.update(held=one, scores=[one] * 5)
+
+        change(tmp_path, tie)
+        sentences = only(tmp_path).sentences
+        assert sentences[1] == said
+        assert not [one for one in sentences if "is the best" in one or "holds not reached" in one]
+
     def test_the_table(self, whole: Path) -> None:
         (first, *_, last) = rows(only(whole))
         assert (first[0], first[1], first[5], first[6]) == ("1", "7", "−20.0", "5")

@@ -87,14 +87,17 @@ def _sentences(search: Search, level: float) -> Iterator[str]:
     chosen = _most_believed(search, over)
     yield _held(search, chosen, level)
     best = next((final for final in over if final.trial == search.best), over[0])
-    if best is not chosen:
+    tied = [final for final in over if final.held == best.held]
+    if len(tied) > 1:
+        yield _tie(search, tied, over)
+    elif best is not chosen:
         yield (
             f"On fresh seeds trial {best.trial} is the best: it holds {value(search, best.held)}, "
             f"of which {value(search, best.believed)} was believed."
         )
     elif len(over) > 1:
         yield f"Trial {best.trial} is the best on fresh seeds, too."
-    yield from _of_the_preset(search, over, best)
+    yield from _of_the_preset(search, over, best, len(tied) > 1)
     yield from _short_of_it(search, over)
     behind = sum(final.over < len(final.seeds) for final in search.finals)
     if behind:
@@ -102,6 +105,16 @@ def _sentences(search: Search, level: float) -> Iterator[str]:
         yield f"{behind} of {len(search.finals)} trials {are} not through the fresh seeds; {to_go_on(search)}."
     if search.preset_file is not None and search.best is not None:
         yield f"The settings of trial {search.best} are in {shown(search.folder / search.preset_file)}."
+
+
+def _tie(search: Search, tied: list[Final], over: list[Final]) -> str:
+    """What to say where several trials hold the most, of whom the first is the best by its number alone."""
+    if tied[0].held == math.inf:
+        return "No trial reaches it with all fresh seeds."
+    if len(tied) == len(over):
+        return f"On fresh seeds all {len(over)} trials hold the same: none is better than another."
+    which = ", ".join(str(final.trial) for final in tied)
+    return f"On fresh seeds trials {which} hold the same, {value(search, tied[0].held)}, and are the best."
 
 
 def _most_believed(search: Search, finals: list[Final]) -> Final:
@@ -132,13 +145,17 @@ def _between(search: Search, final: Final) -> str:
     return between(final.interval)
 
 
-def _of_the_preset(search: Search, over: list[Final], best: Final) -> Iterator[str]:
+def _of_the_preset(search: Search, over: list[Final], best: Final, tied: bool) -> Iterator[str]:
     for final in over:
         trial = search.trial(final.trial)
-        if trial is None or not trial.preset:
+        if trial is None or not trial.preset or best.held == math.inf:
             continue
         if final is best:
-            yield f"That is the preset, trial {final.trial}: nothing that was found is better."
+            preset = f"preset, trial {final.trial}"
+            which = f"The {preset}, is among them" if tied else f"That is the {preset}"
+            yield f"{which}: nothing that was found is better."
+        elif final.held == math.inf:
+            yield f"The preset, trial {final.trial}, does not reach it with all fresh seeds."
         else:
             yield f"The preset, trial {final.trial}, holds {value(search, final.held)}."
 

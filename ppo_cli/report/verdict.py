@@ -68,7 +68,8 @@ def _headline(groups: Sequence[Group], pairs: Sequence[Pair], told: ReportConfig
     if len(groups) == 1:
         seeds = f"{len(best.seeds)} seeds" if len(best.seeds) > 1 else "one seed, which says nothing about others"
         yield f"{best.name}: mean {number(best.mean)} ({_of(best, told)}), {seeds}."
-        yield "There is nothing to compare it with: no setting differs but the seed."
+        alike = f"its runs do not differ in {', '.join(told.by)}" if told.by else "no setting differs but the seed"
+        yield f"There is nothing to compare it with: {alike}."
         return
     if not pairs:
         yield "No new group has the settings of an old one: nothing is compared."
