@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import signal
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from ppo_cli.hydra_ext.searches import names
 from ppo_cli.hydra_ext.task import SearchRecord
 from ppo_cli.modules import modules_to_name
 from ppo_cli.runs.lock import locked
+from ppo_cli.search import run
 from ppo_cli.search.folder import Base, SearchFolder, preset_values
 from ppo_cli.search.scores import Medians, by_place
 from ppo_cli.search.space import Dimension, fitted
@@ -30,6 +32,7 @@ from ppo_cli.search_config import SearchConfig
 from ppo_cli.sweep.engine import Ended
 from ppo_cli.sweep.extend import with_settings
 from ppo_cli.sweep.jobs import Job
+from ppo_cli.sweep.view import JobView
 
 pytest.importorskip("optuna")
 SEARCH = SearchConfig("optuna", trials=8, seeds=2, startup=2, top=2, fresh_seeds=3)
@@ -295,6 +298,36 @@ def test_too_many_failures_end_it_and_what_still_runs_counts(tmp_path: Path, mon
     outcome = go_on(tmp_path / "search", engine, monkeypatch, fail_fast=1)
     assert [trial.state for trial in outcome.trials] == ["finished", "failed"]
     assert not outcome.finalists
+
+
+@pytest.mark.parametrize("when", ["in a run", "between two runs", "on fresh seeds"])
+def test_in_the_last_picture_after_ctrl_c_nothing_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    engine, shown = Instant(), []
+
+    class Shown:
+        def update(self, views: Sequence[JobView], note: str = "") -> None:
+            shown.append([view.state for view in views])
+
+        def close(self) -> None:
+            pass
+
+    class Asked:
+        at_once = False
+
+        @property
+        def signal(self) -> int | None:
+            (*_, last) = engine.started or [""]
+            over = list(tmp_path.glob("search/*/attempts.json"))
+            asked = {"in a run": last, "between two runs": over, "on fresh seeds": "seed-1000" in last}[when]
+            return signal.SIGINT if asked else None
+
+    monkeypatch.setattr(run, "make_display", lambda *_: Shown())
+    monkeypatch.setattr(run, "stoppable", lambda: nullcontext(Asked()))
+    begin(tmp_path / "search", SearchConfig("optuna", trials=2, seeds=2, top=1, fresh_seeds=2))
+    assert go_on(tmp_path / "search", engine, monkeypatch).sweep.signal == signal.SIGINT
+    assert shown[-1] == (["interrupted"] if when == "on fresh seeds" else ["interrupted", "waiting"])
 
 
 def test_what_is_told_where_something_failed(

@@ -9,7 +9,7 @@ from ppo_cli.loggers.text import number
 from ppo_cli.search.folder import SearchFolder
 from ppo_cli.search.trial import Trial
 from ppo_cli.search.trials import Trials
-from ppo_cli.sweep.view import FAILED, FINISHED, OVER, RUNNING, WAITING, Display, JobView
+from ppo_cli.sweep.view import FAILED, FINISHED, INTERRUPTED, OVER, RUNNING, WAITING, Display, JobView
 from ppo_cli.sweep.watch import Watched
 
 
@@ -26,9 +26,11 @@ class TrialsDisplay:
         self._make, self._folder, self._trials = make, folder, trials
         self._display, self._final = make("trial"), False
         self._steps = folder.bases[0].config.total_timesteps
+        self._was_shown = self._ended = False
 
     def update(self, views: Sequence[JobView], note: str = "") -> None:  # noqa: ARG002 - the trials know their own
         """Show how the trials stand."""
+        self._was_shown = True
         final = self._trials.over_with_trials and any(one.fresh for one in self._trials.trials)
         if final and not self._final:
             self._display.update(self._rows(), "")
@@ -38,19 +40,36 @@ class TrialsDisplay:
         self._display.update(self._finals() if final else self._rows(), " · ".join(filter(None, [note, self._best()])))
 
     def close(self) -> None:
-        """Leave a last picture."""
+        """Leave a last picture, in which nothing runs that does not go on by itself."""
+        self._ended = True
+        if self._was_shown:
+            self._display.update(self._finals() if self._final else self._rows(), "")
         self._display.close()
 
     def _finals(self) -> list[JobView]:
         seeds = self._folder.search.fresh_seeds
-        return [self._row(one, one.fresh, _state(one.fresh, seeds), seeds) for one in self._trials.finalists]
+        return [self._row(one, one.fresh, self._state(one.fresh, seeds), seeds) for one in self._trials.finalists]
 
     def _rows(self) -> list[JobView]:
         known = self._trials.trials
-        rows = [self._row(one, one.runs, one.state, self._folder.search.seeds) for one in known]
+        rows = [self._row(one, one.runs, self._standing(one), self._folder.search.seeds) for one in known]
         over = [row.step for row in rows if row.state in OVER and row.state != FAILED]
         total = round(sum(over) / len(over)) if over else self._folder.search.seeds * self._steps
         return rows + [_to_come(place, total, self._folder) for place in range(len(known), self._folder.search.trials)]
+
+    def _standing(self, trial: Trial) -> str:
+        """A trial runs until it is over, or nothing is started any more."""
+        return _left(trial.runs) if trial.state == RUNNING and self._ended else trial.state
+
+    def _state(self, runs: Sequence[Watched], seeds: int) -> str:
+        """How a finalist stands, which is nothing but its runs."""
+        states = [run.state for run in runs]
+        for state in (RUNNING, FAILED):
+            if state in states:
+                return state
+        if states.count(FINISHED) >= seeds:
+            return FINISHED
+        return _left(runs) if self._ended else WAITING
 
     def _row(self, trial: Trial, runs: Sequence[Watched], state: str, seeds: int) -> JobView:
         views = [run.view for run in runs]
@@ -83,12 +102,13 @@ class TrialsDisplay:
         return f"best so far: trial {best[0].number}, {number(best[0].value, 2)}" if best else ""
 
 
-def _state(runs: Sequence[Watched], seeds: int) -> str:
+def _left(runs: Sequence[Watched]) -> str:
+    """How that stands which is not over, where nothing is started any more: a cluster's jobs go on by themselves."""
     states = [run.state for run in runs]
-    for state in (RUNNING, FAILED):
+    for state in (RUNNING, WAITING):
         if state in states:
             return state
-    return FINISHED if states.count(FINISHED) >= seeds else WAITING
+    return INTERRUPTED if states else WAITING
 
 
 def _to_come(place: int, total: int, folder: SearchFolder) -> JobView:
