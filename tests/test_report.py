@@ -528,8 +528,8 @@ class TestLeftOut:
         path.write_text(head + lines[0] + "what,is,this\n" + lines[2] + "".join(lines[1:]) + "5,99", encoding="utf-8")
         found = only(tmp_path)
         assert found.groups[0].seeds[0].values == (1.0, 2.0, 3.0, 4.0)
-        assert "1 rows of metrics.csv could not be read" in found.notes[0]
-        assert "1 rows of metrics.csv stand twice" in found.notes[0]
+        assert "1 row of metrics.csv could not be read" in found.notes[0]
+        assert "twice or in the wrong place: 1 row of metrics.csv" in found.notes[0]
 
     @given(
         target=st.sampled_from(["summary.json", "metrics.csv"]),

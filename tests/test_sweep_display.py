@@ -18,11 +18,13 @@ from rich.console import Console
 from rich.text import Text
 
 from ppo_cli.cli.frame import console as console_on
-from ppo_cli.cli.sweeps import groups_table, next_steps, show_groups, spread
+from ppo_cli.cli.sweeps import groups_table, next_steps, show_groups, show_listed, spread
+from ppo_cli.config import TrainConfig
 from ppo_cli.loggers.repaint import SteadyLive
 from ppo_cli.sweep.columns import Signs, folded, headings
 from ppo_cli.sweep.display import busy, make_display
 from ppo_cli.sweep.grouped import best_job, group_over_seeds
+from ppo_cli.sweep.jobs import Job
 from ppo_cli.sweep.lines import EVERY, SweepLines
 from ppo_cli.sweep.remaining import remaining
 from ppo_cli.sweep.table import LiveTable, picture
@@ -367,6 +369,20 @@ def test_what_is_told_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
         f"evaluate the best  ppo-eval checkpoint={FOLDER}/1 env=mine:Env",
         f"go on with it  ppo-train -m resume={FOLDER} env=mine:Env",
     ]
+
+
+def test_one_job_that_differs_in_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    show_listed([Job(0, "", {}, TrainConfig(), FOLDER)])
+    assert capsys.readouterr().out.endswith("\n1 job; nothing was started\n")
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    lines = SweepLines(FOLDER, 1, stream)
+    lines.update([make_view(swept={})])
+    lines.update([make_view(0, "running", swept={})])
+    stream.seek(0)
+    assert stream.read().splitlines() == [f"1 job: 1 waiting, 1 at a time · {FOLDER}", "job 0 started"]
+    text = told_at_the_end(monkeypatch, [make_view(0, "failed", swept={}, reason="why", step=5)])
+    assert f"\n1 job in {FOLDER}: 1 failed\n" in text
+    assert f"\njob 0 failed at step 5: why ({FOLDER / '0'})\n" in text
 
 
 def test_a_job_that_lost_a_tracker_is_told_of_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

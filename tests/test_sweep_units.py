@@ -23,7 +23,7 @@ from ppo_cli.sweep import local, resources
 from ppo_cli.sweep.attempts import Attempt, read_attempts, reason_of, record, standing
 from ppo_cli.sweep.engine import Ended
 from ppo_cli.sweep.extend import with_settings
-from ppo_cli.sweep.grid import combinations, swept, words, zipped
+from ppo_cli.sweep.grid import Choice, combinations, swept, words, zipped
 from ppo_cli.sweep.job import told
 from ppo_cli.sweep.jobs import Axis, Job, add_jobs, read_job
 from ppo_cli.sweep.resources import Gpus
@@ -123,6 +123,13 @@ def test_the_last_axis_changes_fastest() -> None:
     assert [swept(one) for one in found] == [{"lr": lr, "seed": seed} for lr in (1e-3, 1e-4) for seed in (0, 1, 2)]
     assert words(found[4]) == ["lr=1e-4", "seed=1"]
     assert [swept(one) for one in combinations([])] == [{}]
+
+
+@pytest.mark.parametrize(
+    ("text", "typed"), [("mine\\:Env-v0", "mine:Env-v0"), (r"a\,b", r"a\,b"), (r"'a\:b'", r"'a\:b'"), ("1e-4", "1e-4")]
+)
+def test_a_label_has_no_escape_that_nobody_types(text: str, typed: str) -> None:
+    assert words([Choice(("env",), (text,), (text,))]) == [f"env={typed}"]
 
 
 def test_zipped_axes_are_one_where_the_first_stood() -> None:

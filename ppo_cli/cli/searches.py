@@ -12,6 +12,7 @@ from ppo_cli.cli.frame import console
 from ppo_cli.cli.results import UNLIMITED, line_printer, show_rows
 from ppo_cli.cli.sweeps import say_beside
 from ppo_cli.config import show
+from ppo_cli.loggers.text import counted
 from ppo_cli.places import shown
 from ppo_cli.runs.names import PRESET_FILE, REPORT_FOLDER
 from ppo_cli.signals import SIGNALLED
@@ -93,7 +94,7 @@ def _what_to_type(record: SearchRecord, folder: Path) -> Iterator[tuple[str, str
 def _counted(outcome: SearchOutcome) -> str:
     states = [trial.state for trial in outcome.trials]
     known = {FINISHED: "finished", PRUNED: "pruned", FAILED: "failed", RUNNING: "not over"}
-    return f"{len(states)} of {outcome.folder.search.trials} trials: " + ", ".join(
+    return f"{len(states)} of {counted(outcome.folder.search.trials, 'trial')}: " + ", ".join(
         f"{states.count(state)} {word}" for state, word in known.items() if state in states
     )
 
@@ -121,5 +122,6 @@ def show_space(folder: SearchFolder) -> int:
             values = f"{kind}{one.low:g} to {one.high:g}{', by its logarithm' if one.log else ''}"
         print(plain(f"{one.key:>{width}}  {values}", sys.stdout.encoding))
     first = "; trial 0 is the preset" if folder.preset is not None else ""
-    print(f"{folder.search.trials} trials of {folder.search.seeds} runs{first}; nothing was started")
+    trials, runs = counted(folder.search.trials, "trial"), counted(folder.search.seeds, "run")
+    print(f"{trials} of {runs}{first}; nothing was started")
     return 0

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from ppo_cli.cli.frame import console
 from ppo_cli.cli.results import UNLIMITED, line_printer, show_rows
-from ppo_cli.loggers.text import MISSING, number
+from ppo_cli.loggers.text import MISSING, counted, number
 from ppo_cli.places import shown
 from ppo_cli.runs.names import RESULTS_FILE
 from ppo_cli.signals import SIGNALLED
 from ppo_cli.streams import plain, printable
 from ppo_cli.sweep.grouped import SEED, Group, best_job, group_over_seeds
-from ppo_cli.sweep.view import FAILED, FINISHED, INTERRUPTED, PRUNED, JobView, counts, told
+from ppo_cli.sweep.view import FAILED, FINISHED, INTERRUPTED, PRUNED, JobView, counts, titled, told
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,7 +46,7 @@ def show_groups(
     out = console(sys.stdout, longest=UNLIMITED)
 
     say = line_printer(out)
-    say(f"\n{len(views)} jobs in {shown(folder)}: {', '.join(counts(views))}")
+    say(f"\n{counted(len(views), 'job')} in {shown(folder)}: {', '.join(counts(views))}")
     out.print(groups_table(group_over_seeds(views), out))
     for view in views:
         if view.state == FAILED or (view.state == INTERRUPTED and view.reason is not None):
@@ -107,8 +107,7 @@ def amount(group: Group) -> str:
 def trouble(view: JobView) -> str:
     """A job that failed: how far it came, why, and where to read on."""
     reason = "" if view.reason is None else f": {printable(view.reason)}"
-    where = f"job {view.number} ({printable(view.label)})"
-    return f"{where} {view.state} at step {view.step:,}{reason} ({shown(view.folder)})"
+    return f"{titled(view)} {view.state} at step {view.step:,}{reason} ({shown(view.folder)})"
 
 
 def say_beside(say: Callable[[str], None], views: Sequence[JobView]) -> None:
@@ -117,7 +116,7 @@ def say_beside(say: Callable[[str], None], views: Sequence[JobView]) -> None:
     if not met:
         return
     first, more = met[0], f", and so did {len(met) - 1} more" if len(met) > 1 else ""
-    told = f"job {first.number} ({printable(first.label)}) met with a problem: {printable(first.problems[0])}"
+    told = f"{titled(first)} met with a problem: {printable(first.problems[0])}"
     say(f"{told}{more} (problems in summary.json, {shown(first.folder)})")
 
 
@@ -161,5 +160,5 @@ def show_listed(jobs: Sequence[Job]) -> int:
     width = len(str(len(jobs)))
     for job in jobs:
         print(plain(f"{job.number:>{width}}  {job.label}", sys.stdout.encoding))
-    print(f"{len(jobs)} jobs; nothing was started")
+    print(f"{counted(len(jobs), 'job')}; nothing was started")
     return 0

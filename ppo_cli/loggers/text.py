@@ -29,6 +29,11 @@ def duration(seconds: float) -> str:
     return f"{days} d {hour}:{minute:02}:{second:02}" if days else f"{hour}:{minute:02}:{second:02}"
 
 
+def counted(count: int, noun: str) -> str:
+    """How many there are: ``1 job``, ``2,000 jobs``."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 class Pace:
     """The time a run still needs, judged by its last iterations (evaluations included)."""
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ppo_cli.loggers.text import duration
+from ppo_cli.loggers.text import counted, duration
 from ppo_cli.places import shown
 from ppo_cli.report import statistics
 from ppo_cli.report.searches import FINISHED, Final, Search, Trial
@@ -63,7 +63,7 @@ def about(search: Search) -> str:
     seeds = f"mean of {search.seeds} seeds" if search.seeds > 1 else "one seed"
     states = ", ".join(f"{count} {state}" for state, count in search.states.items()) or "none begun"
     aim = "the more the better" if search.maximize else "the less the better"
-    return f"{measure(search)}, {seeds} a trial, {aim}. {search.asked} trials asked for: {states}."
+    return f"{measure(search)}, {seeds} a trial, {aim}. {counted(search.asked, 'trial')} asked for: {states}."
 
 
 def to_go_on(search: Search) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ppo_cli.loggers.curves import BLUE, GREEN, GREY, GRID, INK, ORANGE, PURPLE, SKY, VERMILION, thousands
+from ppo_cli.loggers.text import counted
 from ppo_cli.report.model import Group, Report, Section
 from ppo_cli.report.verdict import measure, share
 from ppo_cli.runs.files import write_atomically
@@ -61,7 +62,7 @@ def _draw_curves(axes: Axes, section: Section, named: Sequence[Group], others: S
     axes.set_xlabel("environment steps", size=9, color=GREY)
     axes.set_ylabel(measure(section), size=9, color=GREY, parse_math=False)
     what = f"interquartile mean, {share(report.level)} interval, seeds"
-    what += f"; grey: {len(others)} others" if others else ""
+    what += f"; grey: {counted(len(others), 'other')}" if others else ""
     axes.set_title(what, loc="right", size=8, color=GREY)
     if section.threshold is not None:
         axes.axhline(section.threshold, color=GREY, linewidth=0.9, linestyle=(0, (4, 3)))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from ppo_cli.config import TrainConfig, old_names
 from ppo_cli.errors import Problem
+from ppo_cli.loggers.text import counted
 from ppo_cli.renames import ELSEWHERE
 from ppo_cli.report.options import ReportConfig
 from ppo_cli.report.reading import LeftOut, Run
@@ -110,8 +111,8 @@ def _counted(runs: Sequence[Run], key: str) -> str:
         (value,) = values(run, [key])
         found[value[:LONGEST]] = found.get(value[:LONGEST], 0) + 1
     ordered = sorted(found.items(), key=lambda one: -one[1])
-    told = " or ".join(f"{value} ({count} run{'s' * (count > 1)})" for value, count in ordered[:3])
-    return told + f" or {len(ordered) - 3} others" * (len(ordered) > 3)
+    told = " or ".join(f"{value} ({counted(count, 'run')})" for value, count in ordered[:3])
+    return told + f" or {counted(len(ordered) - 3, 'other')}" * (len(ordered) > 3)
 
 
 def without_repeats(runs: Sequence[Run]) -> tuple[list[Run], list[LeftOut]]:

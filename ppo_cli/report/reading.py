@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ppo_cli.loggers.text import counted
 from ppo_cli.report.options import STATES
 from ppo_cli.report.records import BEYOND, OWN, Record, UnusableError, last_reason
 from ppo_cli.report.statistics import Array
@@ -114,10 +115,12 @@ def _read_curves(path: Path, columns: Sequence[str]) -> tuple[dict[str, Array], 
         table = np.array(good).reshape(len(good), len(places))
     if not len(table):
         raise UnusableError("broken", "metrics.csv has no rows")
-    notes = [f"{len(rows) - len(table)} rows of metrics.csv could not be read"] if len(table) < len(rows) else []
+    lost = len(rows) - len(table)
+    notes = [f"{counted(lost, 'row')} of metrics.csv could not be read"] if lost else []
     order = _increasing(table[:, 0])
     if len(order) < len(table):
-        notes.append(f"{len(table) - len(order)} rows of metrics.csv stand twice or in the wrong place; the last count")
+        again = counted(len(table) - len(order), "row")
+        notes.append(f"found twice or in the wrong place: {again} of metrics.csv; the last count")
     table = table[order]
     return {name: table[:, index] for index, name in enumerate(wanted)}, tuple(notes)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from ppo_cli.loggers.text import counted
 from ppo_cli.report.comparing import seeds_to_decide, tests_in_all
 from ppo_cli.report.model import BETTER, TOO_FEW, WORSE, Gate, Group, Pair, Section
 from ppo_cli.report.options import EVAL_METRIC, TRAINING_METRIC, ReportConfig
@@ -79,8 +80,8 @@ def _headline(groups: Sequence[Group], pairs: Sequence[Pair], told: ReportConfig
             yield from _too_few(groups, pairs, told)
         decided = [pair for pair in pairs if pair.verdict in (BETTER, WORSE)]
         beside = "Two-sided, beside the gate: " if told.fail_if else ""
-        counted = f"{_counted(len(pairs), 'comparison')} of new runs with old ones"
-        yield f"{beside}{counted}, {len(decided) or 'none'} decided."
+        of_both = f"{counted(len(pairs), 'comparison')} of new runs with old ones"
+        yield f"{beside}{of_both}, {len(decided) or 'none'} decided."
         return
     yield from _too_few(groups, pairs, told)
     others = len(groups) - 1
@@ -126,7 +127,7 @@ def _each(groups: Sequence[Group], pairs: Sequence[Pair], told: ReportConfig) ->
 
 
 def _pair(first: Group, second: Group, pair: Pair, pairs: int, told: ReportConfig) -> str:
-    sizes = f"{len(first.seeds)} against {len(second.seeds)} seeds"
+    sizes = f"{len(first.seeds)} against {counted(len(second.seeds), 'seed')}"
     between_both = f"{first.name} against {second.name}: difference {number(pair.difference)}"
     if pair.p is None:
         return f"{between_both} ({sizes}); a group of one seed has no spread to judge by."
@@ -197,11 +198,7 @@ def gate_sentence(gate: Gate, groups: Sequence[Group], pair: Pair, told: ReportC
     what = f" for {gate.name}" if gate.name else ""
     margin = f" by more than {number(told.margin)}" if told.margin else ""
     test = f"one-sided p = {p_value(gate.p_adjusted)}, difference {number(pair.difference)}"
-    sizes = f"{len(groups[gate.first].seeds)} seeds against {len(groups[gate.second].seeds)}"
+    sizes = f"{counted(len(groups[gate.first].seeds), 'seed')} against {len(groups[gate.second].seeds)}"
     if gate.worse:
         return f"Gate{what}: the new runs are worse{margin} ({test}, {sizes})."
     return f"Gate{what}: the new runs are not shown to be worse{margin} ({test}, {sizes})."
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"

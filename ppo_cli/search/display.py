@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ppo_cli.config import show
-from ppo_cli.loggers.text import number
+from ppo_cli.loggers.text import counted, number
 from ppo_cli.search.folder import SearchFolder
 from ppo_cli.search.trial import Trial
 from ppo_cli.search.trials import Trials
@@ -97,7 +97,7 @@ class TrialsDisplay:
 
     def _best(self) -> str:
         if self._final:
-            return f"the best trials again, on {self._folder.search.fresh_seeds} fresh seeds"
+            return f"the best trials again, on {counted(self._folder.search.fresh_seeds, 'fresh seed')}"
         best = self._trials.best
         return f"best so far: trial {best[0].number}, {number(best[0].value, 2)}" if best else ""
 

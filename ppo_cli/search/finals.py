@@ -7,7 +7,7 @@ from typing import Any
 
 from ppo_cli.config import show
 from ppo_cli.errors import ConfigError
-from ppo_cli.loggers.text import number
+from ppo_cli.loggers.text import counted, number
 from ppo_cli.places import shown
 from ppo_cli.report.build import build
 from ppo_cli.report.files import check_output, write
@@ -43,7 +43,8 @@ def _notes(folder: SearchFolder, winner: Finalist, command: str) -> list[str]:
     seeds, search = list(winner.scores), folder.search
     return [
         f"Trial {winner.trial.number} of a search: {command}",
-        f"The search believed {number(winner.trial.value, 2)} (metric={search.metric}, {search.seeds} seeds); "
+        f"The search believed {number(winner.trial.value, 2)} "
+        f"(metric={search.metric}, {counted(search.seeds, 'seed')}); "
         f"on fresh seeds it holds {number(winner.held, 2)}: "
         + ", ".join(f"{seed}: {number(worth, 2)}" for seed, worth in winner.scores.items()),
         f"The same again, bit for bit: ppo-train preset={shown(folder.folder / PRESET_FILE)} seed={seeds[0]}",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ppo_cli.errors import CheckpointError, ConfigError, Problem
+from ppo_cli.loggers.text import counted
 from ppo_cli.places import shown
 from ppo_cli.report.records import UnusableError
 from ppo_cli.runs.summary import now
@@ -50,7 +51,7 @@ class Trials:
         self.trials = [known(one, folder.preset is not None) for one in study.trials]
         unknown = [run.job.folder for run in jobs if int(run.job.swept[TRIAL]) >= len(self.trials)]
         if unknown:
-            what = f"{JOURNAL} knows {len(self.trials)} trials, and {shown(unknown[0])} is a run of another"
+            what = f"{JOURNAL} knows {counted(len(self.trials), 'trial')}, and {shown(unknown[0])} is a run of another"
             raise CheckpointError(Problem(what, f"a copy of {JOURNAL} that knows it"))
         for run in sorted(jobs, key=lambda one: one.job.number):
             trial = self.trials[run.job.swept[TRIAL]]
@@ -220,10 +221,8 @@ class Trials:
             return
         middle = self._medians.worse(mean, self._means_after(count, trial))
         if middle is not None:
-            seeds = "seed" if count == 1 else "seeds"
-            self._tell(
-                trial, PRUNED, reason=f"{mean:.4g} after {count} {seeds}, and the median of others is {middle:.4g}"
-            )
+            seeds = counted(count, "seed")
+            self._tell(trial, PRUNED, reason=f"{mean:.4g} after {seeds}, and the median of others is {middle:.4g}")
 
     def _curve(self, run: Watched) -> dict[int, float]:
         """The curve of a run that is over; one that stopped at its target keeps what it reached."""

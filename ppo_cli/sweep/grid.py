@@ -65,7 +65,12 @@ def swept(choices: Iterable[Choice]) -> dict[str, Any]:
 
 def words(choices: Iterable[Choice]) -> list[str]:
     """The same, as one types it."""
-    return [f"{key}={text}" for choice in choices for key, text in zip(choice.keys, choice.texts, strict=True)]
+    return [f"{key}={_typed(text)}" for choice in choices for key, text in zip(choice.keys, choice.texts, strict=True)]
+
+
+def _typed(text: str) -> str:
+    """A value without the escapes that nobody types: Hydra writes one before each colon, and asks for none."""
+    return text if "'" in text or '"' in text else text.replace("\\:", ":")
 
 
 def same(values: Mapping[str, Any], without: Iterable[str] = ()) -> str:

@@ -23,6 +23,7 @@ from ppo_cli.sweep.view import (
     done,
     percent,
     steps_per_second,
+    titled,
 )
 
 EVERY = 30.0  # seconds between two lines on the whole sweep
@@ -79,7 +80,7 @@ class SweepLines:
         if view.state == WAITING or (before is None and view.state != RUNNING):
             return
         what = started(before) if view.state == RUNNING else ended(view)
-        self._print(f"{self._noun} {view.number} ({printable(view.label)}) {what}")
+        self._print(f"{titled(view, self._noun)} {what}")
 
     def _print(self, line: str) -> None:
         if self._stream is None:

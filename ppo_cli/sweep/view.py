@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ppo_cli.config import show
+from ppo_cli.loggers.text import counted
 from ppo_cli.streams import printable
 
 RUNNING, FAILED, INTERRUPTED, WAITING, FINISHED, PRUNED = STATES = (
@@ -96,7 +97,13 @@ def counts(views: Sequence[JobView]) -> list[str]:
 
 def amount(views: Sequence[JobView], noun: str) -> str:
     """How many there are: ``1 job``, ``20 jobs``."""
-    return f"{len(views)} {noun}" if len(views) == 1 else f"{len(views)} {noun}s"
+    return counted(len(views), noun)
+
+
+def titled(view: JobView, noun: str = "job") -> str:
+    """A job as a line names it: its number, and what it differs in, if there is anything."""
+    label = printable(view.label)
+    return f"{noun} {view.number} ({label})" if label else f"{noun} {view.number}"
 
 
 def done(views: Sequence[JobView]) -> float:
