@@ -171,6 +171,10 @@ class TestList:
         assert head.split() == " ┃ ".join(["", *headings.split(), ""]).split()
         assert all(any(f"│ {place} │" in line for line in lines) for place in places)
 
+    def test_a_sweep_says_how_it_stands_in_narrow_terminals_too(self, tmp_path: Path) -> None:
+        make_sweep(tmp_path / "outputs" / "2026-11-20_00-00-00_0123abcd-and-more", {1e-3: [10.0, 20.0]})
+        assert "│ sweep: 2    │ 10.00 to 20.00 │" in " ".join(listed(tmp_path, 80))
+
     def test_since(self) -> None:
         now = datetime(2026, 5, 10, tzinfo=timezone.utc)
         assert since_when("7d", now) == now - timedelta(days=7)

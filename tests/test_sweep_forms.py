@@ -26,7 +26,7 @@ def listed(answer: Answer) -> list[str]:
     """The jobs of a dry run, without their numbers."""
     assert answer.code == 0, answer.err
     *lines, last = answer.out.splitlines()
-    assert last == f"{len(lines)} jobs; nothing was started"
+    assert last == f"{len(lines)} job{'s' * (len(lines) > 1)}; nothing was started"
     assert [int(line.split()[0]) for line in lines] == list(range(len(lines)))
     return [line.split(maxsplit=1)[1] for line in lines]
 

@@ -23,14 +23,14 @@ class Column:
         cells: A cell a row.
         rank: How soon it is left out: the greatest first, 0 never.
         right: Whether its cells stand at the right.
-        folds: Whether long cells go on in a next line where there is no room; others stay whole.
+        folds: Characters that it keeps where there is no room and its cells go on in a next line; 0: they stay whole.
     """
 
     heading: str
     cells: Sequence[Text]
     rank: int = 0
     right: bool = False
-    folds: bool = False
+    folds: int = 0
 
     @property
     def width(self) -> int:
@@ -40,7 +40,7 @@ class Column:
     @property
     def narrowest(self) -> int:
         """What it takes at least."""
-        return min(self.width, NARROWEST) if self.folds else self.width
+        return min(self.width, self.folds or self.width)
 
 
 def table(columns: Sequence[Column], width: int) -> Table:

@@ -13,7 +13,7 @@ from rich.text import Text
 from ppo_cli.loggers.text import duration
 from ppo_cli.places import shown
 from ppo_cli.report.catalogue import Entry, Row, rows
-from ppo_cli.report.columns import Column, table
+from ppo_cli.report.columns import NARROWEST, Column, table
 from ppo_cli.report.options import RunsConfig
 from ppo_cli.report.records import UnusableError
 from ppo_cli.report.settings import ABSENT, in_order, name_of
@@ -54,13 +54,16 @@ HEADINGS = (
 )
 """Columns before the folder, and how soon each is left out where there is no room."""
 
+FOLDED = {"settings": NARROWEST, "state": len("interrupted")}
+"""What these keep where there is little room; a sweep's state has many words."""
+
 
 def _table(found: Sequence[Row], width: int) -> Table:
     lines = [_sweep(row) if row.is_sweep else _run(row.entries[0]) for row in found]
     *cells, folders = zip(*lines, strict=True)
     numbers = ("seed", "return", "time", "size")
     columns = [
-        Column(heading, own, rank, right=heading in numbers, folds=heading == "settings")
+        Column(heading, own, rank, right=heading in numbers, folds=FOLDED.get(heading, 0))
         for (heading, rank), own in zip(HEADINGS, cells, strict=True)
     ]
     return table([*columns, Column("folder", folders)], width)  # which is whole, to be copied from

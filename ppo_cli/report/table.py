@@ -13,7 +13,7 @@ from rich.text import Text
 from ppo_cli.loggers.text import duration
 from ppo_cli.places import shown
 from ppo_cli.report import believed
-from ppo_cli.report.columns import Column, table
+from ppo_cli.report.columns import NARROWEST, Column, table
 from ppo_cli.report.model import Group, Left, Report, Section
 from ppo_cli.report.searches import Search
 from ppo_cli.report.verdict import between, height, number, share
@@ -60,7 +60,7 @@ def _table(section: Section, report: Report, width: int) -> Table:
     intervals = ["–" if group.mean_interval is None else between(group.mean_interval) for group in groups]
     worst = [f"{number(group.worst.score)} (seed {str(group.worst.seed)[:8]})" for group in groups]
     columns = [
-        Column("runs", names, folds=True),
+        Column("runs", names, folds=NARROWEST),
         _column("seeds", [str(len(group.seeds)) for group in groups], 1),
         _column("mean", [number(group.mean) for group in groups], 1),
         _column(f"{share(report.level)} interval", intervals, 2),
@@ -114,7 +114,7 @@ def of_search(search: Search, report: Report, width: int) -> Iterator[Renderable
             _column(f"{share(report.level)} interval", cells["interval"], 2),
             _column("difference", cells["difference"], 3),
             _column("fresh seeds", cells["fresh seeds"], 4),
-            Column("settings", [Text(cell) for cell in cells["settings"]], folds=True),
+            Column("settings", [Text(cell) for cell in cells["settings"]], folds=NARROWEST),
         ]
         yield table(columns, width)
     yield from _lines(search.sentences, "bold")
