@@ -188,7 +188,7 @@ class TestScores:
         (section,) = found.sections
         assert (section.area_from, section.area_to, section.groups[0].area) == (None, None, None)
         assert "Areas are left out" in " ".join(section.notes)
-        assert "Area: left out" in as_markdown(found)
+        assert "Area:" not in as_markdown(found)
         assert as_csv(found).splitlines()[1].split(",")[5] == ""
         with pytest.raises(ConfigError, match="score=final"):
             report(tmp_path, score="area")

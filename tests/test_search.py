@@ -470,6 +470,15 @@ def test_what_counts(
         assert outcome.trials[0].value == math.inf  # it never got there
 
 
+def test_one_evaluation_a_run_has_no_area_and_its_finals_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(tmp_path / "search", SearchConfig("optuna", trials=1, seeds=1, metric="area", top=1, fresh_seeds=1))
+    outcome = go_on(tmp_path / "search", Instant(curve=lambda _: [5.0]), monkeypatch)
+    assert outcome.report is not None
+    assert (outcome.report.score, outcome.report.searches[0].finals[0].held) == ("final", 5.0)
+
+
 def test_same_settings_run_on_fresh_seeds_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     search = SearchConfig("optuna", trials=6, seeds=1, top=5, fresh_seeds=1, pruner="none")
     begin(tmp_path / "search", search, (Dimension("epochs", (1, 2)),))

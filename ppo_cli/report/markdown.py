@@ -54,9 +54,9 @@ def _section(section: Section, report: Report) -> Iterator[str]:
     yield ""
     what = TITLES[report.score]
     budget = "" if section.budget is None else f" Budget: {section.budget:,} steps."
+    area = "" if section.area_from is None else f" Area: {height(section)}."
     yield _escaped(
-        f"Scores: {what} of {section.metric}, intervals of {share(report.level)} by bootstrap over seeds. "
-        f"Area: {height(section)}.{budget}"
+        f"Scores: {what} of {section.metric}, intervals of {share(report.level)} by bootstrap over seeds.{area}{budget}"
     )
     yield ""
     yield from _pairs(section, report)

@@ -52,8 +52,12 @@ def _notes(folder: SearchFolder, winner: Finalist, command: str) -> list[str]:
 
 
 def _report(folder: SearchFolder) -> Report | None:
+    kinds = ("area", "final") if folder.search.metric == "area" else ("final",)  # one evaluation a run has no area
+    return next((found for kind in kinds if (found := _written(folder, kind)) is not None), None)
+
+
+def _written(folder: SearchFolder, kind: str) -> Report | None:
     search, place = folder.search, str(shown(folder.folder))
-    kind = "area" if search.metric == "area" else "final"
     output = str(folder.folder / REPORT_FOLDER)
     told = ReportConfig(score=kind, threshold=search.threshold, output=output)
     words = ["ppo-report", place, *(["score=area"] if kind == "area" else [])]
