@@ -35,8 +35,9 @@ def test_more_seeds_then_more_steps_then_nothing(tmp_path: Path, here: Train) ->
     assert dry.out.splitlines()[-3:] == ["4  lr=0.001 seed=2", "5  lr=0.0001 seed=2", "6 jobs; nothing was started"]
     assert len(read_sweep(tmp_path / "sweep").jobs) == 4
 
-    answer = here("-m", "resume=sweep", "seed=range(1,3)", "retries=1")
+    answer = here("-m", "resume=sweep", "seed=range(1,3)", "retries=1", "gamma=0.9")
     assert answer.code == 0, answer.err
+    assert settings(tmp_path, "gamma") == [(0.98,)] * 4 + [(0.9,)] * 2  # the new ones alone are left to do
     assert settings(tmp_path, "lr", "seed") == [
         (1e-3, 0), (1e-3, 1), (1e-4, 0), (1e-4, 1), (1e-3, 2), (1e-4, 2),
     ]  # fmt: skip
@@ -68,8 +69,12 @@ def test_jobs_are_what_was_checked_whatever_becomes_of_the_files(tmp_path: Path,
     file.write_text("# @package _global_\nlr: 0.5\nepochs: 2\n")
     assert here("-m", "--config-dir=.", "+experiment=mine", "network=mlp,lstm", "seed=0", *TINY, "num_envs=2").code == 0
     file.unlink()
-    answer = here("-m", "resume=sweep", "network=lstm", "lr=0.25")
-    assert answer.code == 0, answer.err  # lr changes what is left to do, and nothing is
+    answer = here("-m", "resume=sweep", "network=lstm", "lr=0.25")  # lr changes what is left to do, and nothing is
+    assert answer.code == 2
+    assert "lr=0.25: all jobs are finished" in answer.words
+    assert "lr=0.25 total_timesteps=128" in answer.words
+    answer = here("-m", "resume=sweep", "network=lstm", "lr=0.5", "wandb.project=mine")  # which change nothing
+    assert answer.code == 0, answer.err
     assert settings(tmp_path, "lr") == [(0.5,)] * 2
 
 
@@ -84,6 +89,7 @@ def started(tmp_path: Path, here: Train) -> Path:
 REFUSED = {
     "one of a pair": (["lr=0.1"], "lr and batch_size were swept together", "lr=<as many"),
     "a key that was not swept": (["gamma=0.9,0.8"], "gamma was not swept", "gamma=<one value>"),
+    "less to do": (["total_timesteps=32"], "total_timesteps=32: all jobs are finished", "total_timesteps=128"),
     "what cannot change": (["total_timesteps=128", "buffer_size=128"], "buffer_size=128 cannot change", ""),
     "a group": (["hyperparameters=default"], "hyperparameters is no single setting", ""),
     "no setting": (["seed=2", "lrr=1"], "lrr is no single setting", ""),

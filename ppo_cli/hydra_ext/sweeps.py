@@ -22,12 +22,13 @@ from ppo_cli.launchers import Launcher
 from ppo_cli.modules import NAMES, check_modules_named, modules_again, modules_to_name
 from ppo_cli.runs.resume import find_saved
 from ppo_cli.sweep.engines import missing
-from ppo_cli.sweep.extend import changed, each, is_setting, new_axes, new_jobs, union
+from ppo_cli.sweep.extend import changed, each, is_setting, new_axes, new_jobs, union, with_settings
 from ppo_cli.sweep.grouped import best_job
 from ppo_cli.sweep.jobs import Axis, Job, SweepFolder, add_jobs, check_sweep, read_sweep
 from ppo_cli.sweep.view import FINISHED, PRUNED, JobView
 from ppo_cli.sweep.watch import Watched
 from ppo_cli.sweep_config import SweepConfig
+from ppo_cli.trackers import is_tracking
 
 
 def modules_of(jobs: Sequence[Job], views: Sequence[JobView]) -> tuple[list[str], list[str]]:
@@ -162,6 +163,9 @@ def _planned(
     keys = [key for axis in asked.axes for key in axis.keys]
     current = {job.number: job for job in (*sweep.jobs, *altered)}
     added = new_jobs(dataclasses.replace(sweep, jobs=tuple(current.values())), axes, keys) if keys else []
+    added = [changed(job, asked.changes, False) for job in added]  # which are left to do as well
+    if not altered and not added:
+        _check_no_change(sweep, asked.changes)
     for job in added:
         asked.named[job.number] = _named_alike(job, asked.named, sweep.jobs)
     each([*(job for job, _ in left), *added], lambda job: _check_modules(job, asked.named.get(job.number, set())))
@@ -172,6 +176,25 @@ def _planned(
         checker.check(job.number, job.label, lambda job=job: (job.config, job.from_preset))  # type: ignore[misc]
     checker.plans([])
     return altered, added, union(sweep.axes, axes)
+
+
+def _check_no_change(sweep: SweepFolder, changes: Mapping[str, Any]) -> None:
+    """See that changes are none, where no job is left that could take them.
+
+    Raises:
+        ConfigError: names those that are.
+    """
+    before = [with_settings(job.config, job.changes) for job in sweep.jobs]
+    lost = {
+        key: f"{key}={show(value)}"
+        for key, value in changes.items()
+        if not is_tracking(key) and any(with_settings(config, {key: value}) != config for config in before)
+    }
+    if lost:
+        more = f"total_timesteps={2 * max(config.total_timesteps for config in before)}"
+        fix = " ".join([*(typed for key, typed in lost.items() if key != "total_timesteps"), more])
+        what = f"{' '.join(lost.values())}: all jobs are finished; to change anything they have to go on"
+        raise ConfigError(Problem(what, f"{fix}, or a sweep of its own"))
 
 
 def _named_alike(job: Job, named: Mapping[int, set[str]], others: Sequence[Job]) -> set[str]:
