@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import shutil
 import zipfile
@@ -19,6 +20,7 @@ from ppo_cli.errors import CheckpointError
 from ppo_cli.runs.checkpoint import checked_tensor, find_checkpoint, load_checkpoint, save_checkpoint
 from ppo_cli.runs.files import write_atomically
 from ppo_cli.runs.formats import FORMAT_VERSION
+from ppo_cli.runs.resume import find_saved
 from ppo_cli.training.evaluate import evaluate
 from ppo_cli.training.run import train
 
@@ -40,6 +42,21 @@ def test_a_checkpoint_is_plain_data_of_version_2(whole: Path) -> None:
         *(f"body.{layer}.{kind}" for layer in (0, 1) for kind in ("weight", "bias")),
         *(f"{head}.{kind}" for head in ("policy", "value") for kind in ("weight", "bias")),
     }
+
+
+def test_the_folder_of_a_sweep_leads_to_its_jobs(tmp_path: Path) -> None:
+    sweep = tmp_path / "my sweep"
+    for number, best in enumerate((3.0, 20.0, math.nan)):
+        job = sweep / str(number)
+        (job / "checkpoints").mkdir(parents=True)
+        (job / "checkpoints" / "last.pt").touch()
+        (job / "job.json").touch()
+        (job / "summary.json").write_text(json.dumps({"best_return": best}))
+    (sweep / "sweep.json").touch()
+    with pytest.raises(CheckpointError, match="is the folder of a sweep, of many runs; try checkpoint=.*/my sweep/1$"):
+        find_checkpoint(sweep)
+    with pytest.raises(CheckpointError, match="is the folder of a sweep, .* try ppo-train -m 'resume=.*/my sweep'$"):
+        find_saved(sweep, {})
 
 
 def test_saving_makes_the_folder_and_leaves_nothing_else_in_it(tmp_path: Path) -> None:

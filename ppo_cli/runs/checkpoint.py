@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import pickletools
 import re
@@ -18,7 +19,8 @@ from torch import Tensor
 from ppo_cli.errors import CheckpointError, Problem, shortened
 from ppo_cli.runs.files import read_file, write_atomically
 from ppo_cli.runs.formats import FORMAT_VERSION, current
-from ppo_cli.runs.names import BEST_FILE, CHECKPOINTS_FOLDER, LAST_FILE, SCHEDULED_FILES
+from ppo_cli.runs.names import BEST_FILE, CHECKPOINTS_FOLDER, JOB_FILE, LAST_FILE, SCHEDULED_FILES, SWEEP_FILE
+from ppo_cli.runs.summary import read_summary
 
 KIND = "ppo-cli checkpoint"
 
@@ -71,13 +73,27 @@ def find_checkpoint(path: str | os.PathLike[str], key: str = "checkpoint") -> Pa
             raise CheckpointError(Problem(f"{found} does not exist", f"{key}=<a run's folder or a .pt file>"))
     except OSError as error:
         raise CheckpointError(Problem(f"{found} cannot be read: {error}", "a path that can be read")) from error
-    candidates = [folder / name for folder in (found / CHECKPOINTS_FOLDER, found) for name in (BEST_FILE, LAST_FILE)]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
+    if (candidate := _best_or_last(found)) is not None:
+        return candidate
+    if (found / SWEEP_FILE).is_file():
+        jobs = sorted(path.parent for path in found.glob(f"*/{JOB_FILE}") if _best_or_last(path.parent) is not None)
+        one = max(jobs, key=_best_return, default="<the folder of a job that has saved one>")
+        raise CheckpointError(Problem(f"{found} is the folder of a sweep, of many runs", f"{key}={one}"))
     others = sorted(found.glob(f"{CHECKPOINTS_FOLDER}/{SCHEDULED_FILES}"), key=lambda path: path.stat().st_mtime)
     fix = f"{key}={others[-1]}" if others else f"{key}=<the folder of a run that has saved one>"
     raise CheckpointError(Problem(f"the folder {found} holds no checkpoints/best.pt or checkpoints/last.pt", fix))
+
+
+def _best_or_last(folder: Path) -> Path | None:
+    """The checkpoint that the folder of a run stands for; ``None`` if it has neither."""
+    candidates = (place / name for place in (folder / CHECKPOINTS_FOLDER, folder) for name in (BEST_FILE, LAST_FILE))
+    return next(filter(Path.is_file, candidates), None)
+
+
+def _best_return(folder: Path) -> float:
+    """The best evaluation that a run's record tells of."""
+    value = (read_summary(folder) or {}).get("best_return")
+    return float(value) if isinstance(value, int | float) and not math.isnan(value) else -math.inf
 
 
 def _read(content: bytes) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -15,7 +16,7 @@ from ppo_cli.plain import changes_as_data, from_plain, put, to_plain
 from ppo_cli.renames import check_agreed, warn
 from ppo_cli.runs.checkpoint import load_checkpoint
 from ppo_cli.runs.folder import slug
-from ppo_cli.runs.names import CHECKPOINTS_FOLDER, SUMMARY_FILE
+from ppo_cli.runs.names import CHECKPOINTS_FOLDER, SUMMARY_FILE, SWEEP_FILE
 from ppo_cli.runs.progress import Progress, read_run
 from ppo_cli.runs.store import CheckpointStore
 from ppo_cli.runs.summary import as_json, fingerprint, now, read_summary
@@ -84,6 +85,9 @@ def find_saved(run: str | os.PathLike[str], changes: dict[str, Any]) -> Saved:
     summary = read_summary(run_dir) or {}
     plain, source = _settings(summary, content, run_dir if path is None or named.is_dir() else path)
     if not isinstance(plain, dict):
+        if (run_dir / SWEEP_FILE).is_file():
+            fix = shlex.join(["ppo-train", "-m", f"resume={named}"])
+            raise CheckpointError(Problem(f"{named} is the folder of a sweep, and no run's", fix))
         what = f"{named} holds no run: there is neither a checkpoint to resume from nor a summary.json"
         raise CheckpointError(Problem(what, "resume=<the folder of a run>"))
     try:
