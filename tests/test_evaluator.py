@@ -265,10 +265,13 @@ def test_the_interval_is_about_two_standard_errors_wide_on_each_side(tmp_path: P
     assert (high - result.episode_return_mean) / error == pytest.approx(1.96, abs=0.35)
 
 
-def test_a_folder_that_cannot_be_written_is_evaluated_all_the_same(run_dir: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_evaluated_all_the_same(
+    run_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (run_dir / "eval.json").mkdir()  # in the file's place; permissions would not hold a superuser back
     result = evaluate(run_dir, episodes=2)
     assert result.written is None
+    assert "eval.json could not be written (Is a directory)" in caplog.text
     assert sorted(path.name for path in run_dir.iterdir()) == ["checkpoints", "eval.json"]
 
 

@@ -17,6 +17,7 @@ import toys
 import ppo_cli
 from ppo_cli.agent.agent import PPOAgent
 from ppo_cli.config import EnvConfig, NetworkConfig, PPOConfig, TrainConfig
+from ppo_cli.envs.make import make_env
 from ppo_cli.envs.video import Film
 from ppo_cli.errors import ConfigError
 from ppo_cli.plain import as_data
@@ -208,3 +209,27 @@ def test_a_film_needs_pictures(tmp_path: Path, env: Any, what: str) -> None:
     (problem,) = caught.value.problems
     assert problem.what.startswith(f"video=true: render() with render_mode=rgb_array {what}")
     assert not list(tmp_path.iterdir())
+
+
+class Lit(Blind):
+    """Shows a picture."""
+
+    def render(self) -> Any:
+        return np.zeros((4, 4, 3), np.uint8)
+
+
+def test_a_film_needs_a_folder(tmp_path: Path) -> None:
+    pytest.importorskip("imageio_ffmpeg")
+    (tmp_path / "video").touch()  # in the folder's place; permissions would not hold a superuser back
+    with pytest.raises(ConfigError, match=r"video=true: \S+ cannot be written: File exists; try video=false"):
+        Film(tmp_path / "video").reel(0, Lit())
+
+
+@pytest.mark.parametrize("env", [EnvConfig(id="Clock-v0", kwargs={"length": 4}), EnvConfig(id="Both-v0")])
+@pytest.mark.parametrize(
+    ("mode", "off"), [("rgb_array", "filmed; try video=false"), ("human", "shown; try render=null")]
+)
+@pytest.mark.filterwarnings("error")
+def test_an_environment_that_takes_no_render_mode(env: EnvConfig, mode: str, off: str) -> None:
+    with pytest.raises(ConfigError, match=f"has no render_mode={mode}, so it cannot be {off}"):
+        make_env(env, mode)

@@ -14,6 +14,8 @@ from ppo_cli.errors import Problem
 
 _ID = re.compile(r"^(?:(?P<module>[\w.]+):)?(?P<name>(?:[\w-]+/)*[\w.-]+?)(?:-v(?P<version>\d+))?$")
 
+_BY_FILE = re.compile(r"^(?:\./)?(?P<path>\w[\w/]*)\.py:(?P<name>.+)$")
+
 
 def is_registered(env_id: str) -> bool:
     """Whether Gymnasium can make this id; the module of ``module:Id`` is imported to find out."""
@@ -44,6 +46,10 @@ def unknown_id(env_id: str) -> Problem:
     import gymnasium
 
     match = _ID.match(env_id)
+    by_file = _BY_FILE.match(env_id)
+    if by_file is not None and import_error(f"{by_file['path']}.py".replace("/", ".")) is not None:
+        fix = f"env={by_file['path'].replace('/', '.')}:{by_file['name']}"
+        return Problem(f"env={env_id}: a module goes by its name, without .py", fix)
     if match is None:
         return Problem(f"env={env_id} is not an environment id", "env=CartPole-v1, or env=module:Name-v0")
     error = import_error(match["module"]) if match["module"] else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import re
 import traceback
 import warnings
 from contextlib import suppress
@@ -16,8 +17,8 @@ import gymnasium as gym
 from ppo_cli.config import EnvConfig, show
 from ppo_cli.devices import TorchSettings
 from ppo_cli.envs.edge import Edge, Kept
-from ppo_cli.envs.families import import_family, listen_to_mujoco
-from ppo_cli.envs.ids import unknown_id
+from ppo_cli.envs.families import listen_to_mujoco
+from ppo_cli.envs.ids import is_registered, unknown_id
 from ppo_cli.envs.restart import RestartOnError
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.spec import Spec
@@ -72,27 +73,37 @@ def _make_wrapped(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, An
 def _make_bare(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
     # of each construction its own: constructors take options out of mappings, and keep what they were given
     kwargs = deepcopy(config.kwargs) if render_mode is None else {**deepcopy(config.kwargs), "render_mode": render_mode}
-    import_family(config.id)
+    if not is_registered(config.id):  # Gymnasium would take CartPole for CartPole-v1, and say so each time
+        raise ConfigError(unknown_id(config.id), "Unknown environment")
     listen_to_mujoco(config.id)
     try:
         with warnings.catch_warnings():
             # deprecated and outdated ids are answered in one place, with the id to type
             warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.filterwarnings("ignore", ".*render_mode")  # what it refuses is told below
             limit = config.max_episode_steps
             return _with_own_spaces(gym.make(config.id, max_episode_steps=limit, disable_env_checker=True, **kwargs))
     except gym.error.DependencyNotInstalled as error:
         raise ConfigError(Problem(f"{config.id} needs a package that is missing", _pip_line(str(error)))) from error
     except ModuleNotFoundError as error:
         raise ConfigError(Problem(f"{config.id}: {error}", f"pip install {error.name}, or another env=")) from error
-    except gym.error.UnregisteredEnv as error:
-        raise ConfigError(unknown_id(config.id), "Unknown environment") from error
     except (Exception, SystemExit) as error:  # whatever a constructor raises, it is the configuration that it refuses
+        refused = isinstance(error, TypeError | gym.error.Error) and re.search("render_mode|takes no arg", str(error))
+        if render_mode is not None and refused:
+            raise ConfigError(_not_shown(config.id, render_mode)) from error
         what, fix = f"{config.id} cannot be built: {told(error)}", "env=CartPole-v1, or another environment"
         if config.kwargs:
             what, fix = f"{what} (with env.kwargs={show(config.kwargs)})", "other env.kwargs.…"
         elif isinstance(error, TypeError):  # most likely of an argument that is missing
             fix = "env.kwargs.<name>=<value>, as its constructor has them"
         raise ConfigError(Problem(what, fix)) from error
+
+
+def _not_shown(env_id: str, render_mode: str) -> Problem:
+    """What is wrong where an environment has no pictures, or no window."""
+    verb, off = ("shown", "render=null") if render_mode == "human" else ("filmed", "video=false")
+    what = f"{env_id} has no render_mode={render_mode}, so it cannot be {verb}"
+    return Problem(what, f"{off}, or a constructor that takes render_mode, with a render() that goes by it")
 
 
 def _with_own_spaces(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:

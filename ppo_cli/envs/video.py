@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -37,10 +38,18 @@ class Film:
         """Begin the film of one episode.
 
         Raises:
-            ConfigError: if its environment gives no pictures; then no folder is made.
+            ConfigError: if its environment gives no pictures, and then no folder is made; or if that cannot be written.
         """
         first = _picture(env)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            what = f"video=true: {self.folder} cannot be written: {error.strerror}"
+            raise ConfigError(
+                Problem(what, "video=false, or a copy of the run's folder that can be written")
+            ) from error
         path = self.folder / f"episode_{episode}.mp4"
         temporary = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
         # macro_block_size: H.264 wants even sides; the default of 16 would rescale most environments' pictures

@@ -18,7 +18,7 @@ from ppo_cli.envs.calls import read_calls
 from ppo_cli.envs.inspect import read_spec
 from ppo_cli.envs.video import Film
 from ppo_cli.errors import CheckpointError, ConfigError, Problem
-from ppo_cli.places import kept_folder
+from ppo_cli.places import kept_folder, shown
 from ppo_cli.plain import as_data, from_plain
 from ppo_cli.runs.checkpoint import find_checkpoint, load_checkpoint
 from ppo_cli.runs.files import write_json
@@ -214,6 +214,8 @@ def _write(result: EvalResult) -> EvalResult:
     content["checkpoint"] = str(result.checkpoint)
     try:
         write_json(path, content)
-    except OSError:  # a read-only archive of runs can still be evaluated
+    except OSError as error:  # a read-only archive of runs can still be evaluated
+        older = ", and is of an earlier evaluation" if path.is_file() else ""
+        log.warning("%s could not be written (%s)%s", shown(path), error.strerror or error, older)
         return result
     return dataclasses.replace(result, written=path)
