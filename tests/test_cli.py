@@ -13,6 +13,7 @@ import pytest
 import yaml
 from console import SCRIPTS, command, environment, files_in, run
 
+from ppo_cli.cli.help import answers, eval_help, report_help, runs_help, train_help, within
 from ppo_cli.config import EvalConfig, TrainConfig, walk
 from ppo_cli.hydra_ext.argv import parse, quote
 from ppo_cli.hydra_ext.compose import checked, loader, prepare
@@ -40,6 +41,30 @@ def test_help_imports_nothing_slow(name: str) -> None:
 
 def test_printing_the_config_imports_neither_torch_nor_gymnasium() -> None:
     assert not imported_by("ppo-train", "--cfg", "job") & {"torch", "gymnasium", "numpy", "matplotlib"}
+
+
+@pytest.mark.parametrize("text", [train_help(), eval_help(), report_help(), runs_help()])
+def test_help_fits_a_terminal_and_says_the_same(text: str) -> None:
+    whole = re.compile(r"  ppo-\S+( \S+)*")  # a command is there to be copied
+    assert not [line for line in within(text, 80).splitlines() if len(line) > 80 and not whole.fullmatch(line)]
+    assert within(text, 80).split() == text.split()
+    assert within(text, 1000) == text
+
+
+def test_help_breaks_below_a_column() -> None:
+    row = "  device  cpu  where tensors live: cpu, cuda or mps"
+    assert within(row, 40) == "  device  cpu  where tensors live: cpu,\n               cuda or mps"
+
+
+def test_help_asks_for_the_width_of_a_terminal_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert answers("ppo-train", ["--help"])
+    assert capsys.readouterr().out == train_help()
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert answers("ppo-train", ["--help"])
+    assert capsys.readouterr().out == within(train_help(), 80)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("ppo-train", TrainConfig), ("ppo-eval", EvalConfig)])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import sys
+import textwrap
 from typing import Any
 
 from ppo_cli.cli import completion
@@ -16,11 +19,11 @@ _TRAIN = """\
 ppo-train: train PPO on a Gymnasium environment.
 
 Usage:
-  ppo-train [key=value …]            one run
-  ppo-train -m key=a,b key=c,d …     a sweep: one run for every combination
-  ppo-train -m search=optuna …       a search for settings, whose winner runs again on fresh seeds
-  ppo-train resume=<run folder>      go on with a run that was stopped
-  ppo-train -m resume=<sweep folder> go on with a sweep; more values, such as seed=5,6, add jobs
+  ppo-train [key=value …]             one run
+  ppo-train -m key=a,b key=c,d …      a sweep: one run for every combination
+  ppo-train -m search=optuna …        a search for settings, whose winner runs again on fresh seeds
+  ppo-train resume=<run folder>       go on with a run that was stopped
+  ppo-train -m resume=<sweep folder>  go on with a sweep; more values, such as seed=5,6, add jobs
 
 Examples:
   ppo-train env=CartPole-v1 lr=1e-4
@@ -105,7 +108,8 @@ def answers(command: str, argv: list[str]) -> bool:
     if "-sc" in argv or "--shell-completion" in argv:
         return False
     if "--help" in argv or "-h" in argv:
-        _print(_HELP[command]())
+        text = _HELP[command]()
+        _print(within(text, shutil.get_terminal_size().columns) if sys.stdout.isatty() else text)
         return True
     if argv[:1] == [completion.ASK]:
         completion.answer(command, argv[1:])
@@ -174,6 +178,23 @@ def _sections(sections: dict[str, list[tuple[str, str, str]]]) -> list[str]:
         + "".join(f"  {key:<{key_width}}  {value:<{value_width}}  {meaning}\n" for key, value, meaning in section)
         for title, section in sections.items()
     ]
+
+
+NARROWEST = 20
+
+
+def within(text: str, width: int) -> str:
+    """A text in lines of no more than ``width``, each broken below where its last column begins; commands stay whole."""
+    return "\n".join(_broken(line, width) for line in text.split("\n"))
+
+
+def _broken(line: str, width: int) -> str:
+    column = re.match(r".*\S {2,}", line) or re.match("(?!  ppo-) *", line)
+    indent = column.end() if column else width
+    if len(line) <= width or width - indent < NARROWEST:
+        return line
+    parts = textwrap.wrap(line[indent:], width - indent, break_long_words=False, break_on_hyphens=False)
+    return line[:indent] + f"\n{' ' * indent}".join(parts)
 
 
 def _print(text: str) -> None:
