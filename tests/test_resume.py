@@ -815,6 +815,7 @@ def test_the_saved_settings_win_over_conf(tmp_path: Path) -> None:
     folder = stopped(tmp_path / "run", config)
     went, done = commands(tmp_path, [f"resume={folder}"], [f"resume={folder}"])
     assert went.code == 0, went.words
+    assert "vector_backend=sync (as the run began) · threads=1 (as the run began)" in went.out
     assert differences(whole, folder) == []
     assert summary(folder)["config"] == json.loads(json.dumps(to_plain(config)))
     assert done.code == 0

@@ -134,7 +134,12 @@ def _preflight(saved: Saved, planner: Planner) -> Plan:
     """The plan of a run that goes on; weights that it began with are in its checkpoint."""
     config = dataclasses.replace(saved.config, init_from=None) if saved.content else saved.config
     plan = preflight(config, planner)
-    return dataclasses.replace(plan, config=dataclasses.replace(plan.config, init_from=saved.config.init_from))
+    config = dataclasses.replace(plan.config, init_from=saved.config.init_from)
+    reasons = [
+        reason if reason.partition("=")[0] in saved.changes else reason.replace("(as asked)", "(as the run began)")
+        for reason in plan.reasons
+    ]
+    return dataclasses.replace(plan, config=config, reasons=tuple(reasons))
 
 
 class Job(NamedTuple):
