@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection
 from operator import attrgetter
 from typing import Any
@@ -43,7 +44,10 @@ def check_modules_named(config: TrainConfig, given: Collection[str], whose: str 
         ConfigError: says what to name.
     """
     problems = [
-        Problem(f"{whose}{key}={value} lives in a module, which is imported only if you say so", f"{key}={value}")
+        Problem(
+            f"{whose}{key}={value} lives in a module, which is imported only if you say so",
+            shlex.quote(f"{key}={value}"),
+        )
         for key, value in modules_to_name(config).items()
         if KEYS.get(key, key) not in given
     ]

@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from composing import refused
 from console import FRAME_BOTTOM, FRAME_TOP, Answer, files_in, run
+
+from ppo_cli.config import EvalConfig
+from ppo_cli.hydra_ext.compose import parsed
+from ppo_cli.hydra_ext.keys import unknown_key
 
 TRAIN = {
     "misspelt key": ("lrr=1e-4", "Did you mean lr?", "lr=1e-4"),
@@ -78,6 +83,41 @@ TRAIN = {
     "output_dir is a file": ("output_dir=/dev/null", "/dev/null", "output_dir=outputs"),
     "no such weights": ("init_from=nowhere", "nowhere does not exist", "try:"),
 }
+
+
+LEADS_ON = {
+    "an interval": ("lr=interval(1e-4,1e-2)", "holds several", "ppo-train -m search=optuna 'lr=interval(1e-4,1e-2)'"),
+    "several values of Hydra's grammar": ("lr=choice(1,2)", "holds several", "ppo-train -m 'lr=choice(1,2)'"),
+    "several values of an argument": ("env.kwargs.size=5,6", "env.kwargs.size=5,6 holds", "-m env.kwargs.size=5,6,"),
+    "several values of a list": ("logger=csv,tensorboard", "holds several", "'logger=[csv,tensorboard]'"),
+    "no such network": ("network=transformer", "cnn_lstm, gru, impala, lstm, mlp", "network=auto"),
+    "what networks have in common": ("network=defaults", "the choices of network have in common", "network=auto"),
+    "no word of ours": ("myrun", "'myrun' is not of the form key=value", "ppo-train --help"),
+    "a sweep's folder": ("swept", "not of the form", "-m resume=swept"),
+    "a run's folder": ("my run", "not of the form", "'resume=my run'"),
+    "a file": ("mine.yaml", "not of the form", "preset=mine.yaml"),
+}
+
+
+@pytest.mark.parametrize(("typed", "what", "fix"), LEADS_ON.values(), ids=LEADS_ON.keys())
+def test_what_is_to_be_typed_instead_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, what: str, fix: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("swept/sweep.json", "my run/summary.json", "mine.yaml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    problem = refused(typed)
+    assert what in problem.what
+    assert fix in problem.fix
+
+
+def test_the_same_of_evaluations(tmp_path: Path) -> None:
+    _, found = parsed([str(tmp_path), "myrun"], EvalConfig)
+    assert [problem.fix.partition(",")[0] for problem in found] == [f"checkpoint={tmp_path}", "ppo-eval --help"]
+    problem = unknown_key("env.max_episode_steps", "7", EvalConfig)
+    assert problem.what == "'env.max_episode_steps' is not a setting of ppo-eval, which takes it from the checkpoint"
+    assert problem.fix == "ppo-eval --help, which lists them all"
 
 
 def assert_framed(answer: Answer, *phrases: str) -> None:
@@ -202,7 +242,7 @@ EVAL = {
     "seed as a word": ("checkpoint=x seed=often", "neither a whole number nor run", "seed=0"),
     "sweep": ("-m checkpoint=x seed=1,2", "one checkpoint at a time", "for run in"),
     "a group of training's": ("checkpoint=x +env=[1]", "env is a single value here", "env=module:Id"),
-    "training's setting": ("checkpoint=x lr=1", "'lr' is not a setting of ppo-eval", "ppo-eval --help"),
+    "training's setting": ("checkpoint=x lr=1", "takes it from the checkpoint", "ppo-eval --help"),
 }
 
 

@@ -53,9 +53,9 @@ def test_the_folder_of_a_sweep_leads_to_its_jobs(tmp_path: Path) -> None:
         (job / "job.json").touch()
         (job / "summary.json").write_text(json.dumps({"best_return": best}))
     (sweep / "sweep.json").touch()
-    with pytest.raises(CheckpointError, match="is the folder of a sweep, of many runs; try checkpoint=.*/my sweep/1$"):
+    with pytest.raises(CheckpointError, match=r"is the folder of a sweep, of many runs; try checkpoint=.*/my sweep/1$"):
         find_checkpoint(sweep)
-    with pytest.raises(CheckpointError, match="is the folder of a sweep, .* try ppo-train -m 'resume=.*/my sweep'$"):
+    with pytest.raises(CheckpointError, match=r"is the folder of a sweep, .* try ppo-train -m 'resume=.*/my sweep'$"):
         find_saved(sweep, {})
 
 

@@ -104,6 +104,7 @@ REFUSED = {
         "hydra/sweeper=basic would",
         "without hydra/sweeper=",
     ),
+    "another's sweeper": (["-m", "lr=1,2", "hydra/sweeper=optuna"], "hydra/sweeper=optuna would", "search=optuna"),
     "another launcher": (
         ["-m", "seed=0,1", "hydra/launcher=basic"],
         "hydra/launcher=basic would run",
@@ -133,6 +134,11 @@ REFUSED = {
     "nothing swept over": (["-m", "env=glob(Nothing*)"], "the sweep has no jobs", "seed=0,1,2"),
     "a misspelt option": (["-m", "seed=0,1", "njobs=2"], "Did you mean n_jobs?", "n_jobs=2"),
     "keys that JSON changes": (["-m", "seed=0,1", "env.kwargs={1:2}"], "job.json cannot keep", "texts as keys"),
+    "what JSON has no number for": (
+        ["-m", "seed=0,1", "env.kwargs.mode=nan"],
+        "env.kwargs.mode holds nan, which job.json cannot keep",
+        "'env.kwargs.mode=\"nan\"'",
+    ),
 }
 
 

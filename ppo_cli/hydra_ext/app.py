@@ -30,6 +30,7 @@ from ppo_cli.hydra_ext.compose import (
     run_folder,
     version_base,
 )
+from ppo_cli.hydra_ext.keys import no_such_sweeper
 from ppo_cli.hydra_ext.translate import explain
 from ppo_cli.places import conf_dir
 from ppo_cli.runs.folder import STAMP_VARIABLE, check_free, claim, give_up, new_stamp
@@ -204,7 +205,6 @@ def check_fixed_part(line: CommandLine, config_name: str, kind: type[Any]) -> No
         _, problems = composed(kind, load, words)
         if not problems and kind is TrainConfig:
             sweeper = load(words).hydra.runtime.choices.get("hydra/sweeper")
-            what = f"hydra/sweeper={sweeper} would neither check all jobs first nor tell of those that fail"
-            problems = [] if sweeper == "ppo" else [Problem(what, "the same without hydra/sweeper=")]
+            problems = [] if sweeper == "ppo" else [no_such_sweeper(str(sweeper))]
     if problems:
         raise ConfigError(problems)

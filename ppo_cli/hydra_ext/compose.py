@@ -24,7 +24,7 @@ from ppo_cli.envs.families import name_of
 from ppo_cli.envs.ids import is_registered, unknown_id
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.hydra_ext import files, gym_source, preset_files, renames, resolvers, schema
-from ppo_cli.hydra_ext.keys import GROUPS, choices, command, no_such_group, settings, unknown_key, unnamed
+from ppo_cli.hydra_ext.keys import GROUPS, IN_COMMON, choices, command, no_such_group, settings, unknown_key, unnamed
 from ppo_cli.hydra_ext.translate import explain
 from ppo_cli.places import conf_dir
 from ppo_cli.search_config import KEYS
@@ -254,6 +254,8 @@ def _wrong_choice(word: str, override: Override, kind: type[Any]) -> Problem | N
     if not isinstance(value, str):
         inner = f", and single settings are {key}.…=" if key in GROUPS else ""
         return Problem(f"{word}: {key} takes a name{inner}", f"{key}={choice}")
+    if key in GROUPS and value == IN_COMMON:
+        return Problem(f"{word}: that file is what the choices of {key} have in common", f"{key}={choice}")
     return None
 
 

@@ -27,6 +27,8 @@ _COUNTED_OTHERWISE = {
 
 GROUPS = ("env", "network", "continuous", "wandb", "mlflow")
 """The groups that hold settings of their own."""
+IN_COMMON = "defaults"
+"""The file of such a group that its choices begin with, and that is none of them."""
 
 
 def settings(kind: type[Any]) -> list[str]:
@@ -74,7 +76,10 @@ def unknown_key(key: str, value: str, kind: type[Any]) -> Problem:
         near = next((ELSEWHERE[name] for name in misspelt if ELSEWHERE[name] in known), None)
     if near is not None:
         return Problem(f"{key!r} is not a setting of {command(kind)}. Did you mean {near}?", f"{near}={value}")
-    return Problem(f"{key!r} is not a setting of {command(kind)}", f"{command(kind)} --help, which lists them all")
+    what = f"{key!r} is not a setting of {command(kind)}"
+    if kind is not TrainConfig and key in settings(TrainConfig):
+        what = f"{what}, which takes it from the checkpoint"
+    return Problem(what, f"{command(kind)} --help, which lists them all")
 
 
 def _about_search(key: str, value: str) -> Problem:
@@ -105,6 +110,13 @@ def no_such_launcher(name: str) -> Problem:
     )
 
 
+def no_such_sweeper(name: str) -> Problem:
+    """What is wrong with ``hydra/sweeper=name``."""
+    what = f"hydra/sweeper={name} would neither check all jobs first nor tell of those that fail"
+    searches = name in ("optuna", "ax", "nevergrad")  # Hydra's plugins
+    return Problem(what, "search=optuna, which searches" if searches else "the same without hydra/sweeper=")
+
+
 def _nearest(key: str, known: list[str]) -> str | None:
     """The key most alike, as a whole or by its last part."""
     group, dot, last = key.rpartition(".")
@@ -115,9 +127,10 @@ def _nearest(key: str, known: list[str]) -> str | None:
             return f"{group}.{close[0]}"
     by_name = {name.rpartition(".")[2]: name for name in reversed(known)} | {name: name for name in known}
     for wanted in (last,) if beside else (key, last):
-        close = difflib.get_close_matches(wanted, by_name, n=1, cutoff=0.6)
-        if close:
-            return by_name[close[0]]
+        for name in difflib.get_close_matches(wanted, by_name, n=3, cutoff=0.6):
+            begun = len(wanted) > 2 and name.startswith(wanted)
+            if begun or difflib.SequenceMatcher(None, name, wanted).ratio() >= 0.75:
+                return by_name[name]
     return None
 
 

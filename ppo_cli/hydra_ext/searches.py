@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,13 +24,14 @@ from ppo_cli.hydra_ext.task import SearchRecord
 from ppo_cli.launchers import Launcher, Ray, name_of
 from ppo_cli.modules import NAMES, modules_to_name
 from ppo_cli.plain import put, to_plain
+from ppo_cli.runs.names import SEARCH_FILE
 from ppo_cli.search.folder import Base, SearchFolder, preset_values, read_search
 from ppo_cli.search.space import COMPARED, RULES, Dimension, fitted, value_of
 from ppo_cli.search.study import missing
 from ppo_cli.search_config import GROWING, SearchConfig, wrong_search
 from ppo_cli.sweep.engines import missing as launcher_missing
 from ppo_cli.sweep.extend import is_setting, with_settings
-from ppo_cli.sweep.jobs import SweepFolder, check_sweep, is_kept, read_sweep
+from ppo_cli.sweep.jobs import SweepFolder, check_sweep, read_sweep, unkept
 from ppo_cli.sweep_config import SweepConfig
 from ppo_cli.validation import wrong_values
 
@@ -145,7 +147,7 @@ def _check_values(folder: SearchFolder) -> None:
             plain = to_plain(config)
             put(plain, dimension.key, value)
             built, wrong = schema.build(TrainConfig, plain)
-            problems |= dict.fromkeys([*wrong, *wrong_values(built), *([] if is_kept(value) else [_lost(dimension)])])
+            problems |= dict.fromkeys([*wrong, *wrong_values(built), *unkept(dimension.key, value, SEARCH_FILE)])
     if problems:
         raise ConfigError(list(problems))
     draws = np.random.default_rng(0)
@@ -159,11 +161,6 @@ def _check_values(folder: SearchFolder) -> None:
             searched = ", ".join(one.key for one in folder.space)
             told = [Problem(f"not all of the space goes together: {one.what}", one.fix) for one in error.problems]
             raise ConfigError(told or [Problem(f"the values of {searched} do not go together", "others")]) from error
-
-
-def _lost(dimension: Dimension) -> Problem:
-    what = f"{dimension.key} has keys or values that search.json cannot keep"
-    return Problem(what, "texts as keys, and finite numbers")
 
 
 def unfit(launcher: Launcher, options: SweepConfig) -> list[Problem]:
@@ -234,7 +231,7 @@ def _asked(line: CommandLine, found: SearchFolder) -> tuple[SearchConfig, set[st
     for name, values in known.items():
         if name not in named:
             what = f"{name}={', '.join(sorted(values))} lives in a module, which is imported only if you say so"
-            problems.append(Problem(what, f"{name}={','.join(sorted(values))}"))
+            problems.append(Problem(what, shlex.quote(f"{name}={','.join(sorted(values))}")))
     search = dataclasses.replace(found.search, **{key: schema.fit(value, hints[key]) for key, value in given.items()})
     problems += wrong_search(search)
     return search, named, problems

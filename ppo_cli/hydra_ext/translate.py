@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,20 @@ from ppo_cli.config import ARGUMENTS, TrainConfig, show, walk
 from ppo_cli.envs.ids import unknown_id
 from ppo_cli.errors import Problem
 from ppo_cli.hydra_ext.gym_source import PpoSearchPath
-from ppo_cli.hydra_ext.keys import GROUPS, choices, command, no_such_group, no_such_launcher, settings, unknown_key
+from ppo_cli.hydra_ext.keys import (
+    GROUPS,
+    IN_COMMON,
+    choices,
+    command,
+    no_such_group,
+    no_such_launcher,
+    no_such_sweeper,
+    settings,
+    unknown_key,
+)
 from ppo_cli.hydra_ext.preset_files import no_such
-from ppo_cli.places import preset_path
+from ppo_cli.places import is_there, preset_path
+from ppo_cli.runs.names import SWEEP_FILE
 from ppo_cli.search_config import KEYS
 
 _NEEDS_MULTIRUN = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '(.*?)'(?:\n| requires)")
@@ -37,17 +49,23 @@ def explain(error: Exception, words: Sequence[str], kind: type[Any]) -> tuple[Pr
     Returns:
         The problem, and the override that caused it if it was one.
     """
+    problem, word = _explained(error, words, kind)
+    return Problem(_as_typed(problem.what), _as_typed(problem.fix)), word
+
+
+def _as_typed(text: str) -> str:
+    """A text without the ++ that we put before arguments."""
+    return re.sub(rf"\+\+(?=({'|'.join(map(re.escape, ARGUMENTS))})\b)", "", text)
+
+
+def _explained(error: Exception, words: Sequence[str], kind: type[Any]) -> tuple[Problem, str | None]:
     if isinstance(error, OverrideParseException):
         return _unreadable(error, kind), error.override
     if isinstance(error, MissingConfigException):
         return _missing_choice(error, words)
     text = str(error)
     if found := _NEEDS_MULTIRUN.search(text):
-        word = found[1]
-        key, _, value = word.partition("=")
-        is_list = any(name == key and isinstance(default, list) for name, default, _ in walk(kind()))
-        fix = f"{key}=[{value}]" if is_list else f"{command(kind)} -m {word}, which makes a run of each"
-        return Problem(f"{word} holds several values, and one run takes one", fix), word if word in words else None
+        return _several(found[1], kind), found[1] if found[1] in words else None
     if found := _CANNOT_OVERRIDE.search(text):
         word = _setter(words, found[1].partition("@")[0])
         if word is not None and "To append to your default list use" in text:
@@ -66,19 +84,43 @@ def explain(error: Exception, words: Sequence[str], kind: type[Any]) -> tuple[Pr
     return _anything_else(error, words, kind)
 
 
+def _several(word: str, kind: type[Any]) -> Problem:
+    key, _, value = word.partition("=")
+    what = f"{word} holds several values, and one run takes one"
+    if any(name == key and isinstance(default, list) for name, default, _ in walk(kind())):
+        return Problem(what, shlex.quote(f"{key}=[{value}]"))
+    if kind is not TrainConfig:
+        return Problem(f"{word} holds several values, and one evaluation takes one", f"{key}=<one value>")
+    typed = shlex.quote(_as_typed(word))
+    if "interval(" in value:
+        return Problem(what, f"ppo-train -m search=optuna {typed}, which draws from it")
+    return Problem(what, f"ppo-train -m {typed}, which makes a run of each")
+
+
 def _unreadable(error: OverrideParseException, kind: type[Any]) -> Problem:
     key, equals, value = error.override.partition("=")
     if not equals:
-        fix = f"env={key}" if re.search(r"-v\d+$", key) else _example(key, kind)
+        fix = _with_path(key, kind) or (f"env={key}" if re.search(r"-v\d+$", key) else _example(key, kind))
         return Problem(f"{key!r} is not of the form key=value", fix)
     if not value.isascii() and not re.search(r"[\[\]{}(),\"']", value):  # one text
-        key = key.removeprefix("++") if key.startswith(tuple(f"++{name}." for name in ARGUMENTS)) else key
         return Problem(f"{key}={value} has letters that need quotes", f"'{key}=\"{value}\"'")
     lines = [line for line in error.message.splitlines() if line and not line.startswith(("Error parsing", "See "))]
     reason = (lines or ["it does not follow Hydra's grammar"])[0].partition(" expecting {")[0]
     example = _example(key, kind)
     fix = f"'{example}' (quoted, so that the shell leaves it alone)" if "=" in example else example
     return Problem(f"{error.override!r} cannot be read ({reason})", fix)
+
+
+def _with_path(word: str, kind: type[Any]) -> str | None:
+    """What takes the path that a word is; ``None`` if it is none."""
+    path = Path(word)
+    if not word or not is_there(path):
+        return None
+    if kind is not TrainConfig:
+        return shlex.quote(f"checkpoint={word}")
+    if path.suffix in (".yaml", ".yml"):
+        return shlex.quote(f"preset={word}")
+    return " ".join(["-m"] * (path / SWEEP_FILE).is_file() + [shlex.quote(f"resume={word}")])
 
 
 def _example(key: str, kind: type[Any]) -> str:
@@ -105,6 +147,8 @@ def _missing_choice(error: MissingConfigException, words: Sequence[str]) -> tupl
         problem = no_such(name_of_preset)
         assert problem is not None
         return Problem(f"a defaults list names a file: {problem.what}", problem.fix), None
+    if group == "hydra/sweeper":
+        return no_such_sweeper(name), word
     if group == "hydra/launcher":
         return no_such_launcher(name), word
     if not error.options:
@@ -112,10 +156,11 @@ def _missing_choice(error: MissingConfigException, words: Sequence[str]) -> tupl
         return Problem(
             f"{typed}: there is no such configuration", "--config-dir DIR with the folder that holds it"
         ), word
-    close = difflib.get_close_matches(name, error.options, n=1)
+    options = [option for option in error.options if group not in GROUPS or option != IN_COMMON]
+    close = difflib.get_close_matches(name, options, n=1)
     sign = "+" if (word or "").startswith("+") else ""
-    fix = f"{sign}{group}={close[0] if close else error.options[0]}"
-    return Problem(f"{group}={name} is none of {', '.join(error.options)}", fix), word
+    fix = f"{sign}{group}={close[0] if close else options[0]}"
+    return Problem(f"{group}={name} is none of {', '.join(options)}", fix), word
 
 
 def _named_yml(path: str) -> Path | None:

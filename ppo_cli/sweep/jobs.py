@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ppo_cli.config import TrainConfig
+from ppo_cli.config import TrainConfig, show
 from ppo_cli.errors import CheckpointError, ConfigError, Problem
 from ppo_cli.launchers import LAUNCHERS, Launcher, name_of
 from ppo_cli.places import shown
@@ -78,16 +79,30 @@ def is_kept(value: Any) -> bool:
     return bool(json.loads(json.dumps(value)) == value)
 
 
+def unkept(key: str, value: Any, file: str) -> Iterator[Problem]:
+    """What of a setting, plain data, is another once it has been in a file."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if not isinstance(name, str):
+                yield Problem(f"{key} has the key {show(name)}, which {file} cannot keep", "texts as keys")
+            yield from unkept(f"{key}.{name}", item, file)
+    elif isinstance(value, list):
+        for item in value:
+            yield from unkept(key, item, file)
+    elif not is_kept(value):
+        fix = shlex.quote(f'{key}="{show(value)}"')
+        yield Problem(f"{key} holds {show(value)}, which {file} cannot keep", f"{fix}, if a text is meant")
+
+
 def check_kept(config: TrainConfig) -> None:
     """See that a job's settings are the same once they have been in a file.
 
     Raises:
-        ConfigError: if they are not: what JSON calls a key is always a text.
+        ConfigError: names those that are not.
     """
-    wrong = [key for key, value in to_plain(config).items() if not is_kept(value)]
-    if wrong:
-        what = f"{wrong[0]} has keys or values that job.json cannot keep"
-        raise ConfigError(Problem(what, "texts as keys, and lists in the place of tuples"))
+    problems = [problem for key, value in to_plain(config).items() for problem in unkept(key, value, JOB_FILE)]
+    if problems:
+        raise ConfigError(problems)
 
 
 def read_job(folder: Path) -> Job:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,10 +155,10 @@ def _train_config(path: Path, payload: dict[str, Any], asked: EvalConfig) -> Tra
         saved = {"env": config.env.id, **needed}.get(key)
         if value is not None and value != saved:
             what = f"{key}={value}, but the checkpoint was trained with {key}={saved or 'none of yours'}"
-            problems.append(Problem(what, f"{key}={saved}" if saved else f"the same without {key}="))
+            problems.append(Problem(what, shlex.quote(f"{key}={saved}") if saved else f"the same without {key}="))
         elif value is None and key in needed:
             what = f"the checkpoint's {key} {saved} lives in a module, which is imported only if you say so"
-            problems.append(Problem(what, f"{key}={saved}"))
+            problems.append(Problem(what, shlex.quote(f"{key}={saved}")))
     if problems:
         raise ConfigError(problems)
     return config
