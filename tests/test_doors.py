@@ -173,7 +173,7 @@ def test_all_are_named_again_where_a_run_goes_on(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         resume(tmp_path / "run", show=False)
     fixes = [problem.fix for problem in caught.value.problems]
-    assert fixes == ["callbacks=[door_toys:Draws]", "reward_transform=door_toys:Learnt"]
+    assert fixes == ["'callbacks=[door_toys:Draws]'", "reward_transform=door_toys:Learnt"]
     assert resume(tmp_path / "run", names, show=False).status == "finished"
 
 

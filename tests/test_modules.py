@@ -86,7 +86,8 @@ def run_dir(tmp_path: Path, module: str) -> Path:
 def test_an_evaluation_imports_what_is_named_and_nothing_else(run_dir: Path, module: str) -> None:
     with pytest.raises(ConfigError) as caught:
         run_eval(EvalConfig(str(run_dir)))
-    assert [problem.fix for problem in caught.value.problems] == [f"network={module}:Net", f"wrappers=[{module}:Same]"]
+    fixes = [f"network={module}:Net", f"'wrappers=[{module}:Same]'"]  # quoted, so that the shell leaves it alone
+    assert [problem.fix for problem in caught.value.problems] == fixes
     with pytest.raises(ConfigError, match=r"network=users_own:Other, but the checkpoint was trained with"):
         run_eval(EvalConfig(str(run_dir), network=f"{module}:Other", wrappers=[f"{module}:Same"]))
     assert module not in sys.modules

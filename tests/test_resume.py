@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -628,7 +629,7 @@ def test_modules_that_a_run_names_are_imported_only_if_they_are_typed(own: Path)
             resume(own, typed, show=False)
         assert len(caught.value.problems) == 5 - len(typed)
     (problem,) = caught.value.problems
-    assert problem.fix == "logger=[csv,ownresumed:Log]"
+    assert problem.fix == "'logger=[csv,ownresumed:Log]'"
     assert "ownresumed" not in sys.modules
     assert not canary.exists()
     resume(own, named, show=False)
@@ -645,7 +646,7 @@ def test_another_module_than_the_runs_own_is_no_answer(own: Path) -> None:
 def test_what_a_refusal_says_to_type_can_be_typed(own: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         go_on(own)
-    words = [problem.fix for problem in caught.value.problems]
+    words = [word for problem in caught.value.problems for word in shlex.split(problem.fix)]
     tests = str(Path(__file__).parent)
     (answer,) = commands(own.parent / "code", [f"resume={own}", *words], path=tests)
     assert answer.code == 0, answer.words

@@ -184,7 +184,7 @@ NARROWEST = 20
 
 
 def within(text: str, width: int) -> str:
-    """A text in lines of no more than ``width``, each broken below where its last column begins; commands stay whole."""
+    """A text in lines of up to ``width``, each broken below where its last column begins; commands stay whole."""
     return "\n".join(_broken(line, width) for line in text.split("\n"))
 
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import fields
 from typing import Any
 
-from ppo_cli.config import TrainConfig, old_names, walk
+from ppo_cli.config import ARGUMENTS, TrainConfig, old_names, walk
 from ppo_cli.errors import Problem
 from ppo_cli.launchers import LAUNCHERS
 from ppo_cli.renames import ELSEWHERE, told
@@ -77,7 +77,8 @@ def unknown_key(key: str, value: str, kind: type[Any]) -> Problem:
     if near is not None:
         return Problem(f"{key!r} is not a setting of {command(kind)}. Did you mean {near}?", f"{near}={value}")
     what = f"{key!r} is not a setting of {command(kind)}"
-    if kind is not TrainConfig and key in settings(TrainConfig):
+    arguments = tuple(f"{name}." for name in ARGUMENTS)
+    if kind is not TrainConfig and (key in settings(TrainConfig) or key.startswith(arguments)):
         what = f"{what}, which takes it from the checkpoint"
     return Problem(what, f"{command(kind)} --help, which lists them all")
 

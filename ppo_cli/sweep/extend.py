@@ -137,7 +137,8 @@ def changed(job: Job, changes: Mapping[str, Any], has_begun: bool) -> Job:
     """
     if has_begun:
         return dataclasses.replace(job, changes={**job.changes, **changes})
-    return dataclasses.replace(job, config=with_settings(job.config, changes))
+    config = with_settings(job.config, changes)
+    return dataclasses.replace(job, config=config, from_preset=job.from_preset - changes.keys())
 
 
 def each(jobs: Sequence[Job], do: Callable[[Job], None]) -> None:
