@@ -93,6 +93,8 @@ LEADS_ON = {
     "no such network": ("network=transformer", "cnn_lstm, gru, impala, lstm, mlp", "network=auto"),
     "what networks have in common": ("network=defaults", "the choices of network have in common", "network=auto"),
     "no word of ours": ("myrun", "'myrun' is not of the form key=value", "ppo-train --help"),
+    "a module by its file": ("env=my_pkg.py:Mine-v0", "a module goes by its name, without .py", "env=my_pkg:Mine-v0"),
+    "a module by its path": ("env=./my/pkg.py:Mine-v0", "a module goes by its name", "env=my.pkg:Mine-v0"),
     "a sweep's folder": ("swept", "not of the form", "-m resume=swept"),
     "a run's folder": ("my run", "not of the form", "'resume=my run'"),
     "a file": ("mine.yaml", "not of the form", "preset=mine.yaml"),

@@ -167,6 +167,12 @@ def test_nothing_is_left_of_a_run_that_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_an_id_needs_its_version(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"needs its version; there is .*; try env=CartPole-v1"):
+        train(TrainConfig(env=EnvConfig(id="CartPole"), output_dir=str(tmp_path / "runs")), show=False)
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_agent_takes_tuples_too() -> None:
     config = PPOConfig(network=NetworkConfig(hidden_sizes=(8, 4)))  # type: ignore[arg-type]
     agent = PPOAgent.from_spec(Spec.simple(2, 2), config, seed=0)

@@ -17,8 +17,8 @@ import gymnasium as gym
 from ppo_cli.config import EnvConfig, show
 from ppo_cli.devices import TorchSettings
 from ppo_cli.envs.edge import Edge, Kept
-from ppo_cli.envs.families import listen_to_mujoco
-from ppo_cli.envs.ids import is_registered, unknown_id
+from ppo_cli.envs.families import import_family, listen_to_mujoco
+from ppo_cli.envs.ids import unknown_id
 from ppo_cli.envs.restart import RestartOnError
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.spec import Spec
@@ -73,8 +73,7 @@ def _make_wrapped(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, An
 def _make_bare(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
     # of each construction its own: constructors take options out of mappings, and keep what they were given
     kwargs = deepcopy(config.kwargs) if render_mode is None else {**deepcopy(config.kwargs), "render_mode": render_mode}
-    if not is_registered(config.id):  # Gymnasium would take CartPole for CartPole-v1, and say so each time
-        raise ConfigError(unknown_id(config.id), "Unknown environment")
+    import_family(config.id)
     listen_to_mujoco(config.id)
     try:
         with warnings.catch_warnings():
@@ -87,6 +86,8 @@ def _make_bare(config: EnvConfig, render_mode: str | None) -> gym.Env[Any, Any]:
         raise ConfigError(Problem(f"{config.id} needs a package that is missing", _pip_line(str(error)))) from error
     except ModuleNotFoundError as error:
         raise ConfigError(Problem(f"{config.id}: {error}", f"pip install {error.name}, or another env=")) from error
+    except gym.error.UnregisteredEnv as error:
+        raise ConfigError(unknown_id(config.id), "Unknown environment") from error
     except (Exception, SystemExit) as error:  # whatever a constructor raises, it is the configuration that it refuses
         refused = isinstance(error, TypeError | gym.error.Error) and re.search("render_mode|takes no arg", str(error))
         if render_mode is not None and refused:

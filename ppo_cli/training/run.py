@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from ppo_cli.config import TrainConfig
 from ppo_cli.devices import intra_op_threads
+from ppo_cli.envs.ids import is_registered, unknown_id
 from ppo_cli.errors import ConfigError, Problem, RunError, UserError, notes
 from ppo_cli.loggers.hub import make_loggers
 from ppo_cli.loggers.lines import run_logging, terminal_can_repaint
@@ -60,6 +61,7 @@ def train(
     """
     if config.resume is not None:
         raise ConfigError(Problem(f"train() begins a run, and resume={config.resume} asks to go on", "resume(run)"))
+    _check_id(config.env.id)
     if run_dir is None:
         check_writable(Path(config.output_dir), f"output_dir={config.output_dir}")
     else:
@@ -69,6 +71,20 @@ def train(
     claim(run_dir)
     result = train_planned(plan, run_dir.absolute(), command, show, callbacks)
     return dataclasses.replace(result, run_dir=run_dir)
+
+
+def _check_id(env_id: Any) -> None:
+    """See that an environment is known by the whole of its id, as the command does where it reads ``env=``.
+
+    Gymnasium takes CartPole for the newest version, whichever that is, and says so at each construction. Runs that
+    began so go on and are evaluated.
+
+    Raises:
+        ConfigError: if it is not.
+    """
+    with kept_folder():  # the module of an id may go elsewhere
+        if isinstance(env_id, str) and not is_registered(env_id):
+            raise ConfigError(unknown_id(env_id), "Unknown environment")
 
 
 def train_planned(
