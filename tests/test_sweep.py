@@ -6,8 +6,7 @@ import json
 import re
 from pathlib import Path
 
-import pytest
-from console import FRAME_TOP, files_in, run
+from console import FRAME_TOP, Train, files_in, run
 
 from ppo_cli.sweep.jobs import job_name
 
@@ -60,18 +59,8 @@ def test_two_by_three_with_one_that_breaks(tmp_path: Path) -> None:
     assert (sweep / "multirun.yaml").is_file()
 
 
-def test_objectives_are_compared_by_a_sweep(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text("def worth(new, old, advantages, _):\n    return (new - old) * advantages\n")
-    answer = run(tmp_path, "ppo-train", "-m", "objective=clip,spo,mine:worth", "env=CartPole-v1", "num_envs=1", *TINY)
-    assert answer.code == 0, answer.err
-    summaries = sorted((tmp_path / "outputs/multirun").glob("*/*/summary.json"))
-    found = [json.loads(path.read_text())["config"]["objective"] for path in summaries]
-    assert found == ["clip", "spo", "mine:worth"]
-
-
-def test_every_bad_job_is_named_before_any_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    answer = run(tmp_path, "ppo-train", "-m", "batch_size=256,63", "env=CartPole-v1,CartPol-v1,toys:Dial-v0")
+def test_every_bad_job_is_named_before_any_starts(tmp_path: Path, here: Train) -> None:
+    answer = here("-m", "batch_size=256,63", "env=CartPole-v1,CartPol-v1,toys:Dial-v0")
     assert answer.code == 2
     assert answer.err.count(FRAME_TOP) == 1
     assert "job 3 (batch_size=63 env=CartPole-v1): batch_size=63 does not divide buffer_size=256" in answer.words
@@ -80,21 +69,14 @@ def test_every_bad_job_is_named_before_any_starts(tmp_path: Path, monkeypatch: p
     assert not files_in(tmp_path)
 
 
-def test_what_all_jobs_have_wrong_is_named_once(tmp_path: Path) -> None:
-    answer = run(tmp_path, "ppo-train", "-m", "seed=0,1,2", "gamma=2")
+def test_what_all_jobs_have_wrong_is_named_once(here: Train) -> None:
+    answer = here("-m", "seed=0,1,2", "gamma=2")
     assert answer.code == 2
     assert answer.words.count("gamma=2") == 1
     assert "job" not in answer.words
-    answer = run(tmp_path, "ppo-train", "-m", "seed=0,1,2", "lrr=2")
+    answer = here("-m", "seed=0,1,2", "lrr=2")
     assert answer.code == 2
     assert "Did you mean lr?" in answer.words
-
-
-def test_empty_sweep_is_an_error(tmp_path: Path) -> None:
-    answer = run(tmp_path, "ppo-train", "-m", "env=glob(Nothing*)")
-    assert answer.code == 2
-    assert "the sweep has no jobs" in answer.words
-    assert not files_in(tmp_path)
 
 
 def test_folder_names_are_short_safe_and_distinct() -> None:
