@@ -118,6 +118,7 @@ REFUSED = {
         "ppo-train -m",
     ),
     "a search in a file without -m": (["+experiment=hunt"], "a file has search=optuna", "ppo-train -m"),
+    "a search's setting alone": (["search.metric=none"], "search.metric=none is about several runs", "ppo-train -m"),
     "a mode in a file": (["+experiment=mode", "resume=auto"], "resume=auto is for a single run", "resume=<the sweep's"),
     "options in a file": (
         ["-m", "+experiment=bad", "seed=0,1"],

@@ -126,7 +126,8 @@ def plan_run(line: CommandLine, config_name: str) -> tuple[Plan, RunFolder] | No
         ConfigError: names everything that is wrong.
     """
     again = shlex.join(["ppo-train", "-m", *line.typed])
-    about = [*line.options, *(word for word in line.overrides if is_about_search(word) and not word.endswith("=none"))]
+    none = {f"{key}=none" for key in KEYS}  # which is what a single run is
+    about = [*line.options, *(word for word in line.overrides if is_about_search(word) and word not in none)]
     problems = [Problem(f"{word} is about several runs, and this is one", again) for word in about]
     try:
         config, from_preset, folder = composed_run(line, config_name)

@@ -12,7 +12,8 @@ from ppo_cli.config import TrainConfig, type_hints
 from ppo_cli.errors import ConfigError, Problem
 from ppo_cli.hydra_ext import schema
 from ppo_cli.hydra_ext.resumption import plain_value
-from ppo_cli.sweep.grid import Choice, combinations, same, zipped
+from ppo_cli.sweep.grid import Choice, combinations, same, swept, zipped
+from ppo_cli.sweep.grid import words as typed_words
 from ppo_cli.sweep.jobs import Axis
 from ppo_cli.sweep_config import OPTIONS, SweepConfig, wrong_options
 
@@ -79,16 +80,17 @@ def axis_of(key: str, override: Override) -> Axis:
 
 def _repeated(axis: Axis) -> Problem | None:
     """What is wrong with values that stand more than once: the same job twice would count as two."""
-    own = [same(dict(zip(axis.keys, values, strict=True))) for values in axis.values]
-    first = [own.index(value) for value in own]
-    twice = dict.fromkeys(place for number, place in enumerate(first) if place != number)
+    once: dict[str, Choice] = {}
+    twice: dict[str, str] = {}
+    for (choice,) in combinations([axis]):
+        own = same(swept([choice]))
+        if once.setdefault(own, choice) is not choice:
+            twice[own] = " with ".join(typed_words([once[own]]))
     if not twice:
         return None
-    named = " and ".join(
-        " with ".join(map("=".join, zip(axis.keys, axis.texts[place], strict=True))) for place in twice
-    )
-    once = [axis.texts[place] for place in dict.fromkeys(first)]
-    fix = " ".join(f"{key}={','.join(texts)}" for key, texts in zip(axis.keys, zip(*once, strict=True), strict=True))
+    columns = zip(*(choice.texts for choice in once.values()), strict=True)
+    fix = " ".join(f"{key}={','.join(texts)}" for key, texts in zip(axis.keys, columns, strict=True))
+    named = " and ".join(twice.values())
     return Problem(f"{named} stands more than once, and a job that is run again tells nothing new", fix)
 
 

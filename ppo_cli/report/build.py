@@ -163,6 +163,7 @@ class Planned:
     env: str
     metric: str
     keys: list[str]
+    span: scores.Span | None
     sides: Sides
     groups: list[Runs]
     notes: list[str]
@@ -196,14 +197,15 @@ def _plan(
             what += f": {'; '.join(reasons)}" if reasons else ""
             problems.append(Problem(what, "ppo-runs, which lists the runs there are"))
         said.append(f"There is no {missing[0]} run of {env} to compare with.")
-    if scores.area_span(runs, metric) is None:
+    span = scores.area_span(runs, metric)
+    if span is None:
         what = "there is no stretch of steps over which all runs have a curve"
         said.append(f"Areas are left out: {what}.")
         if told.score == "area":
             problems.append(Problem(f"score=area compares nothing on {env}, for {what}", "score=final"))
     problems += incomparable(env, runs, by, metric, told)
     keys = list(by) or list(dict.fromkeys(key for own in sides.values() for key in keys_of_groups(own)))
-    return Planned(env, metric, keys, sides, grouped(sides, keys), [*said, *notes.notes(runs, keys, told)])
+    return Planned(env, metric, keys, span, sides, grouped(sides, keys), [*said, *notes.notes(runs, keys, told)])
 
 
 def _metric(runs: Sequence[Run], told: ReportConfig) -> tuple[str, list[str]]:
@@ -237,15 +239,14 @@ def _section(one: Planned, told: ReportConfig, left: Sequence[LeftOut]) -> tuple
     same = [other for other in left if other.run is not None and other.run.env == one.env]
     runs = [run for own in one.sides.values() for run in own]
     budgets = {run.budget for run in runs}
-    span = scores.area_span(runs, one.metric)
-    groups, pairs, profile_at = compare(one.groups, one.keys, one.metric, span, told, same)
+    groups, pairs, profile_at = compare(one.groups, one.keys, one.metric, one.span, told, same)
     within = [key for key in differing([run for run in runs if run.program == OWN]) if key not in one.keys]
     section = Section(
         env=one.env,
         metric=one.metric,
         budget=budgets.pop() if len(budgets) == 1 else None,
-        area_from=None if span is None else span[0],
-        area_to=None if span is None else span[1],
+        area_from=None if one.span is None else one.span[0],
+        area_to=None if one.span is None else one.span[1],
         threshold=told.threshold,
         groups=groups,
         pairs=pairs,

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
-from ppo_cli.loggers.text import duration, number
+from ppo_cli.loggers.text import counted, duration, number
 from ppo_cli.places import shown
 from ppo_cli.streams import plain, printable, steady
 from ppo_cli.sweep.remaining import remaining
@@ -18,7 +18,6 @@ from ppo_cli.sweep.view import (
     RUNNING,
     WAITING,
     JobView,
-    amount,
     counts,
     done,
     percent,
@@ -58,7 +57,7 @@ class SweepLines:
     def update(self, views: Sequence[JobView], note: str = "") -> None:
         """Write what has changed since the last time."""
         if not self._known:
-            known = f"{amount(views, self._noun)}: {', '.join(counts(views))}"
+            known = f"{counted(len(views), self._noun)}: {', '.join(counts(views))}"
             self._print(f"{known}, {self._n_jobs} at a time · {shown(self._folder)}")
         for view in views:
             before = self._known.get(view.number)

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from ppo_cli.loggers.lines import shown_by
 from ppo_cli.loggers.repaint import SteadyLive
-from ppo_cli.loggers.text import MISSING, duration, number
+from ppo_cli.loggers.text import MISSING, counted, duration, number
 from ppo_cli.places import shown
 from ppo_cli.streams import steady
 from ppo_cli.sweep.columns import (
@@ -41,7 +41,6 @@ from ppo_cli.sweep.view import (
     RUNNING,
     WAITING,
     JobView,
-    amount,
     counts,
     done,
     percent,
@@ -126,7 +125,7 @@ def picture(
 def _summary(views: Sequence[JobView], n_jobs: int, signs: Signs, width: int, noun: str) -> Iterator[Text]:
     share = done(views)
     yield signs.bar(share, width - 6, "cyan").append(f"{percent(share):>6}", "bold")
-    yield from _parts([amount(views, noun), *counts(views)], signs, width)
+    yield from _parts([counted(len(views), noun), *counts(views)], signs, width)
     if any(view.state in (RUNNING, WAITING) for view in views):
         seconds = remaining(views, n_jobs)
         speed = f"{number(steps_per_second(views), 0)} steps/s"

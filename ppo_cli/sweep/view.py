@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ppo_cli.config import show
-from ppo_cli.loggers.text import counted
 from ppo_cli.streams import printable
 
 RUNNING, FAILED, INTERRUPTED, WAITING, FINISHED, PRUNED = STATES = (
@@ -93,11 +92,6 @@ def counts(views: Sequence[JobView]) -> list[str]:
     """How many jobs are in which state: ``4 running``, ``2 failed``, ``12 waiting``."""
     found = Counter(view.state for view in views)
     return [f"{found[state]} {state}" for state in STATES if found[state]]
-
-
-def amount(views: Sequence[JobView], noun: str) -> str:
-    """How many there are: ``1 job``, ``20 jobs``."""
-    return counted(len(views), noun)
 
 
 def titled(view: JobView, noun: str = "job") -> str:
