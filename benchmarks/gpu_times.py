@@ -15,8 +15,8 @@ from ppo_cli.agent import learner
 from ppo_cli.agent.policy import Policy
 from ppo_cli.algorithm import minibatches, objectives, ppo
 from ppo_cli.algorithm.adam import LearnerState
-from ppo_cli.algorithm.compiled import run_steps
 from ppo_cli.algorithm.cuda_graph import Replayed, record_cuda
+from ppo_cli.algorithm.steps import run_steps
 from ppo_cli.config import NetworkConfig, PPOConfig, TrainConfig
 from ppo_cli.devices import intra_op_threads, make_transfer
 from ppo_cli.spec import ObsPart, Spec
@@ -54,8 +54,7 @@ def _step(setting: Setting, name: str, spec: Spec, network: NetworkConfig, size:
         parts = [f"eager {setting.median_us(lambda: eager(*arguments), 9) / count:,.0f} µs"]
         if setting.cuda:
             replayed = Replayed(step, partial(record_cuda, setting.device))
-            steps = run_steps(replayed)
-            parts.append(f"replayed {setting.median_us(lambda: steps(*arguments), 9) / count:,.0f} µs")
+            parts.append(f"replayed {setting.median_us(lambda: replayed(*arguments), 9) / count:,.0f} µs")
             assert replayed._recorded is not None
             replay = replayed._recorded[0]
             parts.append(f"the recording alone {setting.median_us(lambda: _times(replay, count), 9) / count:,.0f} µs")

@@ -11,7 +11,7 @@ export PYTHONPATH PYTHONUNBUFFERED=1
 status=$?
 [ $status -ne 2 ] || exit 2
 echo
-"$python" -m pytest -q -p no:cacheprovider -k cuda tests/test_acceleration.py tests/test_devices.py || status=1
+"$python" -m pytest -q -p no:cacheprovider -k cuda tests/test_devices.py || status=1
 folder=$(mktemp -d)
 case " $* " in *" --device cpu "*) places=cpu ;; *) places="cpu cuda" ;; esac
 echo

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
-from functools import partial
 
 import numpy as np
 import pytest
@@ -12,10 +10,7 @@ import torch
 
 from ppo_cli.agent.agent import PPOAgent
 from ppo_cli.agent.learner import UpdateResult
-from ppo_cli.algorithm import objectives, ppo
-from ppo_cli.algorithm.compiled import Compiled, run_steps
-from ppo_cli.algorithm.cuda_graph import Compute, Recorded, Replayed
-from ppo_cli.algorithm.ppo import UpdateStep
+from ppo_cli.algorithm.compiled import Compiled
 from ppo_cli.config import NetworkConfig, PPOConfig
 from ppo_cli.devices import intra_op_threads
 from ppo_cli.spec import Spec
@@ -102,73 +97,6 @@ def test_the_compiler_is_the_one_that_the_environment_names(monkeypatch: pytest.
     compiled, reason = choose_compile(True, CPU, 1)
     assert not compiled
     assert "(no-such-compiler)" in reason
-
-
-def step_of(agent: PPOAgent) -> UpdateStep:
-    """An agent's gradient step, as its learner makes it."""
-    config = agent.config
-    evaluate = partial(agent.policy.score, 1)
-    return ppo.make_update_step(
-        evaluate,
-        objectives.make_policy_loss(config.objective, named=True),
-        clip_value=config.value_clip is not None,
-        clip_gradient=config.max_grad_norm is not None,
-    )
-
-
-# the step that is recorded and replayed
-
-
-def replay_in_place(compute: Compute) -> Recorded:
-    """As a CUDA graph does: the same memory in and out, whatever the caller does with his own."""
-    after, metrics = compute()
-    results = (*after, metrics)
-
-    def replay() -> None:
-        again, measured = compute()
-        for own, fresh in zip(results, (*again, measured), strict=True):
-            own.copy_(fresh)
-
-    return replay, (after, metrics)
-
-
-@pytest.mark.parametrize("objective", ["clip", "spo"])
-def test_a_replayed_step_equals_the_step_itself(objective: str) -> None:
-    config = dataclasses.replace(TANH, objective=objective)
-    eager, replayed = (PPOAgent.from_spec(Spec.simple(3, 4), config, seed=0, num_envs=2) for _ in range(2))
-    replayed.learner._update_steps = run_steps(Replayed(step_of(replayed), replay_in_place))
-    for seed in range(3):
-        kept = replayed.learner.state
-        copies = [part.clone() for part in kept]
-        assert update(eager, seed) == update(replayed, seed)
-        assert all(torch.equal(*pair) for pair in zip(kept, copies, strict=True))  # results are nobody else's memory
-        assert all(torch.equal(*pair) for pair in zip(replayed.learner.state, eager.learner.state, strict=True))
-
-
-def test_a_step_that_cannot_be_recorded_runs_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
-    def refuse(compute: Compute) -> Recorded:
-        raise RuntimeError("no graph for you")
-
-    eager, other = (PPOAgent.from_spec(Spec.simple(3, 4), TANH, seed=0, num_envs=2) for _ in range(2))
-    other.learner._update_steps = run_steps(Replayed(step_of(other), refuse))
-    with caplog.at_level("WARNING", logger="ppo_cli"):
-        assert update(eager, 1) == update(other, 1)
-    assert [record.message for record in caplog.records] == [
-        "the gradient step cannot be recorded as a CUDA graph and runs without: no graph for you"
-    ]
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
-@pytest.mark.parametrize("objective", ["clip", "spo"])
-def test_a_cuda_graph_equals_the_step_itself(objective: str) -> None:
-    spec, config = Spec.simple(3, 4), dataclasses.replace(TANH, objective=objective)
-    eager, recorded = (
-        PPOAgent.from_spec(spec, config, seed=0, num_envs=2, device="cuda", compiled=compiled)
-        for compiled in (False, True)
-    )
-    for seed in range(3):
-        np.testing.assert_allclose(update(eager, seed), update(recorded, seed), rtol=0.0, atol=1e-5)
-        torch.testing.assert_close(recorded.learner.state, eager.learner.state, rtol=0.0, atol=1e-5)
 
 
 # the compiled step

@@ -17,9 +17,10 @@ from torch.fx import GraphModule
 
 from ppo_cli.algorithm import ppo, programs
 from ppo_cli.algorithm.adam import LearnerState
-from ppo_cli.algorithm.compiled import EACH_STEP, Compiled
+from ppo_cli.algorithm.compiled import Compiled
 from ppo_cli.algorithm.minibatches import Minibatch
 from ppo_cli.algorithm.ppo import Coefficients
+from ppo_cli.algorithm.steps import EACH_STEP
 from ppo_cli.config import NetworkConfig
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no compiler")

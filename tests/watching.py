@@ -8,9 +8,9 @@ from torch import Tensor
 
 from ppo_cli.agent.learner import Learner
 from ppo_cli.algorithm.adam import LearnerState
-from ppo_cli.algorithm.compiled import EACH_STEP
 from ppo_cli.algorithm.minibatches import Minibatch
 from ppo_cli.algorithm.ppo import Coefficients
+from ppo_cli.algorithm.steps import EACH_STEP
 
 
 def watch_steps(learner: Learner, tell: Callable[[Minibatch, Coefficients, Tensor], object]) -> None:

@@ -1,4 +1,4 @@
-"""Gradient steps in turn: one call each, or all by one compiled program.
+"""Gradient steps in turn, all by one compiled program.
 
 The program is a loop around the step's graph, with the gradient and Adam in it.
 """
@@ -23,30 +23,9 @@ from ppo_cli.algorithm.minibatches import Minibatch
 from ppo_cli.algorithm.ppo import Coefficients, UpdateStep, UpdateSteps
 from ppo_cli.algorithm.programs import Program
 from ppo_cli.algorithm.recording import Recording, record
+from ppo_cli.algorithm.steps import EACH_STEP, STATES, one_step, run_steps
 
 log = logging.getLogger("ppo_cli")
-
-STATES, FIELDS = len(LearnerState._fields), len(Minibatch._fields)
-EACH_STEP = 2
-"""So many coefficients, the first, differ from step to step: Adam's."""
-
-
-def run_steps(step: UpdateStep) -> UpdateSteps:
-    """One call of ``step`` after another."""
-
-    def update_steps(state: LearnerState, batches: Minibatch, coefs: Coefficients) -> tuple[LearnerState, Tensor]:
-        columns, history = (*batches, *coefs[:EACH_STEP]), []
-        for entries in zip(*(column.unbind(0) for column in columns), strict=True):
-            state, metrics = step(state, *_batch((*entries, *coefs[EACH_STEP:])))
-            history.append(metrics)
-        return state, torch.stack(history)
-
-    return update_steps
-
-
-def _batch(entries: Sequence[Tensor]) -> tuple[Minibatch, Coefficients]:
-    """One step's, of their tensors."""
-    return Minibatch(*entries[:FIELDS]), Coefficients(*entries[FIELDS:])
 
 
 class Compiled:
@@ -130,7 +109,7 @@ def _look_at(step: UpdateStep, state: LearnerState, filled: Sequence[Tensor]) ->
     """What a step does with the first minibatch; ``None`` where that tells too little of it, or it fails."""
 
     def first(*tensors: Tensor) -> tuple[Tensor, ...]:
-        after, metrics = step(LearnerState(*tensors[:STATES]), *_batch(tensors[STATES:]))
+        after, metrics = step(LearnerState(*tensors[:STATES]), *one_step(tensors[STATES:]))
         return *after, metrics
 
     arguments = [*(part.detach().clone() for part in state), *(column[0].clone() for column in filled)]
@@ -206,7 +185,7 @@ def _loop(
         now, history, columns = others[:STATES], others[STATES], others[STATES + 2 :]
         place = done.view(1)
         here = [column.index_select(0, place).squeeze(0) for column in columns]
-        after, metrics = step(LearnerState(*now), *_batch(here))
+        after, metrics = step(LearnerState(*now), *one_step(here))
         return done + 1, *after, history.index_copy(0, place, metrics.unsqueeze(0))
 
     history = torch.zeros(room, kinds)
@@ -272,5 +251,5 @@ def accelerated(step: UpdateStep, compiled: bool, full: int, device: torch.devic
     if not compiled:
         return run_steps(step)
     if device.type == "cuda":
-        return run_steps(Replayed(step, partial(record_cuda, device)))
+        return Replayed(step, partial(record_cuda, device))
     return Compiled(step, full)

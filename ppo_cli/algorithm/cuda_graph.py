@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -11,20 +11,21 @@ from torch import Tensor
 from ppo_cli.algorithm.adam import LearnerState
 from ppo_cli.algorithm.minibatches import Minibatch
 from ppo_cli.algorithm.ppo import Coefficients, UpdateStep
+from ppo_cli.algorithm.steps import EACH_STEP, entries_in_turn, one_step, run_steps
 
 log = logging.getLogger("ppo_cli")
 
-
-Compute = Callable[[], tuple[LearnerState, Tensor]]
-Recorded = tuple[Callable[[], None], tuple[LearnerState, Tensor]]
-"""What repeats a recorded computation, and the tensors that its results lie in each time."""
+Compute = Callable[[], Tensor]
+Recorded = tuple[Callable[[], None], Tensor]
+"""What repeats a recorded computation, and the tensor that its result lies in each time."""
 
 
 class Replayed:
-    """A step recorded once, at its first call, and replayed from then on: one launch where there were a hundred.
+    """Gradient steps in turn, by a step recorded once, at the first call, and replayed from then on.
 
-    A recording reads and writes the same memory each time, so arguments are copied in and results out. A step that
-    cannot be recorded runs as it is.
+    A recording reads and writes the same memory each time. So the state goes there once a call and is changed there,
+    and each minibatch is copied in, all of it that is of one type by one launch. A step that cannot be recorded runs as
+    it is.
 
     Args:
         step: The step; the shapes of its arguments never change.
@@ -33,35 +34,50 @@ class Replayed:
 
     def __init__(self, step: UpdateStep, record: Callable[[Compute], Recorded]) -> None:
         self._step, self._record = step, record
-        self._inputs: list[Tensor] = []
+        self._state: LearnerState
+        self._entries: list[Tensor] = []
+        self._constants: list[Tensor] = []
         self._recorded: Recorded | None = None
         self._works = True
 
-    def __call__(
-        self, state: LearnerState, batch: Minibatch, coefficients: Coefficients
-    ) -> tuple[LearnerState, Tensor]:
-        """As the step does."""
+    def __call__(self, state: LearnerState, batches: Minibatch, coefs: Coefficients) -> tuple[LearnerState, Tensor]:
+        """As :func:`~ppo_cli.algorithm.steps.run_steps` does."""
         if self._recorded is None and self._works:
-            self._prepare(state, batch, coefficients)
+            self._prepare(state, batches, coefs)
         if self._recorded is None:
-            return self._step(state, batch, coefficients)
-        for own, given in zip(self._inputs, (*state, *batch, *coefficients), strict=True):
-            own.copy_(given)
-        replay, (after, metrics) = self._recorded
-        replay()
-        return LearnerState(*(part.clone() for part in after)), metrics.clone()
+            return run_steps(self._step)(state, batches, coefs)
+        replay, metrics = self._recorded
+        _copy((*self._state, *self._constants), (*state, *coefs[EACH_STEP:]))
+        history = []
+        for entries in entries_in_turn(batches, coefs):
+            _copy(self._entries, entries)
+            replay()
+            history.append(metrics.clone())
+        return LearnerState(*(part.clone() for part in self._state)), torch.stack(history)
 
-    def _prepare(self, state: LearnerState, batch: Minibatch, coefficients: Coefficients) -> None:
-        self._inputs = [tensor.clone() for tensor in (*state, *batch, *coefficients)]
-        places = iter(self._inputs)
-        own_state = LearnerState(*(next(places) for _ in state))
-        own_batch = Minibatch(*(next(places) for _ in batch))
-        own_coefficients = Coefficients(*(next(places) for _ in coefficients))
+    def _prepare(self, state: LearnerState, batches: Minibatch, coefs: Coefficients) -> None:
+        self._state = LearnerState(*(part.clone() for part in state))
+        self._entries = [entry.clone() for entry in next(entries_in_turn(batches, coefs))]
+        self._constants = [number.clone() for number in coefs[EACH_STEP:]]
+        arguments = one_step((*self._entries, *self._constants))
+
+        def compute() -> Tensor:
+            after, metrics = self._step(self._state, *arguments)
+            _copy(self._state, after)
+            return metrics
+
         try:
-            self._recorded = self._record(lambda: self._step(own_state, own_batch, own_coefficients))
+            self._recorded = self._record(compute)
         except RuntimeError as error:
             self._works = False
             log.warning("the gradient step cannot be recorded as a CUDA graph and runs without: %s", error)
+
+
+def _copy(places: Sequence[Tensor], given: Sequence[Tensor]) -> None:
+    """Copy tensors to their places: those of one type together, which is one launch on a GPU."""
+    for kind in {place.dtype for place in places}:
+        own, other = zip(*(pair for pair in zip(places, given, strict=True) if pair[0].dtype is kind), strict=True)
+        torch._foreach_copy_(own, other)
 
 
 def record_cuda(device: torch.device, compute: Compute) -> Recorded:
@@ -80,5 +96,5 @@ def record_cuda(device: torch.device, compute: Compute) -> Recorded:
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            results = compute()
-    return graph.replay, results
+            result = compute()
+    return graph.replay, result
