@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Callable
 
 from ppo_cli.cli import help as own_help
+from ppo_cli.garbage import search_rarely
 from ppo_cli.streams import steady_streams
 
 
@@ -21,8 +21,7 @@ def enter(command: str, body: Callable[[list[str]], int]) -> None:
     argv = sys.argv[1:]
     if own_help.answers(command, argv):
         return
-    # Imports make objects by the hundred thousand; to look for garbage among them takes a tenth of a start.
-    gc.set_threshold(50_000, 10, 10)
+    search_rarely()
     # Hydra, rich and the rest are slow to import; asking for help should not wait for them.
     from ppo_cli.cli.frame import guarded
 

@@ -40,7 +40,7 @@ def _train(argv: list[str]) -> int:
         if not line.shows:
             planned = None if line.multirun else app.plan_run(line, "train")
             if planned is None:
-                app.check_fixed_part(line, "train", TrainConfig)
+                _warm_up(app.check_fixed_part(line, "train", TrainConfig), line)
             else:
                 task.plan, folder = planned
                 stack.enter_context(app.claimed(folder.path, line, task))
@@ -54,6 +54,16 @@ def _train(argv: list[str]) -> int:
     if task.sweep is not None:
         return sweeps.show_sweep(task.sweep)
     return results.show_run(task.last) if task.last is not None else 0
+
+
+def _warm_up(launcher: str, line: CommandLine) -> None:
+    """Have the server of jobs import what they need while this process composes and checks them."""
+    from ppo_cli.launchers import LAUNCHERS, Launcher
+
+    if LAUNCHERS.get(launcher) is Launcher and not any(word.startswith("dry_run=") for word in line.options):
+        from ppo_cli.sweep.local import warm_up
+
+        warm_up()
 
 
 def _resume(line: CommandLine, command: str) -> int | None:

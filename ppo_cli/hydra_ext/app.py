@@ -195,8 +195,11 @@ def made_by_us() -> Iterator[None]:
         raise ConfigError(problem) from error
 
 
-def check_fixed_part(line: CommandLine, config_name: str, kind: type[Any]) -> None:
+def check_fixed_part(line: CommandLine, config_name: str, kind: type[Any]) -> str:
     """Check what all jobs of a sweep have in common; the sweeper checks each job, once Hydra has come that far.
+
+    Returns:
+        The name of what is to start the jobs.
 
     Raises:
         ConfigError: names every override that cannot be composed.
@@ -204,8 +207,10 @@ def check_fixed_part(line: CommandLine, config_name: str, kind: type[Any]) -> No
     words = [word for word in line.overrides if not is_sweep(word)]
     with _loader(line, config_name, kind) as load:
         _, problems = composed(kind, load, words)
-        if not problems and kind is TrainConfig:
-            sweeper = load(words).hydra.runtime.choices.get("hydra/sweeper")
-            problems = [] if sweeper == "ppo" else [no_such_sweeper(str(sweeper))]
+        choices = {} if problems else load(words).hydra.runtime.choices
+        sweeper = choices.get("hydra/sweeper")
+        if not problems and kind is TrainConfig and sweeper != "ppo":
+            problems = [no_such_sweeper(str(sweeper))]
     if problems:
         raise ConfigError(problems)
+    return str(choices.get("hydra/launcher"))

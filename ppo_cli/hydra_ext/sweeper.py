@@ -188,15 +188,11 @@ class Sweep(Sweeper):
     ) -> tuple[list[Axis], list[tuple[Job, list[str]]]]:
         """Compose and check all jobs; problems that several share are told once."""
         from ppo_cli.sweep.display import busy
-        from ppo_cli.sweep.local import warm_up
 
         try:
             found = grid(OverridesParser.create(config_loader=self._loads), arguments, options.zip)
         except ConfigError as error:
             raise ConfigError([*problems, *error.problems]) from error
-        here = type(launcher) is Launcher
-        if here and not options.dry_run and not problems:
-            warm_up()
         sides = list(found.jobs())
         with busy("checking the jobs"):
             # which import PyTorch, for a second in which the server does the same
@@ -219,7 +215,7 @@ class Sweep(Sweeper):
                 config=settled(plan, shares.cores),
                 folder=folder / job_name(number, texts),
                 from_preset=plan.from_preset,
-                cold=cold_program(plan) if here else None,
+                cold=cold_program(plan) if type(launcher) is Launcher else None,
             )
             jobs.append((job, words))
         return found.axes, jobs

@@ -85,7 +85,7 @@ def draw(run: RunInfo, series: dict[str, Series], summary: dict[str, Any]) -> Fi
     # pyplot would keep every figure and set the backend of the whole process.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13.3, 7.5), dpi=180, facecolor="white")
+    figure = Figure(figsize=(13.3, 7.5), dpi=150, facecolor="white")
     page = figure.add_gridspec(
         1, 2, width_ratios=(1.35, 1), left=0.055, right=0.985, top=0.835, bottom=0.085, wspace=0.14
     )
@@ -158,7 +158,7 @@ def _draw_success(axes: Axes, steps: Series, series: dict[str, Series]) -> None:
 def _style(axes: Axes, title: str, size: int, end: float) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    axes.set_title(title, loc="left", size=size, color=INK, pad=6)
+    axes.set_title(title, loc="left", size=size, color=INK, pad=6, y=1.0)  # where it lies anyway; to look takes long
     axes.grid(color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)

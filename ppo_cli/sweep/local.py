@@ -21,14 +21,6 @@ from ppo_cli.sweep.engine import Ended
 from ppo_cli.sweep.jobs import Job
 from ppo_cli.sweep.resources import Gpus, available_memory, peak_memory
 
-PRELOADED = (
-    "torch",
-    "ppo_cli.sweep.job",
-    "ppo_cli.loggers.tensorboard",
-    "matplotlib.backends.backend_agg",
-    "matplotlib.figure",
-)
-"""What every job needs: imported once, in the server that jobs are forked from."""
 LOOK_EVERY = 1.0  # seconds between two looks at the memory of jobs
 
 
@@ -45,7 +37,7 @@ def warm_up() -> None:
         return
     from multiprocessing import forkserver
 
-    processes.set_forkserver_preload(list(PRELOADED))
+    processes.set_forkserver_preload(["ppo_cli.sweep.server"])
     with signals_ignored():
         forkserver.ensure_running()
 

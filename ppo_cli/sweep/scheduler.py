@@ -22,6 +22,7 @@ from ppo_cli.sweep.watch import Watched
 from ppo_cli.sweep_config import SweepConfig
 
 TICK = 0.2  # seconds between two looks
+TICK_HELD_BACK = 0.02  # where jobs wait for another's first row
 LOOK_AT_OTHERS_EVERY = 1.0  # seconds between two looks at jobs that other processes are at
 PATIENCE = 10.0  # seconds that a job without new rows has to save and stop
 LAST_PATIENCE = 120.0  # seconds that one which is given up has: its iteration may be long, and trackers take a minute
@@ -93,7 +94,7 @@ class Scheduler:
         self._withdrawn: set[int] = set()  # from a queue, before they had begun
         self._warm: set[str] = set()
         self._failures = 0
-        self._stopping = self._killed = self._no_more = False
+        self._stopping = self._killed = self._no_more = self._held_back = False
         self._looked_at = 0.0
         self._kill_at: dict[int, float] = {}
         self._results, self._trouble = Results(folder, self._jobs) if results else None, ""
@@ -111,7 +112,8 @@ class Scheduler:
             self._show()
             if not self._running and (self._stopping or not (self._waiting or self._elsewhere)):
                 break
-            for ended in self._engine.poll(TICK if self._options.wait else 0.0):
+            tick = TICK_HELD_BACK if self._held_back else TICK
+            for ended in self._engine.poll(tick if self._options.wait else 0.0):
                 self._ended(ended)
             if not self._options.wait:
                 break
@@ -173,8 +175,10 @@ class Scheduler:
                 further.becomes(WAITING)
                 self._waiting.append(further)
         compiling = {one.job.cold for one in self._running.values()} - self._warm
+        self._held_back = False
         for one in self._waiting:
             if one.job.cold is not None and one.job.cold in compiling:
+                self._held_back = at_work < self._engine.n_jobs
                 continue
             return one if self._engine.room(one.job) else None
         return None
