@@ -242,6 +242,10 @@ def show(value: Any) -> str:
     return str(value)
 
 
+AS_ASKED = "as asked"
+"""Why a setting that may be ``auto`` is as it is, where somebody set it."""
+
+
 def whole_iterations(steps: int, buffer_size: int) -> int:
     """Number of iterations that hold at least ``steps`` environment steps."""
     return -(-steps // buffer_size)

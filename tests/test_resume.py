@@ -894,7 +894,7 @@ def test_auto_leaves_ten_of_the_longest_episodes_between_checkpoints(
     )
     plan = Planner().plan(config)
     assert plan.config.checkpoint_every == every
-    assert any(reason.startswith(f"checkpoint_every={every} (") for reason in plan.reasons)
+    assert any(line.startswith(f"checkpoint_every={every} (") for line in plan.lines())
     assert Planner().plan(make_config(checkpoint_every=64)).config.checkpoint_every == 64
     assert Planner().plan(make_config(checkpoint_every=None)).config.checkpoint_every is None
 

@@ -55,7 +55,9 @@ def test_two_by_three_with_one_that_breaks(tmp_path: Path) -> None:
     rows = [line for line in answer.out.splitlines() if line.startswith("│")]
     assert ["8.00" in row for row in rows] == [True] * 5 + [False]
     assert re.search(r"job 5 \(env.kwargs.a=1 env.kwargs.b=2\) failed .*RuntimeError: the wheel fell off", answer.out)
-    assert "the wheel fell off" in (jobs[5] / "train.log").read_text()
+    log = (jobs[5] / "train.log").read_text()
+    assert "the wheel fell off" in log
+    assert "threads=1 (as the sweep was checked)" in log
     assert (sweep / "multirun.yaml").is_file()
 
 

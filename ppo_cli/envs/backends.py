@@ -15,7 +15,7 @@ import gymnasium as gym
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from ppo_cli import cores
-from ppo_cli.config import EnvConfig
+from ppo_cli.config import AS_ASKED, EnvConfig
 from ppo_cli.envs.families import arguments_of, atari_arguments, name_of, registered
 from ppo_cli.envs.inspect import Inspection
 from ppo_cli.envs.make import make_env
@@ -98,7 +98,7 @@ def choose_backend(wanted: str, config: EnvConfig, inspection: Inspection) -> tu
     if wanted != "auto":
         if wanted in _WHY_NOT and (reason := _reason_against(wanted, config, inspection)):
             raise ConfigError(Problem(f"vector_backend={wanted}: {reason}", "vector_backend=auto"))
-        return wanted, "as asked"
+        return wanted, AS_ASKED
     reasons = []
     for backend in _WHY_NOT:  # asked one by one, for EnvPool takes a second or two to import
         reason = _reason_against(backend, config, inspection)

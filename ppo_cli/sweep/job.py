@@ -63,7 +63,9 @@ def _trained(job: Job, named: Collection[str], command: str) -> TrainResult:
     check_modules_named(job.config, again)
     if read_summary(job.folder) is not None:
         return resume(job.folder, {**job.changes, **again}, command=command, show=False)
-    plan = dataclasses.replace(preflight(job.config), from_preset=job.from_preset)
+    plan = preflight(job.config)
+    reasons = {**plan.reasons, "threads": "as the sweep was checked"}  # what was left open has been settled since
+    plan = dataclasses.replace(plan, from_preset=job.from_preset, reasons=reasons)
     return train_planned(plan, job.folder, command, show=False)
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from ppo_cli.agent.learner import sequence_length
-from ppo_cli.config import TrainConfig, whole_iterations
+from ppo_cli.config import AS_ASKED, TrainConfig, whole_iterations
 from ppo_cli.training.stretches import CHECKPOINT_EVERY, STRETCH, shortest_stretch
 
 
@@ -29,7 +29,7 @@ def choose_checkpoint_every(config: TrainConfig) -> tuple[int | str | None, str]
     from the episodes that are seen.
     """
     if config.checkpoint_every != "auto":
-        return config.checkpoint_every, "as asked"
+        return config.checkpoint_every, AS_ASKED
     least = shortest_stretch(config)
     if not least:
         return "auto", f"{CHECKPOINT_EVERY}, or {STRETCH} of the longest episodes seen in each environment"
@@ -71,7 +71,7 @@ CLEAR_GAIN = 1.5  # saved time over compile time from which auto compiles: both 
 def choose_threads(wanted: int | str, work: int, batch_size: int) -> tuple[int, str]:
     """Intra-op threads for a network whose largest layer makes ``work`` multiplications a row, and why."""
     if isinstance(wanted, int):
-        return wanted, "as asked"
+        return wanted, AS_ASKED
     largest = work * batch_size
     busy = min(torch.get_num_threads(), largest // COSTS.thread_pays)
     if busy > 1:
@@ -90,11 +90,11 @@ def choose_compile(wanted: bool | str, device: torch.device, updates: int, seque
     """
     missing = _missing_compiler(device)
     if wanted is False:
-        return False, "as asked"
+        return False, AS_ASKED
     if missing:
         return False, missing
     if wanted is True:
-        return True, "as asked"
+        return True, AS_ASKED
     if device.type == "cuda":
         return True, "on a GPU the gradient step is recorded, which takes no time"
     saved = updates * (COSTS.saved_seconds + (sequence - 1) * COSTS.saved_seconds_more)

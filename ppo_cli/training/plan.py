@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
@@ -45,20 +45,24 @@ class Plan:
         config: Its settings.
         asked: The settings as they were asked for.
         inspection: What was found out about its environment.
-        reasons: What was chosen for each ``auto``, and why, a line each.
+        reasons: Why each setting that may be ``auto`` is as it is, by name.
         from_preset: The settings, by dotted key, that nobody set but a preset.
     """
 
     config: PlannedConfig
     asked: TrainConfig
     inspection: Inspection
-    reasons: tuple[str, ...]
+    reasons: Mapping[str, str]
     from_preset: frozenset[str] = frozenset()
 
     @property
     def spec(self) -> Spec:
         """The rows of observations and actions."""
         return self.inspection.spec
+
+    def lines(self) -> list[str]:
+        """What was chosen for each setting that may be ``auto``, and why."""
+        return [f"{key}={show(getattr(self.config, key))} ({reason})" for key, reason in self.reasons.items()]
 
     @property
     def device(self) -> torch.device:
@@ -99,8 +103,8 @@ class Planner:
         }
         chosen = {key: value for key, (value, _) in choices.items()}
         settings = {item.name: getattr(config, item.name) for item in fields(TrainConfig)}
-        reasons = [f"{key}={show(value)} ({reason})" for key, (value, reason) in choices.items()]
-        return Plan(PlannedConfig(**settings | chosen), config, inspection, tuple(reasons))
+        reasons = {key: reason for key, (_, reason) in choices.items()}
+        return Plan(PlannedConfig(**settings | chosen), config, inspection, reasons)
 
     def _inspection(self, env: EnvConfig) -> Inspection:
         return self.once(f"environment {env!r}", lambda: inspect(env))

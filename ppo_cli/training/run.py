@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ppo_cli.config import TrainConfig
+from ppo_cli.config import AS_ASKED, TrainConfig
 from ppo_cli.devices import intra_op_threads
 from ppo_cli.envs.ids import is_registered, unknown_id
 from ppo_cli.errors import ConfigError, Problem, RunError, UserError, notes
@@ -151,11 +151,9 @@ def _preflight(saved: Saved, planner: Planner) -> Plan:
     config = dataclasses.replace(saved.config, init_from=None) if saved.content else saved.config
     plan = preflight(config, planner)
     config = dataclasses.replace(plan.config, init_from=saved.config.init_from)
-    reasons = [
-        reason if reason.partition("=")[0] in saved.changes else reason.replace("(as asked)", "(as the run began)")
-        for reason in plan.reasons
-    ]
-    return dataclasses.replace(plan, config=config, reasons=tuple(reasons))
+    since = {key: "as the run began" for key, reason in plan.reasons.items() if reason == AS_ASKED}
+    since = {key: reason for key, reason in since.items() if key not in saved.changes}
+    return dataclasses.replace(plan, config=config, reasons={**plan.reasons, **since})
 
 
 class Job(NamedTuple):
@@ -178,7 +176,7 @@ def _run(job: Job, show: bool) -> TrainResult:
     live = show and terminal_can_repaint()
     try:
         with run_logging(job.run_dir, to_stdout=show and not live):
-            log.info("%s", " · ".join(job.plan.reasons))
+            log.info("%s", " · ".join(job.plan.lines()))
             if job.saved is not None:
                 for warning in job.saved.passed_over:
                     log.warning("%s", warning)
