@@ -534,7 +534,7 @@ def test_curves_are_a_whole_picture_for_any_run(tmp_path: Path, rows: list[Metri
         logger.log(row)
     logger.close(SUMMARY | {"best_return": None, "best_step": None})
     image = imread(tmp_path / "curves.png")
-    assert image.shape == (1350, 2394, 4)
+    assert image.shape == (1125, 1995, 4)
     assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
 
 
