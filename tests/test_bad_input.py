@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from composing import refused
-from console import FRAME_BOTTOM, FRAME_TOP, Answer, files_in, run
+from console import FRAME_BOTTOM, FRAME_TOP, Answer, Train, files_in, run
 
 from ppo_cli.config import EvalConfig
 from ppo_cli.hydra_ext.compose import parsed
@@ -132,15 +132,14 @@ def assert_framed(answer: Answer, *phrases: str) -> None:
 
 
 @pytest.mark.parametrize(("typed", "what", "fix"), TRAIN.values(), ids=TRAIN.keys())
-def test_training_refuses(tmp_path: Path, typed: str, what: str, fix: str) -> None:
-    answer = run(tmp_path, "ppo-train", *typed.split())
-    assert_framed(answer, what, fix)
+def test_training_refuses(tmp_path: Path, here: Train, typed: str, what: str, fix: str) -> None:
+    assert_framed(here(*typed.split()), what, fix)
     assert not files_in(tmp_path)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
-def test_cuda_without_one(tmp_path: Path) -> None:
-    assert_framed(run(tmp_path, "ppo-train", "device=cuda"), "device=cuda", "device=cpu")
+def test_cuda_without_one(tmp_path: Path, here: Train) -> None:
+    assert_framed(here("device=cuda"), "device=cuda", "device=cpu")
     assert not files_in(tmp_path)
 
 
@@ -171,9 +170,9 @@ def test_module_that_breaks(tmp_path: Path) -> None:
     assert_framed(run(tmp_path, "ppo-train", "env=broken:Env-v0"), "importing 'broken' raised ValueError: half written")
 
 
-def test_a_word_is_never_broken_by_the_frame(tmp_path: Path) -> None:
+def test_a_word_is_never_broken_by_the_frame(here: Train) -> None:
     long = "nowhere-" * 20
-    assert long in run(tmp_path, "ppo-train", f"env={long}:Env-v0").err
+    assert long in here(f"env={long}:Env-v0").err
 
 
 def test_the_users_own_full_error_gives_the_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,10 +228,10 @@ CHECKPOINTS = {
 
 
 @pytest.mark.parametrize(("kind", "what"), CHECKPOINTS.items(), ids=CHECKPOINTS.keys())
-def test_evaluation_refuses_checkpoint(tmp_path: Path, kind: str, what: str) -> None:
+def test_evaluation_refuses_checkpoint(tmp_path: Path, evaluate: Train, kind: str, what: str) -> None:
     path = bad_checkpoint(kind, tmp_path)
     before = files_in(tmp_path)
-    assert_framed(run(tmp_path, "ppo-eval", f"checkpoint={path}"), what)
+    assert_framed(evaluate(f"checkpoint={path}"), what)
     assert files_in(tmp_path) == before
 
 
@@ -249,6 +248,6 @@ EVAL = {
 
 
 @pytest.mark.parametrize(("typed", "what", "fix"), EVAL.values(), ids=EVAL.keys())
-def test_evaluation_refuses(tmp_path: Path, typed: str, what: str, fix: str) -> None:
-    assert_framed(run(tmp_path, "ppo-eval", *typed.split()), what, fix)
+def test_evaluation_refuses(tmp_path: Path, evaluate: Train, typed: str, what: str, fix: str) -> None:
+    assert_framed(evaluate(*typed.split()), what, fix)
     assert not files_in(tmp_path)

@@ -91,7 +91,7 @@ def resumed_from(job: Path) -> list[int]:
 def test_jobs_make_room_at_their_time_limit_and_come_back(
     folder: Path, here: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limit = ("hydra/launcher=submitit_local", "hydra.launcher.timeout_min=0.5", "hydra.launcher.signal_delay_s=15")
+    limit = ("hydra/launcher=submitit_local", "hydra.launcher.timeout_min=0.4", "hydra.launcher.signal_delay_s=12")
     begun = here(*OWN, "env.kwargs.kind=crawl,none", *TINY, *limit, "wait=false", "hydra.sweep.dir=sweep")
     assert begun.code == 0, begun.err
     assert "see how it stands  ppo-train -m resume=sweep env=perils:Peril-v0" in begun.out
