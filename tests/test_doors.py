@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import toys
+from console import Train
 from console import run as command
 from resuming import differences, metrics, signalled
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -184,7 +185,7 @@ def test_a_callback_can_be_added_to_a_run_that_goes_on(tmp_path: Path) -> None:
     assert [row["lift/level"] for row in metrics(tmp_path / "run")] == ["", "", "1.0", "1.0", "2.0", "2.0"]
 
 
-def test_the_command_line_names_them_and_their_arguments(tmp_path: Path) -> None:
+def test_the_command_line_names_them_and_their_arguments(tmp_path: Path, here: Train, evaluate: Train) -> None:
     shutil.copy(TESTS / "door_toys.py", tmp_path)
     shutil.copy(TESTS / "toys.py", tmp_path)
     words = ["env=door_toys:Lift-v0", "num_envs=2", "buffer_size=32", "batch_size=16", "vector_backend=sync"]
@@ -195,16 +196,17 @@ def test_the_command_line_names_them_and_their_arguments(tmp_path: Path) -> None
         "eval_every=null",
         "checkpoint_every=32",
         "callback_kwargs.at=2",
+        "logger=[csv]",
     ]
     answer = command(tmp_path, "ppo-train", *words)
     assert answer.code == 0, answer.err
     assert summary(tmp_path / "run")["stop_reason"] == "iteration 2 is enough"
     assert summary(tmp_path / "run")["config"]["callback_kwargs"] == {"at": 2}
     again = ["resume=run", "env=door_toys:Lift-v0", words[5], words[6], "callback_kwargs.at=3"]
-    answer = command(tmp_path, "ppo-train", *again)
+    answer = here(*again)
     assert answer.code == 0, answer.err
     assert summary(tmp_path / "run")["step"] == 96
-    answer = command(tmp_path, "ppo-eval", "checkpoint=run", "env=door_toys:Lift-v0", "episodes=2")
+    answer = evaluate("checkpoint=run", "env=door_toys:Lift-v0", "episodes=2")
     assert answer.code == 0, answer.err  # neither callbacks nor transform are needed to play
 
 

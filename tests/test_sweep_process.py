@@ -81,7 +81,7 @@ def undisturbed(monkeypatch: pytest.MonkeyPatch, folder: Path, **kwargs: Any) ->
 
 
 def test_jobs_die_in_every_way_and_go_on(folder: Path, here: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = here(*OWN, f"env.kwargs.kind={','.join(PERILS)}", "job_timeout=8", *TINY)
+    answer = here(*OWN, f"env.kwargs.kind={','.join(PERILS)}", "job_timeout=6", *TINY)
     assert answer.code == 1, answer.err
     assert states(folder) == ["finished", *["failed"] * 6, "finished"]
     for told in (
@@ -90,7 +90,7 @@ def test_jobs_die_in_every_way_and_go_on(folder: Path, here: Train, monkeypatch:
         "sys.exit) failed at step 382: RuntimeError: it called sys.exit(5)",
         "SIGKILL) failed at step 320: killed by SIGKILL (out of memory, perhaps)",
         "memory) failed at step 382: ran out of memory",
-        "hang) failed at step 320: no new row for 8 s",
+        "hang) failed at step 320: no new row for 6 s",
     ):
         assert f"(env.kwargs.kind={told}" in answer.out
     assert "something happens" not in answer.out  # what a job prints has a file of its own
@@ -160,10 +160,7 @@ def test_one_signal_stops_all_jobs_which_can_go_on(folder: Path, number: int) ->
 
 def test_jobs_of_a_killed_parent_save_and_stop(folder: Path, here: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     started = Started(folder, *SLOW)
-    started.wait_for_rows(2)
-    other = here(*OWN, "resume=sweep")
-    assert other.code == 1
-    assert "sweep is in use: another ppo-train runs its jobs" in other.words
+    started.wait_for_rows(3)
     started.process.kill()
     started.end()
     again = here(*OWN, "resume=sweep")  # at once: it waits for what is still saving
@@ -177,7 +174,9 @@ def test_jobs_of_a_killed_parent_save_and_stop(folder: Path, here: Train, monkey
 def test_a_second_signal_does_not_wait(folder: Path, here: Train) -> None:
     started = Started(folder, "env.kwargs.kind=hang", "seed=0,1", *TINY)
     started.wait_for_rows(5)
-    time.sleep(0.5)
+    other = here(*OWN, "resume=sweep")
+    assert other.code == 1
+    assert "sweep is in use: another ppo-train runs its jobs" in other.words
     started.process.send_signal(signal.SIGINT)
     time.sleep(0.5)
     assert started.process.poll() is None
