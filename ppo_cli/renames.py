@@ -36,6 +36,8 @@ ELSEWHERE = {
     "update_epochs": "epochs",
     "n_envs": "num_envs",
     "total_steps": "total_timesteps",
+    "steps": "total_timesteps",
+    "n_timesteps": "total_timesteps",
     "norm_obs": "normalize_obs",
     "norm_reward": "normalize_reward",
     "eval_freq": "eval_every",

@@ -88,6 +88,13 @@ def test_the_packaged_experiments_are_sweeps(here: Train) -> None:
     assert jobs == {"lr_and_seeds": 10, "memory": 9, "objectives": 10, "published": 50}
 
 
+def test_without_an_installation_there_is_no_sweep(here: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    answer = here("-m", "seed=0,1")
+    assert (answer.code, "-m needs ppo-cli to be installed" in answer.words) == (2, True), answer.err
+    assert "pip install -e ." in answer.words
+
+
 REFUSED = {
     "an interval": (["-m", "lr=interval(1e-5,1e-3)"], "an interval has no values to try", "'lr=choice(…,…)'"),
     "options without -m": (["lr=1e-3", "n_jobs=2"], "n_jobs=2 is about several runs, and this is one", "ppo-train -m"),

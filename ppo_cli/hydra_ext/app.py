@@ -30,7 +30,7 @@ from ppo_cli.hydra_ext.compose import (
     run_folder,
     version_base,
 )
-from ppo_cli.hydra_ext.keys import no_such_sweeper
+from ppo_cli.hydra_ext.keys import missing_plugin, no_such_sweeper
 from ppo_cli.hydra_ext.translate import explain
 from ppo_cli.places import conf_dir
 from ppo_cli.runs.folder import STAMP_VARIABLE, check_free, claim, give_up, new_stamp
@@ -209,8 +209,8 @@ def check_fixed_part(line: CommandLine, config_name: str, kind: type[Any]) -> st
         _, problems = composed(kind, load, words)
         choices = {} if problems else load(words).hydra.runtime.choices
         sweeper = choices.get("hydra/sweeper")
-        if not problems and kind is TrainConfig and sweeper != "ppo":
-            problems = [no_such_sweeper(str(sweeper))]
+        if not problems and kind is TrainConfig:
+            problems = missing_plugin() if sweeper == "ppo" else [no_such_sweeper(str(sweeper))]
     if problems:
         raise ConfigError(problems)
     return str(choices.get("hydra/launcher"))

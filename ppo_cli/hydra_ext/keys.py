@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import re
 from dataclasses import fields
 from typing import Any
@@ -116,6 +117,16 @@ def no_such_sweeper(name: str) -> Problem:
     what = f"hydra/sweeper={name} would neither check all jobs first nor tell of those that fail"
     searches = name in ("optuna", "ax", "nevergrad")  # Hydra's plugins
     return Problem(what, "search=optuna, which searches" if searches else "the same without hydra/sweeper=")
+
+
+def missing_plugin() -> list[Problem]:
+    """What keeps Hydra from finding our sweeper: it takes one from installed packages alone."""
+    try:
+        if importlib.util.find_spec("hydra_plugins.ppo_cli_plugin") is not None:
+            return []
+    except ModuleNotFoundError:  # of the package around it
+        pass
+    return [Problem("-m needs ppo-cli to be installed, and here it is only found on the path", "pip install -e .")]
 
 
 def _nearest(key: str, known: list[str]) -> str | None:
