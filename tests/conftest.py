@@ -20,39 +20,38 @@ settings.register_profile("thorough", _COMMON, max_examples=2_000, print_blob=Tr
 settings.load_profile("suite")
 
 
-Prepare = Callable[[], None]
-
-
 @pytest.fixture
-def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
-    """Makes this process, in the folder of the test, as fit for a command as a new one."""
+def begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[str, Callable[[], None]], Train]:
+    """Makes a command of a name and its ``main``: it runs in this process, in the folder of the test."""
     from ppo_cli.runs.folder import STAMP_VARIABLE
 
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setenv(STAMP_VARIABLE, "")
     monkeypatch.chdir(tmp_path)
-    return lambda: monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # which a command leaves at 1
+
+    def made(name: str, main: Callable[[], None]) -> Train:
+        def started(*words: str) -> Answer:
+            monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # which a command leaves at 1
+            return run_here(monkeypatch, capsys, main, name, *words)
+
+        return started
+
+    return made
 
 
 @pytest.fixture
-def here(prepared: Prepare, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Train:
+def here(begin: Callable[[str, Callable[[], None]], Train]) -> Train:
     """``ppo-train`` in this process, which has imported torch already."""
     from ppo_cli.cli.train import main
 
-    def started(*words: str) -> Answer:
-        prepared()
-        return run_here(monkeypatch, capsys, main, "ppo-train", *words)
-
-    return started
+    return begin("ppo-train", main)
 
 
 @pytest.fixture
-def evaluate(prepared: Prepare, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Train:
+def evaluate(begin: Callable[[str, Callable[[], None]], Train]) -> Train:
     """The same of ``ppo-eval``."""
     from ppo_cli.cli.eval import main
 
-    def started(*words: str) -> Answer:
-        prepared()
-        return run_here(monkeypatch, capsys, main, "ppo-eval", *words)
-
-    return started
+    return begin("ppo-eval", main)

@@ -166,9 +166,8 @@ def test_every_kind_of_step_can_be_recorded(
         monkeypatch.setattr(learner, "accelerated", lambda step, *_: Replayed(step, replay_in_place))
     recorded = make(device == "cuda")
     pictures = "image" in str(KINDS[name][0])
-    for _ in range(
-        1 if pictures and device == "cuda" else 3
-    ):  # cuDNN rounds otherwise each time, which updates amplify
+    updates = 1 if pictures and device == "cuda" else 3  # cuDNN rounds otherwise each time, which updates amplify
+    for _ in range(updates):
         kept = recorded.learner.state
         copies = [part.clone() for part in kept]
         near = 0.0 if device == "cpu" else 1e-2 if pictures else 1e-5

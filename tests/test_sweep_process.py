@@ -144,7 +144,9 @@ SLOW = ("env.kwargs.pause=0.004", "seed=0,1,2", *TINY)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_one_signal_stops_all_jobs_which_can_go_on(folder: Path, number: int) -> None:
+def test_one_signal_stops_all_jobs_and_they_go_on(
+    folder: Path, here: Train, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     started = Started(folder, *SLOW)
     started.wait_for_rows(3)
     if number == signal.SIGTERM:
@@ -156,6 +158,14 @@ def test_one_signal_stops_all_jobs_which_can_go_on(folder: Path, number: int) ->
     assert all(summary(job)["status"] == "interrupted" for job in jobs(folder)[:2])
     assert min(summary(job)["step"] for job in jobs(folder)[:2]) > 0
     assert "go on with it  ppo-train -m resume=sweep" in (folder / "out").read_text()
+
+    if number == signal.SIGTERM:
+        return
+    again = here(*OWN, "resume=sweep")
+    assert again.code == 0, again.err
+    assert states(folder) == ["finished"] * 3
+    assert rows(jobs(folder)[0]) == undisturbed(monkeypatch, folder)
+    assert all(summary(job)["resumed"][0]["step"] > 0 for job in jobs(folder)[:2])
 
 
 def test_jobs_of_a_killed_parent_save_and_stop(folder: Path, here: Train, monkeypatch: pytest.MonkeyPatch) -> None:

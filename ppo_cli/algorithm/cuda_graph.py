@@ -34,9 +34,7 @@ class Replayed:
 
     def __init__(self, step: UpdateStep, record: Callable[[Compute], Recorded]) -> None:
         self._step, self._record = step, record
-        self._state: LearnerState
-        self._entries: list[Tensor] = []
-        self._constants: list[Tensor] = []
+        self._state, self._entries, self._constants = _Places(()), _Places(()), _Places(())
         self._recorded: Recorded | None = None
         self._works = True
 
@@ -47,23 +45,23 @@ class Replayed:
         if self._recorded is None:
             return run_steps(self._step)(state, batches, coefs)
         replay, metrics = self._recorded
-        _copy((*self._state, *self._constants), (*state, *coefs[EACH_STEP:]))
+        self._state.take(state)
+        self._constants.take(coefs[EACH_STEP:])
         history = []
         for entries in entries_in_turn(batches, coefs):
-            _copy(self._entries, entries)
+            self._entries.take(entries)
             replay()
             history.append(metrics.clone())
-        return LearnerState(*(part.clone() for part in self._state)), torch.stack(history)
+        return LearnerState(*(part.clone() for part in self._state.tensors)), torch.stack(history)
 
     def _prepare(self, state: LearnerState, batches: Minibatch, coefs: Coefficients) -> None:
-        self._state = LearnerState(*(part.clone() for part in state))
-        self._entries = [entry.clone() for entry in next(entries_in_turn(batches, coefs))]
-        self._constants = [number.clone() for number in coefs[EACH_STEP:]]
-        arguments = one_step((*self._entries, *self._constants))
+        self._state, self._constants = _Places(state), _Places(coefs[EACH_STEP:])
+        self._entries = _Places(next(entries_in_turn(batches, coefs)))
+        own, arguments = self._state.tensors, one_step((*self._entries.tensors, *self._constants.tensors))
 
         def compute() -> Tensor:
-            after, metrics = self._step(self._state, *arguments)
-            _copy(self._state, after)
+            after, metrics = self._step(LearnerState(*own), *arguments)
+            self._state.take(after)
             return metrics
 
         try:
@@ -73,11 +71,24 @@ class Replayed:
             log.warning("the gradient step cannot be recorded as a CUDA graph and runs without: %s", error)
 
 
-def _copy(places: Sequence[Tensor], given: Sequence[Tensor]) -> None:
-    """Copy tensors to their places: those of one type together, which is one launch on a GPU."""
-    for kind in {place.dtype for place in places}:
-        own, other = zip(*(pair for pair in zip(places, given, strict=True) if pair[0].dtype is kind), strict=True)
-        torch._foreach_copy_(own, other)
+class _Places:
+    """Where a recording finds some tensors; others get there with one launch for all of one type.
+
+    Args:
+        tensors: The first that lie there.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self.tensors = [tensor.clone() for tensor in tensors]
+        alike: dict[torch.dtype, list[int]] = {}
+        for place, tensor in enumerate(self.tensors):
+            alike.setdefault(tensor.dtype, []).append(place)
+        self._alike = list(alike.values())
+
+    def take(self, given: Sequence[Tensor]) -> None:
+        """Copy tensors there, as many as there are places."""
+        for places in self._alike:
+            torch._foreach_copy_([self.tensors[place] for place in places], [given[place] for place in places])
 
 
 def record_cuda(device: torch.device, compute: Compute) -> Recorded:

@@ -199,7 +199,7 @@ def check_fixed_part(line: CommandLine, config_name: str, kind: type[Any]) -> st
     """Check what all jobs of a sweep have in common; the sweeper checks each job, once Hydra has come that far.
 
     Returns:
-        The name of what is to start the jobs.
+        The name of what is to start the jobs; empty for evaluations, which have none.
 
     Raises:
         ConfigError: names every override that cannot be composed.
@@ -207,10 +207,11 @@ def check_fixed_part(line: CommandLine, config_name: str, kind: type[Any]) -> st
     words = [word for word in line.overrides if not is_sweep(word)]
     with _loader(line, config_name, kind) as load:
         _, problems = composed(kind, load, words)
-        choices = {} if problems else load(words).hydra.runtime.choices
-        sweeper = choices.get("hydra/sweeper")
+        launcher = ""
         if not problems and kind is TrainConfig:
-            problems = missing_plugin() if sweeper == "ppo" else [no_such_sweeper(str(sweeper))]
+            choices = load(words).hydra.runtime.choices
+            sweeper, launcher = str(choices.get("hydra/sweeper")), str(choices.get("hydra/launcher"))
+            problems = missing_plugin() if sweeper == "ppo" else [no_such_sweeper(sweeper)]
     if problems:
         raise ConfigError(problems)
-    return str(choices.get("hydra/launcher"))
+    return launcher

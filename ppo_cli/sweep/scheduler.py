@@ -94,7 +94,7 @@ class Scheduler:
         self._withdrawn: set[int] = set()  # from a queue, before they had begun
         self._warm: set[str] = set()
         self._failures = 0
-        self._stopping = self._killed = self._no_more = self._held_back = False
+        self._stopping = self._killed = self._no_more = False
         self._looked_at = 0.0
         self._kill_at: dict[int, float] = {}
         self._results, self._trouble = Results(folder, self._jobs) if results else None, ""
@@ -112,8 +112,7 @@ class Scheduler:
             self._show()
             if not self._running and (self._stopping or not (self._waiting or self._elsewhere)):
                 break
-            tick = TICK_HELD_BACK if self._held_back else TICK
-            for ended in self._engine.poll(tick if self._options.wait else 0.0):
+            for ended in self._engine.poll(self._tick() if self._options.wait else 0.0):
                 self._ended(ended)
             if not self._options.wait:
                 break
@@ -174,14 +173,22 @@ class Scheduler:
                 self._jobs[further.job.number] = further
                 further.becomes(WAITING)
                 self._waiting.append(further)
-        compiling = {one.job.cold for one in self._running.values()} - self._warm
-        self._held_back = False
+        compiling = self._compiling()
         for one in self._waiting:
-            if one.job.cold is not None and one.job.cold in compiling:
-                self._held_back = at_work < self._engine.n_jobs
-                continue
-            return one if self._engine.room(one.job) else None
+            if one.job.cold not in compiling:
+                return one if self._engine.room(one.job) else None
         return None
+
+    def _compiling(self) -> set[str | None]:
+        """The programs that jobs are making."""
+        return {one.job.cold for one in self._running.values()} - self._warm - {None}
+
+    def _tick(self) -> float:
+        """Seconds until the next look: soon, where a place stays free until a program is made."""
+        if self._stopping or len(self._running) >= self._engine.n_jobs:
+            return TICK
+        compiling = self._compiling()
+        return TICK_HELD_BACK if any(one.job.cold in compiling for one in self._waiting) else TICK
 
     def _look(self) -> None:
         for number, one in self._running.items():

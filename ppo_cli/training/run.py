@@ -151,9 +151,9 @@ def _preflight(saved: Saved, planner: Planner) -> Plan:
     config = dataclasses.replace(saved.config, init_from=None) if saved.content else saved.config
     plan = preflight(config, planner)
     config = dataclasses.replace(plan.config, init_from=saved.config.init_from)
-    since = {key: "as the run began" for key, reason in plan.reasons.items() if reason == AS_ASKED}
-    since = {key: reason for key, reason in since.items() if key not in saved.changes}
-    return dataclasses.replace(plan, config=config, reasons={**plan.reasons, **since})
+    before = [key for key, reason in plan.reasons.items() if reason == AS_ASKED and key not in saved.changes]
+    reasons = {**plan.reasons, **dict.fromkeys(before, "as the run began")}
+    return dataclasses.replace(plan, config=config, reasons=reasons)
 
 
 class Job(NamedTuple):
