@@ -153,8 +153,8 @@ class TestList:
         names = [one.folder.name for one in catalogue([str(tmp_path)], RunsConfig())]
         assert names == ["10_lr", "2_lr", "0_lr"]
 
-    def test_runs_of_one_second_come_by_their_stamps(self, tmp_path: Path) -> None:
-        stamps = [f"2026-01-01_00-00-00-{micro:06}" for micro in (5, 40, 7, 300, 6)]
+    def test_runs_of_one_second_come_by_their_names(self, tmp_path: Path) -> None:
+        stamps = [f"2026-01-01_00-00-00_{part:08x}" for part in (5, 40, 7, 300, 6)]
         for stamp in stamps:
             make_run(tmp_path / stamp, facts={"started": "2026-01-01T00:00:00+00:00"})
         names = [one.folder.name for one in catalogue([str(tmp_path)], RunsConfig())]

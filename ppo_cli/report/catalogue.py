@@ -124,7 +124,7 @@ def catalogue(words: Sequence[str], told: RunsConfig, now: datetime | None = Non
     ]
     keys = _keys(record for _, record, _, _ in records if record is not None)
     found = [_entry(folder, record, state, reason, keys) for folder, record, state, reason in kept]
-    found.sort(key=lambda one: one.folder.name, reverse=True)  # a stamp, which tells parts of a second, too
+    found.sort(key=lambda one: one.folder.name, reverse=True)  # of runs of one second, who was first is not known
     return sorted(found, key=_newest_first)
 
 
