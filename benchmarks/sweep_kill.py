@@ -190,9 +190,10 @@ def main() -> int:
         place = Path(folder)
         reference, life = undisturbed(place)
         for number in range(options.runs):
-            known = len(tally.problems)
-            disturbed(place, reference, life, luck, tally)
-            shutil.rmtree(place / "sweep")
+            known, kills = len(tally.problems), tally.kills.total()
+            while tally.kills.total() == kills and len(tally.problems) == known:  # or it was over before it was killed
+                disturbed(place, reference, life, luck, tally)
+                shutil.rmtree(place / "sweep")
             print(*tally.problems[known:], sep="\n", end="\n" if tally.problems[known:] else "")
             print(f"sweep {number}: {tally.kills.total()} kills so far, {len(tally.problems)} problems", flush=True)
     print(tally.report(options.runs))
